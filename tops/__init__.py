@@ -1,0 +1,1 @@
+"""Visual token pruning for multimodal LLMs."""

@@ -1,0 +1,41 @@
+"""The ``tops`` command: a thin table of subcommands, each imported only when it runs."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from tops.errors import TopsError, nearest_names
+
+# name -> (module with ``main(argv: list[str]) -> int``, one line of help)
+COMMANDS: dict[str, tuple[str, str]] = {}
+
+
+def usage() -> str:
+    """The text of ``tops --help``."""
+    width = max((len(name) for name in COMMANDS), default=0)
+    rows = "\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in sorted(COMMANDS.items()))
+    return f"usage: tops COMMAND [options]\n\ncommands:\n{rows}\n\n`tops COMMAND --help` tells more."
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one subcommand; returns the exit status (2 for wrong usage or configuration)."""
+    args = sys.argv[1:] if argv is None else argv
+    if not args or args[0] in ("-h", "--help"):
+        print(usage())
+        return 0
+    name, rest = args[0], args[1:]
+    if name not in COMMANDS:
+        print(f"tops: unknown command {name!r}. {nearest_names(name, COMMANDS)}", file=sys.stderr)
+        return 2
+    try:
+        main_of: object = importlib.import_module(COMMANDS[name][0]).main
+        assert callable(main_of)
+        return int(main_of(rest) or 0)
+    except TopsError as error:
+        print(f"tops {name}: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

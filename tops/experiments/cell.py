@@ -1,0 +1,91 @@
+"""A cell: one backbone x method x budget x benchmark, and the key under which its result is stored."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from tops.budget import Budget
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """Which weights, run how. ``name`` is the catalogue name, the same in both profiles (``llava-1.5-7b``)."""
+
+    name: str
+    family: str
+    checkpoint: str  # hub id, or the name of an embedded miniature checkpoint: never a path of one machine
+    revision: str  # commit of the hub repository, or the sha256 of the local weights
+    weights: str = "pretrained"  # or "random"
+    trained: bool = True  # False: random-init miniature, "plumbing only" in every table
+    dtype: str = "bfloat16"
+    attention: str = "sdpa"
+    options: dict[str, Any] = field(default_factory=dict)  # image size, tiling, frames, pixel range
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """``name`` in the method registry ("none" for the unpruned model) and every option, defaults included."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BenchmarkSpec:
+    """What is asked. ``data_hash`` covers the documents; ``limit`` is None for all of them."""
+
+    name: str
+    task: str
+    split: str
+    data_hash: str
+    prompt: dict[str, Any] = field(default_factory=dict)
+    generation: dict[str, Any] = field(default_factory=dict)
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The full specification of one result: everything that may change an answer, nothing that may not."""
+
+    profile: str
+    backbone: BackboneSpec
+    method: MethodSpec
+    budget: Budget | None  # None for the unpruned model and for controls without one
+    benchmark: BenchmarkSpec
+    seed: int = 0
+    versions: dict[str, str] = field(default_factory=dict)  # packages that can change an answer
+    schema: int = SCHEMA_VERSION
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON types, the content of ``spec.json``."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, spec: dict[str, Any]) -> Cell:
+        """Inverse of :meth:`as_dict`."""
+        spec = dict(spec)
+        budget = spec.pop("budget")
+        return cls(
+            backbone=BackboneSpec(**spec.pop("backbone")),
+            method=MethodSpec(**spec.pop("method")),
+            benchmark=BenchmarkSpec(**spec.pop("benchmark")),
+            budget=None if budget is None else Budget(**budget),
+            **spec,
+        )
+
+    @property
+    def key(self) -> str:
+        """sha256 of the canonical JSON of the specification, 64 hex digits."""
+        text = json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def label(self) -> str:
+        """For people: ``llava-1.5-7b / tops@32 / pope``."""
+        budget = f"@{self.budget.value}" if self.budget else ""
+        return f"{self.backbone.name} / {self.method.name}{budget} / {self.benchmark.name}"

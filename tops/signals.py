@@ -1,0 +1,124 @@
+"""What a method may ask of a backbone at a pruning point. Computed on demand and once: what nobody asks for costs nothing."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tops.tokens import VisualTokens
+
+
+class Signal(StrEnum):
+    """Names of the signals that not every backbone has; a method lists those it needs, a backbone those it has."""
+
+    SALIENCY = "saliency"  # CLS attention, or attention received where there is no CLS
+    CLS = "cls"  # a CLS token in the vision tower
+    ENCODER = "encoder"  # vision-tower features, keys and queries per patch, and a projector that maps single rows
+    TEXT_TOWER = "text_tower"  # CLIP's text tower and joint space
+
+
+class VisionSignals(Protocol):
+    """Vision-tower signals of one sample. U units (tiles or frames) of n projected patches each.
+
+    Shapes with a CLS column put it first. Layer numbers follow the tower's own order: ``"feature"`` is the layer whose
+    output the projector reads (CLIP: the penultimate), ``"last"`` the one after it (CLIP: the last).
+    """
+
+    def saliency(self, *, reduce: Literal["mean", "sum"] = "mean") -> Tensor:
+        """(N,) float32: CLS attention of each visual token, reduced over heads, in the order of ``VisualTokens``.
+
+        Families without a CLS give the mean attention a token receives (docs: backbones)."""
+        ...
+
+    def encoder_features(self) -> Tensor:
+        """(U, 1 + n, c): features the projector reads, CLS first. Only with ``Signal.ENCODER``."""
+        ...
+
+    def encoder_keys(self, *, layer: Literal["feature", "last"] = "feature") -> Tensor:
+        """(U, H, 1 + n, c / H): key projections of that layer, bias included, unscaled."""
+        ...
+
+    def encoder_cls_query(self, *, layer: Literal["feature", "last"] = "feature") -> Tensor:
+        """(U, H, c / H): query projection of the CLS token in that layer, bias included, unscaled."""
+        ...
+
+    def cls_attention(self) -> Tensor:
+        """(U, H, 1 + n) float32: softmaxed CLS row of the feature layer, CLS column included."""
+        ...
+
+    def joint_embeddings(self) -> Tensor:
+        """(U, n, j): patches in CLIP's joint space (post layer norm, visual projection). Only with ``Signal.TEXT_TOWER``."""
+        ...
+
+    def project(self, rows: Tensor) -> Tensor:
+        """(M, c) -> (M, d): the backbone's projector on single encoder rows."""
+        ...
+
+    def packed(self, per_patch: Tensor) -> Tensor:
+        """(U, n, ...) -> (N, ...): any per-patch quantity into the order of ``VisualTokens`` at layer 0."""
+        ...
+
+
+class TextSignals(Protocol):
+    """The prompt's text."""
+
+    @property
+    def question(self) -> str:
+        """The user's words without template; see ``prune(..., processor=)`` and ``run.question``."""
+        ...
+
+    def embeddings(self) -> Tensor:
+        """(T, d): LLM input embeddings of the real (unpadded) tokens after the last visual token, template included."""
+        ...
+
+    def clip_embeddings(self, text: str, *, segments: bool) -> Tensor:
+        """(M, j): CLIP text embeddings with projection; truncated to 77 tokens (M = 1), or in M segments of 77."""
+        ...
+
+
+class PruningPoint(Protocol):
+    """One cut on one sample, as a method sees it. Not padded, batch of one."""
+
+    layer: int  # decoder layer about to run; 0 is before the language model
+    keep: int  # tokens that must remain after this cut, from the method's own schedule
+    tokens: VisualTokens
+    vision: VisionSignals
+    text: TextSignals
+    initial: int  # visual tokens of the prompt before any cut
+    memory: dict[str, Tensor]  # a method's own notes from earlier cuts of the same prompt; empty at the first
+
+    @property
+    def positions(self) -> Tensor:
+        """(L,) or (3, L) int64: position ids of the sequence as it stands."""
+        ...
+
+    @property
+    def visual_slots(self) -> Tensor:
+        """(N,) int64: places of ``tokens`` in the sequence of length L as it stands."""
+        ...
+
+    @property
+    def text_slots(self) -> Tensor:
+        """(T,) int64: places of the text tokens after the last visual token, in the sequence as it stands."""
+        ...
+
+    def hidden(self) -> Tensor:
+        """(L, d): the whole sequence entering ``layer``."""
+        ...
+
+    def attention(self, rows: Tensor, *, layer: Literal["own", "previous"] = "own") -> Tensor:
+        """(H, R, L) float32: attention probabilities of the query rows over the whole sequence, causal.
+
+        ``own``: layer ``layer`` on its present input. ``previous``: layer ``layer - 1`` as it has just run."""
+        ...
+
+    def keys(self, *, layer: Literal["own", "previous"] = "own") -> Tensor:
+        """(KV, L, head_dim): keys after RoPE."""
+        ...
+
+    def final_norm(self, hidden: Tensor) -> Tensor:
+        """(L, d) -> (L, d): the language model's last norm, the one before its head."""
+        ...
