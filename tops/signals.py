@@ -27,6 +27,15 @@ class VisionSignals(Protocol):
     output the projector reads (CLIP: the penultimate), ``"last"`` the one after it (CLIP: the last).
     """
 
+    @property
+    def signals(self) -> frozenset[Signal]:
+        """What this backbone has, for methods with a documented second way where one is missing."""
+        ...
+
+    def embeddings(self) -> Tensor:
+        """(N0, d): the prompt's projected visual tokens as they were before any cut (SparseVLM chooses raters on them)."""
+        ...
+
     def saliency(self, *, reduce: Literal["mean", "sum"] = "mean") -> Tensor:
         """(N,) float32: CLS attention of each visual token, reduced over heads, in the order of ``VisualTokens``.
 
@@ -88,6 +97,7 @@ class PruningPoint(Protocol):
     vision: VisionSignals
     text: TextSignals
     initial: int  # visual tokens of the prompt before any cut
+    sample: str  # the caller's name for the sample (benchmark and document), "" when not told: seeds random choices
     memory: dict[str, Tensor]  # a method's own notes from earlier cuts of the same prompt; empty at the first
 
     @property
