@@ -1,0 +1,201 @@
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tops.budget import Budget
+from tops.errors import DataError
+from tops.experiments.answers import Answer
+from tops.experiments.cell import BackboneSpec, BenchmarkSpec, Cell, MethodSpec
+from tops.experiments.check import check
+from tops.experiments.store import CellStatus, Store
+
+SCORES = {"lmms-eval": {"metrics": {"accuracy": 0.5}, "documents": 2, "invalid_rate": 0.0, "yes_rate": None}}
+
+
+def cell(seed: int = 0) -> Cell:
+    return Cell(
+        profile="miniature",
+        backbone=BackboneSpec("llava-1.5-7b", "llava", "miniature/llava-1.5", "abc"),
+        method=MethodSpec("random", {"seed": seed}),
+        budget=Budget(32),
+        benchmark=BenchmarkSpec("pope", "pope", "test", "d0"),
+    )
+
+
+def answer(doc_id: int, text: str = "yes", error: str | None = None) -> Answer:
+    return Answer(doc_id, f"image{doc_id}", "p", "h", "q", text, {"answer": "yes"}, error=error)
+
+
+def rows(n: int) -> dict[str, dict[int, dict[str, float]]]:
+    return {"lmms-eval": {i: {"accuracy": 1.0} for i in range(n)}}
+
+
+def sealed(store: Store, n: int = 2, seed: int = 0) -> Cell:
+    c = cell(seed)
+    with store.open_cell(c) as writer:
+        for i in reversed(range(n)):
+            writer.append(answer(i))
+        writer.seal(scores=SCORES, provenance={"commit": "c"}, default_scorer="lmms-eval", rows=rows(n))
+    return c
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path, "miniature")
+
+
+def test_journey(store):
+    c = cell()
+    assert store.status(c.key) is CellStatus.MISSING
+    with store.open_cell(c) as writer:
+        assert store.status(c.key) is CellStatus.RUNNING
+        writer.append(answer(0))
+    assert store.status(c.key) is CellStatus.INCOMPLETE
+    sealed(store)
+    assert store.status(c.key) is CellStatus.SCORED
+    assert store.open_cell(c) is None
+    (record,) = store.records()
+    assert record.spec == c
+    assert [a.doc_id for a in record.answers()] == [0, 1]
+    assert record.scores == SCORES
+    assert record.rows("lmms-eval") == {0: {"accuracy": 1.0}, 1: {"accuracy": 1.0}}
+    assert record.provenance == {"commit": "c"}
+    assert check(store) == []
+    assert not (record.path / "lock").exists()
+
+
+@pytest.mark.parametrize("cut", range(1, 40, 6))
+def test_damaged_last_line_is_cut(store, cut):
+    c = cell()
+    with store.open_cell(c) as writer:
+        writer.append(answer(0))
+        writer.append(answer(1))
+    file = store.path(c.key) / "answers.jsonl"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-cut])
+    with store.open_cell(c) as writer:
+        assert (set(writer.answers), writer.dropped) == ({0}, 1)
+        writer.append(answer(1))
+    assert file.read_bytes() == whole
+
+
+def test_garbage_in_the_middle_costs_only_its_document(store):
+    c = cell()
+    with store.open_cell(c) as writer:
+        for i in range(3):
+            writer.append(answer(i))
+    file = store.path(c.key) / "answers.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(lines[0] + b"\0" * 20 + b"\n" + lines[2])
+    with store.open_cell(c) as writer:
+        assert set(writer.answers) == {0, 2}
+
+
+def test_failed_documents_are_asked_again_and_never_sealed(store):
+    c = cell()
+    with store.open_cell(c) as writer:
+        writer.append(answer(0))
+        writer.append(answer(1, "", error="OutOfMemoryError: 2 GiB"))
+        with pytest.raises(DataError, match="1 documents failed"):
+            writer.seal(scores=SCORES, provenance={}, default_scorer="lmms-eval")
+        writer.fail("1 document failed")
+    assert store.read(c.key).failure["failed_documents"] == [1]
+    with store.open_cell(c) as writer:
+        assert set(writer.answers) == {0}
+        writer.fail("again")
+    assert store.read(c.key).failure["attempts"] == 2
+    assert store.status(c.key) is CellStatus.INCOMPLETE
+    assert list(store.records()) == []
+
+
+def test_without_scores_there_is_no_number(store):
+    c = cell()
+    with store.open_cell(c) as writer:
+        writer.append(answer(0))
+        assert writer.seal(scores={}, provenance={}) is CellStatus.ANSWERED
+    record = store.read(c.key)
+    assert record.status is CellStatus.ANSWERED
+    assert record.scores == {}
+    with pytest.raises(DataError, match="tops score"):
+        record.rows("judge")
+    store.rescore(c.key, "judge", {"metrics": {"score": 0.4}}, {0: {"score": 0.4}}, default=True)
+    record = store.read(c.key)
+    assert (record.status, record.default_scorer, record.rows("judge")) == (
+        CellStatus.SCORED,
+        "judge",
+        {0: {"score": 0.4}},
+    )
+    assert check(store) == []
+
+
+def test_two_processes_one_works(store):
+    c = cell()
+    code = (
+        "import json,sys; from tops.experiments.cell import Cell; from tops.experiments.store import Store;"
+        "print(Store(sys.argv[1],'miniature').open_cell(Cell.from_dict(json.loads(sys.argv[2]))))"
+    )
+    arguments = [sys.executable, "-c", code, str(store.root), json.dumps(c.as_dict())]
+    with store.open_cell(c):
+        other = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert other.stdout.strip() == "None"
+    after = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert "CellWriter" in after.stdout
+
+
+def test_profiles_do_not_mix(tmp_path):
+    with pytest.raises(DataError, match="miniature"):
+        Store(tmp_path, "paper").open_cell(cell())
+
+
+def test_newer_schema_is_refused(store):
+    c = sealed(store)
+    spec = store.path(c.key) / "spec.json"
+    spec.write_text(spec.read_text().replace('"schema": 1', '"schema": 99'))
+    with pytest.raises(DataError, match="schema 99"):
+        store.read(c.key)
+    assert "schema 99" in str(check(store)[0])
+
+
+def damage_answer(path):
+    text = (path / "answers.jsonl").read_text()
+    (path / "answers.jsonl").write_text(text.replace('"answer":"yes","target"', '"answer":"no","target"', 1))
+
+
+FAULTS = {
+    "changed after": damage_answer,
+    "missing from": lambda p: (p / "provenance.json").unlink(),
+    "does not belong": lambda p: (p / "notes.txt").write_text("x"),
+    "cut off": lambda p: (p / "answers.jsonl").write_bytes((p / "answers.jsonl").read_bytes()[:-5]),
+    "damaged": lambda p: (p / "complete.json").write_text('{"schema"'),
+    "not JSON|Expecting": lambda p: (p / "spec.json").write_text("{"),
+    "the folder is": lambda p: p.rename(p.with_name("f" * 64)),
+}
+
+
+@pytest.mark.parametrize("message", FAULTS)
+def test_check_names_each_fault(store, message):
+    sealed(store, seed=1)
+    c = sealed(store)
+    FAULTS[message](store.path(c.key))
+    faults = check(store)
+    assert any(re.search(message, str(f)) for f in faults), faults
+    assert len({f.key for f in faults}) == 1
+
+
+def test_rescoring_of_other_answers_is_a_fault(store):
+    c = sealed(store)
+    store.rescore(c.key, "llava", {"metrics": {}}, {}, default=False)
+    file = store.path(c.key) / "rescored" / "llava.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps({**content, "answers_sha256": "0"}))
+    assert "scores other answers" in str(check(store)[0])
+
+
+def test_no_torch():
+    code = "import sys, tops.experiments.store, tops.experiments.check; print('torch' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ), check=True)
+    assert out.stdout.strip() == "False"

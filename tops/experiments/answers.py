@@ -1,0 +1,176 @@
+"""One answered document, and the append-only file that holds them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, BinaryIO
+
+FSYNC_SECONDS = 5.0  # a killed process loses nothing; a power cut loses at most this much
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model said about one document: a line of ``answers.jsonl``.
+
+    Attributes
+    ----------
+    doc_id : int
+        Place of the document in the benchmark's split.
+    cluster : str
+        Documents of one cluster (one image, one video, one circular question) are resampled together.
+    prompt, prompt_hash : str
+        The text put before the model, template included, and its sha256.
+    question : str
+        The user's words without template.
+    answer : str
+        The generated text, stripped of what the stock wrapper strips.
+    target : any
+        What the scorers need to know of the document.
+    scores : dict
+        Per scorer the document's row: metric -> number, or what the aggregation needs.
+    output_tokens : int
+        Generated tokens.
+    visual_tokens_per_layer : tuple of int
+        What each decoder layer saw at prefill; empty when nothing was generated.
+    kept : dict or None
+        Per cut layer (as text) the kept original visual indices, when recording was asked for.
+    seconds : float
+        Wall time of this document.
+    image : str or None
+        Picture of the document, relative to the cell's folder.
+    error : str or None
+        Why there is no answer. A document with an error is asked again by the next run.
+    """
+
+    doc_id: int
+    cluster: str
+    prompt: str
+    prompt_hash: str
+    question: str
+    answer: str
+    target: Any
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    output_tokens: int = 0
+    visual_tokens_per_layer: tuple[int, ...] = ()
+    kept: Mapping[str, Any] | None = None
+    seconds: float = 0.0
+    image: str | None = None
+    error: str | None = None
+
+    def to_line(self) -> bytes:
+        """One line of JSON with its newline."""
+        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> Answer:
+        """Inverse of :meth:`to_line`.
+
+        Raises
+        ------
+        ValueError
+            If the line is not a whole, well-formed answer.
+        """
+        try:
+            row = json.loads(line)
+            if not isinstance(row, dict) or set(row) != _FIELDS or not isinstance(row["doc_id"], int):
+                raise ValueError("not an answer")
+        except (UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise ValueError(f"not JSON: {error}") from None
+        row["visual_tokens_per_layer"] = tuple(row["visual_tokens_per_layer"])
+        return cls(**row)
+
+
+_FIELDS = {f.name for f in fields(Answer)}
+
+
+def read_answers(path: Path) -> Iterator[Answer]:
+    """Answers of a file, in file order.
+
+    Raises
+    ------
+    ValueError
+        At the first damaged line, with its number.
+    """
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                raise ValueError(f"{path.name}: line {number} is cut off")
+            try:
+                yield Answer.from_line(line)
+            except ValueError as error:
+                raise ValueError(f"{path.name}: line {number} is {error}") from None
+
+
+def salvage(path: Path) -> tuple[dict[int, Answer], int]:
+    """Whole and error-free answers of an unfinished file, and how many lines were given up.
+
+    A line that is cut off, damaged, a repetition, or that records an error is given up: its document is asked again.
+    The file is rewritten (atomically) only when something was given up.
+    """
+    kept: dict[int, Answer] = {}
+    dropped = 0
+    if not path.exists():
+        return kept, dropped
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                answer = Answer.from_line(line) if line.endswith(b"\n") else None
+            except ValueError:
+                answer = None
+            if answer is None or answer.error is not None or answer.doc_id in kept:
+                dropped += 1
+            else:
+                kept[answer.doc_id] = answer
+    if dropped:
+        write_atomically(path, b"".join(a.to_line() for a in kept.values()))
+    return kept, dropped
+
+
+class AnswerFile:
+    """Appends answers; every line reaches the operating system before ``append`` returns."""
+
+    def __init__(self, path: Path) -> None:
+        self._file: BinaryIO = path.open("ab")
+        self._synced = time.monotonic()
+
+    def append(self, answer: Answer) -> None:
+        """Write one line."""
+        self._file.write(answer.to_line())
+        self._file.flush()
+        if time.monotonic() - self._synced > FSYNC_SECONDS:
+            os.fsync(self._file.fileno())
+            self._synced = time.monotonic()
+
+    def close(self) -> None:
+        """Flush to the disk and close."""
+        if not self._file.closed:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """The file holds the old or the new content at every moment, also after a power cut."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def sha256_of(path: Path) -> str:
+    """sha256 of a file's bytes, hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
