@@ -36,7 +36,10 @@ BACKGROUNDS = ("plain", "noise", "stripes", "checks")
 SIZES = ("small", "medium", "large")
 
 # Names that share a scene more often than chance, so that a likely guess about a scene may be a wrong one.
-THEMES: tuple[tuple[str, ...], ...] = (("circle", "ring", "0", "6", "8", "9"), ("square", "triangle", "cross", "1", "4", "7"))
+THEMES: tuple[tuple[str, ...], ...] = (
+    ("circle", "ring", "0", "6", "8", "9"),
+    ("square", "triangle", "cross", "1", "4", "7"),
+)
 SHAPE_WEIGHTS = (0.26, 0.23, 0.2, 0.17, 0.14)
 
 _SIDES = {"small": (15, 18), "medium": (20, 24), "large": (27, 30)}
@@ -175,6 +178,7 @@ def make_background(rng: np.random.Generator, kind: str) -> NDArray[np.float64]:
     Parameters
     ----------
     rng : numpy.random.Generator
+        The only source of randomness.
     kind : str
         One of `BACKGROUNDS`.
 
@@ -199,12 +203,16 @@ def make_background(rng: np.random.Generator, kind: str) -> NDArray[np.float64]:
     elif kind == "checks":
         period = int(rng.integers(8, 13))
         shift = rng.integers(0, period, 2)
-        pattern = pattern + contrast * np.where(((x + shift[0]) // period + (y + shift[1]) // period) % 2 == 0, 1.0, -1.0)
+        pattern = pattern + contrast * np.where(
+            ((x + shift[0]) // period + (y + shift[1]) // period) % 2 == 0, 1.0, -1.0
+        )
     canvas = base + pattern[:, :, None] + rng.integers(-4, 5, (side, side, 1))
     for _ in range(int(rng.integers(0, 7))):
         left, top = (int(v) for v in rng.integers(0, side - 6, 2))
         width, height = (int(v) for v in rng.integers(2, 6, 2))
-        canvas[top : top + height, left : left + width] += rng.choice((-1, 1)) * rng.uniform(20, 40) + rng.uniform(-8, 8, 3)
+        canvas[top : top + height, left : left + width] += rng.choice((-1, 1)) * rng.uniform(20, 40) + rng.uniform(
+            -8, 8, 3
+        )
     return canvas
 
 
@@ -308,6 +316,7 @@ def patch_labels(scene: Scene, patch: int = PATCH_SIDE, coverage: float = 0.125)
     Parameters
     ----------
     scene : Scene
+        The image and its objects.
     patch : int
         Side of a patch in pixels; divides `IMAGE_SIDE`.
     coverage : float

@@ -1,0 +1,193 @@
+"""The exact texts that the stock lmms-eval tasks make of a question, one format per benchmark.
+
+The model is trained on these texts, so that an evaluation meets it with words that it knows. A test compares each
+format with the stock task's own ``doc_to_text``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tops.miniature.questions import CHINESE_KINDS, LETTERS, Question, ask, caption, with_options
+from tops.miniature.scenes import Scene
+from tops.miniature.words import CHINESE, ENGLISH, Words
+
+WORD_OR_PHRASE = "\nAnswer the question using a single word or phrase."
+OPTION_LETTER = "\nAnswer with the option's letter from the given choices directly."
+OPTION_LETTER_CHINESE = "\n请直接使用所提供的选项字母作为答案回答。"
+STEP_BY_STEP = (
+    "First please perform reasoning, and think step by step to provide best answer to the following question: \n\n"
+)
+VIDEO_MME = (
+    "Select the best answer to the following multiple-choice question based on the video and the subtitles. "
+    "Respond with only the letter (A, B, C, or D) of the correct option."
+)
+
+
+def lettered(options: Sequence[str], pattern: str = "{letter}. {option}", between: str = "\n") -> str:
+    """The options as one text, each with its letter."""
+    pairs = zip(LETTERS, options, strict=False)
+    return between.join(pattern.format(letter=letter, option=option) for letter, option in pairs)
+
+
+@dataclass(frozen=True)
+class Format:
+    """How one benchmark words a question.
+
+    Attributes
+    ----------
+    kinds : tuple of str
+        Question kinds the benchmark asks, as often as they stand here.
+    text : callable
+        `Question` to the prompt that the stock task makes.
+    choice : bool
+        Whether the reply is the letter of an option.
+    words : Words
+        Language of the questions.
+    video : bool
+        Whether its questions are about videos.
+    """
+
+    kinds: tuple[str, ...]
+    text: Callable[[Question], str]
+    choice: bool = False
+    words: Words = ENGLISH
+    video: bool = False
+
+    def reply(self, question: Question) -> str:
+        """What a perfect model answers to `text`."""
+        return question.letter if self.choice else question.answer
+
+
+def _scienceqa(question: Question) -> str:
+    context = f"Context: {question.hint}\n" if question.hint else ""
+    return f"{context}{question.text}\n{lettered(question.options)}{OPTION_LETTER}"
+
+
+def mmstar_question(question: Question) -> str:
+    """The ``question`` column of MMStar, which holds the options too."""
+    return f"{question.text}\nOptions: {lettered(question.options, '{letter}: {option}', ', ')}"
+
+
+def mlvu_question(question: Question) -> str:
+    """The ``question`` column of MLVU, which holds the options too."""
+    return f"{question.text}\n{lettered(question.options, '({letter}) {option}')}"
+
+
+def _mmbench(ending: str) -> Callable[[Question], str]:
+    def text(question: Question) -> str:
+        hint = f"{question.hint} " if question.hint else ""
+        return f"{hint}{question.text} There are several options:\n{lettered(question.options)}\n{ending}"
+
+    return text
+
+
+YES_NO = ("existence", "relation", "size")
+OPEN = ("existence", "colour", "shape", "digit", "relation", "location")
+CHOICE = ("colour", "shape", "digit", "count", "relation", "neighbour", "location", "place", "contents")
+
+FORMATS: dict[str, Format] = {
+    "gqa": Format(OPEN, lambda q: q.text + WORD_OR_PHRASE),
+    "scienceqa_img": Format(("rule", "neighbour", "largest", "place"), _scienceqa, choice=True),
+    "textvqa_val": Format(("digit",), lambda q: q.text.capitalize() + WORD_OR_PHRASE),
+    "pope": Format(("existence",), lambda q: q.text + WORD_OR_PHRASE),
+    "mme": Format(YES_NO, lambda q: q.text + WORD_OR_PHRASE),
+    "mmbench_en_dev": Format(CHOICE, _mmbench(OPTION_LETTER), choice=True),
+    "mmbench_cn_dev": Format(
+        tuple(kind for kind in CHOICE if kind in CHINESE_KINDS),
+        _mmbench(OPTION_LETTER_CHINESE),
+        choice=True,
+        words=CHINESE,
+    ),
+    "mmvet": Format((*OPEN, "sum", "caption"), lambda q: STEP_BY_STEP + q.text),
+    "mmstar": Format(
+        (
+            "background",
+            "count",
+            "shape",
+            "digit",
+            "location",
+            "colour",
+            "relation",
+            "neighbour",
+            "rule",
+            "sum",
+            "largest",
+        ),
+        lambda q: mmstar_question(q) + OPTION_LETTER.removesuffix("."),
+        choice=True,
+    ),
+    "ai2d": Format(
+        ("neighbour", "place", "location"), lambda q: f"{q.text}\n{lettered(q.options)}{OPTION_LETTER}", choice=True
+    ),
+    "hallusion_bench_image": Format(YES_NO, lambda q: q.text),
+    "mlvu_dev": Format(
+        (), lambda q: mlvu_question(q) + "\nOnly give the best option.\nBest option: (", choice=True, video=True
+    ),
+    "longvideobench_val_v": Format(
+        (), lambda q: f"{q.text}\n{lettered(q.options)}\n{OPTION_LETTER.strip()}\n", choice=True, video=True
+    ),
+    "videomme": Format(
+        (), lambda q: f"{VIDEO_MME}\n{q.text}\n{lettered(q.options)}\n{OPTION_LETTER}", choice=True, video=True
+    ),
+}
+IMAGE_FORMATS = tuple(name for name, form in FORMATS.items() if not form.video)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One prompt with its right reply.
+
+    Attributes
+    ----------
+    prompt, reply : str
+    benchmark : str
+        Key of `FORMATS`, or "caption".
+    question : Question
+    """
+
+    prompt: str
+    reply: str
+    benchmark: str
+    question: Question
+
+
+def make_turn(
+    rng: np.random.Generator, scene: Scene, benchmark: str, kinds: Sequence[str] | None = None
+) -> Turn | None:
+    """A random question about the scene as one image benchmark would put it; None if none fits."""
+    form = FORMATS[benchmark]
+    question = ask(rng, scene, kinds or form.kinds, form.words)
+    if question is None:
+        return None
+    if form.choice:
+        question = with_options(rng, question)
+    return Turn(form.text(question), form.reply(question), benchmark, question)
+
+
+def make_turns(
+    rng: np.random.Generator,
+    scene: Scene,
+    count: int,
+    benchmarks: Sequence[str] = IMAGE_FORMATS,
+    with_caption: bool = False,
+) -> list[Turn]:
+    """A conversation about one scene: random benchmarks, no prompt twice, and perhaps the caption at the end.
+
+    Returns
+    -------
+    list of Turn
+        At most ``count``, fewer when the scene carries no more.
+    """
+    turns: dict[str, Turn] = {}
+    for _ in range(3 * count):
+        if len(turns) == count:
+            break
+        turn = make_turn(rng, scene, benchmarks[int(rng.integers(len(benchmarks)))])
+        if turn is not None:
+            turns.setdefault(turn.prompt, turn)
+    last = caption(rng, scene)
+    return [*turns.values(), *([Turn(last.text, last.answer, "caption", last)] if with_caption else [])]
