@@ -1,0 +1,119 @@
+"""The YAML files under ``configs/``, one file = one choice, read without Hydra so that a plan is fast."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from tops.errors import ConfigurationError, nearest_names
+from tops.experiments.schema import (
+    BackboneChoice,
+    Experiment,
+    LauncherChoice,
+    ProfileChoice,
+    TrackingChoice,
+    parse,
+)
+
+T = TypeVar("T")
+
+# groups whose files carry no name of their own: the file name is the name
+NAMED = {"backbone": BackboneChoice, "profile": ProfileChoice, "experiment": Experiment}
+SCHEMAS: dict[str, type[Any]] = {**NAMED, "launcher": LauncherChoice, "tracking": TrackingChoice}
+
+
+def config_folder() -> Path:
+    """``configs/`` of this checkout, or the folder that ``TOPS_CONFIGS`` names.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is none.
+    """
+    named = os.environ.get("TOPS_CONFIGS")
+    folder = Path(named) if named else Path(__file__).parents[2] / "configs"
+    if not folder.is_dir():
+        raise ConfigurationError(f"no folder of configurations at {folder}; set TOPS_CONFIGS to a checkout's configs/")
+    return folder
+
+
+def choice_names(group: str) -> list[str]:
+    """Names of all choices of a group, sorted."""
+    return sorted(path.stem for path in (config_folder() / group).glob("*.yaml"))
+
+
+def check_name(group: str, name: str) -> None:
+    """Refuse a name without a file.
+
+    Raises
+    ------
+    ConfigurationError
+        With the nearest names.
+    """
+    known = choice_names(group)
+    if name not in known:
+        raise ConfigurationError(f"unknown {group} {name!r}. {nearest_names(name, known)}")
+
+
+def raw_choice(group: str, name: str) -> dict[str, Any]:
+    """The plain content of ``configs/<group>/<name>.yaml``.
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown name, or a file that is not a YAML mapping.
+    """
+    check_name(group, name)
+    path = config_folder() / group / f"{name}.yaml"
+    try:
+        content = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"{path}: expected a mapping, not {content!r}")
+    return content
+
+
+def choice_from(group: str, name: str, content: dict[str, Any]) -> Any:
+    """A checked choice from plain values, such as Hydra composed."""
+    values = {**content, "name": name} if group in NAMED else content
+    return parse(SCHEMAS[group], values, f"configs/{group}/{name}.yaml")
+
+
+@cache
+def _load(group: str, name: str, folder: Path) -> Any:
+    return choice_from(group, name, raw_choice(group, name))
+
+
+def load_backbone(name: str) -> BackboneChoice:
+    """One backbone of the catalogue."""
+    choice: BackboneChoice = _load("backbone", name, config_folder())
+    return choice
+
+
+def load_profile(name: str) -> ProfileChoice:
+    """``paper`` or ``miniature``, or one of your own."""
+    choice: ProfileChoice = _load("profile", name, config_folder())
+    return choice
+
+
+def load_experiment(name: str) -> Experiment:
+    """One table, figure or study."""
+    choice: Experiment = _load("experiment", name, config_folder())
+    return choice
+
+
+def load_launcher(name: str) -> LauncherChoice:
+    """Where workers run."""
+    choice: LauncherChoice = _load("launcher", name, config_folder())
+    return choice
+
+
+def load_tracking(name: str) -> TrackingChoice:
+    """Whether results are published."""
+    choice: TrackingChoice = _load("tracking", name, config_folder())
+    return choice

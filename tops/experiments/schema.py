@@ -1,0 +1,242 @@
+"""What the YAML files under ``configs/`` may say: plain dataclasses, checked key by key with the nearest names."""
+
+from __future__ import annotations
+
+import types
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from tops.budget import Protocol
+from tops.errors import ConfigurationError, nearest_names
+
+Role = Literal["reference", "method", "control"]
+Kind = Literal["table", "figure", "study"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class BackboneChoice:
+    """``configs/backbone/<name>.yaml``: one model of the catalogue.
+
+    Attributes
+    ----------
+    visual : int
+        Visual tokens per image (per frame of a video) at the paper's input size.
+    frames : int
+        Images the paper feeds at once: 1, or the frames of a video.
+    fixed : bool
+        Whether every image gives exactly ``visual`` tokens. If not, budgets of another input size become keep ratios.
+    parameters : float
+        Of the whole model, in units of 1; estimates downloads and memory.
+    signals : tuple of str
+        Names of ``tops.signals.Signal`` that this family has.
+    width, feed_forward : int
+        Hidden and intermediate size of the language model, for FLOPs.
+    miniature : str or None
+        Embedded checkpoint that stands for it in the miniature profile; None where it would only repeat another one.
+    """
+
+    name: str
+    title: str
+    family: str
+    checkpoint: str
+    visual: int
+    depth: int
+    width: int
+    feed_forward: int
+    parameters: float
+    signals: tuple[str, ...]
+    miniature: str | None = None
+    frames: int = 1
+    fixed: bool = True
+    dtype: str = "bfloat16"
+    attention: str = "sdpa"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ProfileChoice:
+    """``configs/profile/<name>.yaml``: which weights and data an experiment runs on.
+
+    Attributes
+    ----------
+    checkpoints : dict
+        Catalogue name to a local folder, for weights kept outside the hub cache.
+    data : str or None
+        Folder of the staged benchmarks; None for the place ``tops fetch`` uses.
+    device : str
+        ``cuda``, ``cpu`` or ``auto``.
+    miniature : bool
+        Whether backbones are the embedded miniature checkpoints and benchmarks the generated ones.
+    """
+
+    name: str
+    title: str
+    device: str = "auto"
+    dtype: str | None = None
+    miniature: bool = False
+    checkpoints: dict[str, str] = field(default_factory=dict)
+    data: str | None = None
+
+
+@dataclass(frozen=True)
+class LauncherChoice:
+    """``configs/launcher/<name>.yaml``: where workers run.
+
+    Attributes
+    ----------
+    kind : str
+        ``local`` (processes of this machine), ``slurm`` (submitit) or ``ray``.
+    workers : int
+        Most workers at a time; 0 means one per GPU, or one on a CPU.
+    threads : int
+        CPU threads of a worker; 0 leaves the libraries' own default.
+    attempts : int
+        How often a cell may end in failure before later runs set it aside.
+    options : dict
+        Passed to the executor: partition, timeout_min, ... for Slurm; address, ... for Ray.
+    """
+
+    kind: Literal["local", "slurm", "ray"]
+    workers: int = 0
+    threads: int = 0
+    attempts: int = 3
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrackingChoice:
+    """``configs/tracking/<name>.yaml``: whether finished cells are published to Weights & Biases."""
+
+    mode: Literal["disabled", "offline", "online"] = "disabled"
+    project: str = "tops"
+    entity: str | None = None
+    directory: str = "results/wandb"
+
+
+@dataclass(frozen=True)
+class PaperReference:
+    """Where the paper shows this experiment."""
+
+    tables: tuple[int, ...] = ()
+    figures: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class ColumnChoice:
+    """A benchmark of an experiment. ``slug`` and ``metric`` name a part of it, as in ``videomme_short``."""
+
+    benchmark: str
+    slug: str = ""
+    metric: str = ""
+
+
+@dataclass(frozen=True)
+class RowChoice:
+    """A block of rows: the same rule for several methods.
+
+    Attributes
+    ----------
+    methods : tuple of str
+        Registry names; ``none`` is the unpruned model.
+    variants : dict
+        Label as in the published tables (``criteria=R+D``) to method options; empty for the method as it is.
+    levels : tuple of str or None
+        Labels of ``Experiment.levels``; None for all of them, empty for methods without a budget.
+    backbones : tuple of str or None
+        Only these; None for all of the experiment.
+    """
+
+    methods: tuple[str, ...]
+    role: Role = "method"
+    options: dict[str, Any] = field(default_factory=dict)
+    variants: dict[str, dict[str, Any]] = field(default_factory=dict)
+    levels: tuple[str, ...] | None = None
+    protocol: Protocol = "layer_average"
+    seeds: tuple[int, ...] = (0,)
+    backbones: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """``configs/experiment/<name>.yaml``: the rows and columns of one table or figure.
+
+    Attributes
+    ----------
+    levels : dict
+        Label of a level (``77.8``) to its budget per backbone, as printed in the paper: a count per image or frame.
+    limit : dict
+        Profile to documents per benchmark; a profile that is not named runs all of them.
+    record_kept : bool
+        Store which tokens each cut kept, for figures and overlays.
+    """
+
+    name: str
+    title: str
+    backbones: tuple[str, ...]
+    benchmarks: tuple[ColumnChoice, ...]
+    rows: tuple[RowChoice, ...]
+    levels: dict[str, dict[str, int | float]] = field(default_factory=dict)
+    paper: PaperReference = field(default_factory=PaperReference)
+    kind: Kind = "table"
+    limit: dict[str, int] = field(default_factory=dict)
+    record_kept: bool = False
+    measure: str = "benchmark"
+
+
+def parse(cls: type[T], values: Any, where: str) -> T:
+    """A dataclass of this module from plain YAML values.
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown key (with the nearest names), a missing one, or a value of another type; ``where`` is named.
+    """
+    if not isinstance(values, dict):
+        raise ConfigurationError(f"{where}: expected a mapping for {cls.__name__}, not {values!r}")
+    known = {f.name: f for f in fields(cls) if f.init}  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise ConfigurationError(f"{where}: unknown key {key!r}. {nearest_names(str(key), known)}")
+    missing = [n for n, f in known.items() if n not in values and f.default is MISSING and f.default_factory is MISSING]
+    if missing:
+        raise ConfigurationError(f"{where}: {', '.join(missing)} must be given")
+    hints = get_type_hints(cls)
+    return cls(**{key: _value(hints[key], value, f"{where}: {key}") for key, value in values.items()})
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    """``value`` as the type ``hint``; lists become tuples, mappings become dataclasses."""
+    origin, args = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return value
+    if origin is Literal:
+        if value not in args:
+            raise ConfigurationError(f"{where} is {value!r}. {nearest_names(str(value), map(str, args))}")
+        return value
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in args:
+            return None
+        for arg in (a for a in args if a is not type(None)):
+            try:
+                return _value(arg, value, where)
+            except ConfigurationError as error:
+                last = error
+        raise last
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ConfigurationError(f"{where} must be a list, not {value!r}")
+        return tuple(_value(args[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ConfigurationError(f"{where} must be a mapping, not {value!r}")
+        return {_value(args[0], k, where): _value(args[1], v, f"{where}.{k}") for k, v in value.items()}
+    if hint is ColumnChoice and isinstance(value, str):
+        return ColumnChoice(value, value)
+    if is_dataclass(hint) and isinstance(hint, type):
+        return parse(hint, value, where)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise ConfigurationError(f"{where} is {value!r}, which is not {hint.__name__}")
+    return value
