@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tops.miniature.questions import CHINESE_KINDS, LETTERS, Question, ask, caption, with_options
+from tops.miniature.claims import CONTRASTS, contrast
+from tops.miniature.questions import CHINESE_KINDS, LETTERS, MAKERS, Question, ask, caption, with_options
 from tops.miniature.scenes import Scene
 from tops.miniature.words import CHINESE, ENGLISH, Words
 
@@ -85,7 +86,7 @@ def _mmbench(ending: str) -> Callable[[Question], str]:
     return text
 
 
-YES_NO = ("existence", "relation", "size")
+YES_NO = ("existence", *CONTRASTS)
 OPEN = ("existence", "colour", "shape", "digit", "relation", "location")
 CHOICE = ("colour", "shape", "digit", "count", "relation", "neighbour", "location", "place", "contents")
 
@@ -160,7 +161,13 @@ def make_turn(
 ) -> Turn | None:
     """A random question about the scene as one image benchmark would put it; None if none fits."""
     form = FORMATS[benchmark]
-    question = ask(rng, scene, kinds or form.kinds, form.words)
+    kinds = kinds or form.kinds
+    claims = [kind for kind in kinds if kind in CONTRASTS]
+    if rng.random() < len(claims) / len(kinds):
+        pair = contrast(rng, scene, claims[int(rng.integers(len(claims)))])
+        question = pair[int(rng.integers(2))] if pair else None
+    else:
+        question = ask(rng, scene, [kind for kind in kinds if kind in MAKERS], form.words)
     if question is None:
         return None
     if form.choice:

@@ -64,7 +64,8 @@ class Question:
 Maker = Callable[[np.random.Generator, Scene, Words], "Question | None"]
 
 
-def _pick(rng: np.random.Generator, items: Sequence[T]) -> T:
+def pick(rng: np.random.Generator, items: Sequence[T]) -> T:
+    """A random item."""
     return items[int(rng.integers(len(items)))]
 
 
@@ -107,17 +108,17 @@ def existence(
     present, coloured : bool, optional
         Force the answer, and whether the object is named with its colour.
     """
-    negative = negative or _pick(rng, NEGATIVES)
+    negative = negative or pick(rng, NEGATIVES)
     present = bool(rng.random() < 0.5) if present is None else present
     coloured = bool(rng.random() < 0.4) if coloured is None else coloured
     there = {(item.name, item.colour) for item in scene.objects}
     names, colours = {name for name, _ in there}, sorted({colour for _, colour in there})
+    found: tuple[int, ...] = ()
     if present:
         index = int(rng.integers(len(scene.objects)))
         name, colour = scene.objects[index].name, scene.objects[index].colour
         found = (index,)
     else:
-        found = ()
         pairs = [(n, c) for n in NAMES for c in COLOURS if (n, c) not in there and (coloured or n not in names)]
         if negative == "popular":
             likely = {n for n, w in zip(SHAPES, SHAPE_WEIGHTS, strict=True) if w >= 0.17}
@@ -128,7 +129,7 @@ def existence(
         if negative != "random":
             near = [(n, c) for n, c in pairs if n in likely and (not coloured or c in colours)]
             pairs = near or [(n, c) for n, c in pairs if n in likely] or pairs
-        name, colour = _pick(rng, pairs)
+        name, colour = pick(rng, pairs)
         if coloured:
             found = tuple(i for i, item in enumerate(scene.objects) if name == item.name or colour == item.colour)
     thing = words.noun(name, colour if coloured else None)
@@ -142,7 +143,7 @@ def _colour(rng: np.random.Generator, scene: Scene, words: Words) -> Question | 
     unique = [i for i, name in enumerate(names) if names.count(name) == 1]
     if not unique:
         return None
-    index = _pick(rng, unique)
+    index = pick(rng, unique)
     item = scene.objects[index]
     pool = tuple(words.word(c) for c in COLOUR_NAMES)
     text = words.say("colour", thing=words.noun(item.name))
@@ -156,7 +157,7 @@ def _of_colour(kind: Literal["digit", "shape"]) -> Maker:
         unique = [i for i in all_of_kind if colours.count(scene.objects[i].colour) == 1]
         if not unique:
             return None
-        index = _pick(rng, unique)
+        index = pick(rng, unique)
         item = scene.objects[index]
         if kind == "digit" and len(all_of_kind) == 1 and rng.random() < 0.5:
             text = words.say("only digit")
@@ -168,7 +169,7 @@ def _of_colour(kind: Literal["digit", "shape"]) -> Maker:
     return maker
 
 
-def _counted(rng: np.random.Generator, scene: Scene, words: Words) -> tuple[str, tuple[int, ...]]:
+def counted(rng: np.random.Generator, scene: Scene, words: Words) -> tuple[str, tuple[int, ...]]:
     """A phrase for a group of objects and their indices; large groups as often as small ones."""
     everything = range(len(scene.objects))
     groups = [("objects" if words.language == "en" else "物体", tuple(everything))]
@@ -177,19 +178,19 @@ def _counted(rng: np.random.Generator, scene: Scene, words: Words) -> tuple[str,
     for colour in COLOUR_NAMES:
         phrase = f"{colour} objects" if words.language == "en" else f"{words.word(colour)}物体"
         groups.append((phrase, tuple(i for i in everything if scene.objects[i].colour == colour)))
-    size = _pick(rng, sorted({len(members) for _, members in groups}))
-    return _pick(rng, [group for group in groups if len(group[1]) == size])
+    size = pick(rng, sorted({len(members) for _, members in groups}))
+    return pick(rng, [group for group in groups if len(group[1]) == size])
 
 
 def _count(rng: np.random.Generator, scene: Scene, words: Words) -> Question:
-    things, members = _counted(rng, scene, words)
+    things, members = counted(rng, scene, words)
     top = max(len(members) + 1, 4)
     pool = tuple(str(n) for n in range(top + 1))
     text = words.say("count", things=things)
     return Question("count", text, str(len(members)), pool, objects=members, language=words.language)
 
 
-def _apart(scene: Scene) -> list[tuple[int, int, str, str]]:
+def apart(scene: Scene) -> list[tuple[int, int, str, str]]:
     """Ordered pairs (one, other, side, opposite) that lie in different columns or rows."""
     pairs = []
     for one, a in enumerate(scene.objects):
@@ -202,10 +203,10 @@ def _apart(scene: Scene) -> list[tuple[int, int, str, str]]:
 
 
 def _relation(rng: np.random.Generator, scene: Scene, words: Words) -> Question | None:
-    pairs = _apart(scene)
+    pairs = apart(scene)
     if not pairs:
         return None
-    one, other, side, opposite = _pick(rng, pairs)
+    one, other, side, opposite = pick(rng, pairs)
     first, second = refer(rng, scene, one, words), refer(rng, scene, other, words)
     if first is None or second is None:
         return None
@@ -222,12 +223,12 @@ def _relation(rng: np.random.Generator, scene: Scene, words: Words) -> Question 
 
 def _neighbour(rng: np.random.Generator, scene: Scene, words: Words) -> Question | None:
     found: dict[tuple[int, str], list[int]] = {}
-    for one, other, side, _ in _apart(scene):
+    for one, other, side, _ in apart(scene):
         found.setdefault((other, side), []).append(one)
     single = [(other, side, ones[0]) for (other, side), ones in found.items() if len(ones) == 1]
     if not single:
         return None
-    other, side, one = _pick(rng, single)
+    other, side, one = pick(rng, single)
     thing = refer(rng, scene, other, words)
     if thing is None:
         return None
@@ -244,7 +245,7 @@ def _phrases(rng: np.random.Generator, first: set[str], words: Words) -> tuple[s
     """Object phrases: those in ``first``, and random ones to make up four."""
     phrases = sorted(first)
     while len(phrases) < 4:
-        phrase = words.noun(_pick(rng, NAMES), _pick(rng, COLOUR_NAMES))
+        phrase = words.noun(pick(rng, NAMES), pick(rng, COLOUR_NAMES))
         if phrase not in phrases:
             phrases.append(phrase)
     return tuple(phrases)
@@ -275,21 +276,6 @@ def _background(rng: np.random.Generator, scene: Scene, words: Words) -> Questio
     return Question("background", words.say("background"), words.word(scene.background), pool, language=words.language)
 
 
-def _size(rng: np.random.Generator, scene: Scene, words: Words) -> Question | None:
-    rank = {"small": 0, "medium": 1, "large": 2}
-    shapes = [i for i, item in enumerate(scene.objects) if item.kind == "shape"]
-    pairs = [(i, j) for i in shapes for j in shapes if scene.objects[i].size != scene.objects[j].size]
-    if not pairs:
-        return None
-    one, other = _pick(rng, pairs)
-    first, second = refer(rng, scene, one, words), refer(rng, scene, other, words)
-    if first is None or second is None:
-        return None
-    answer, pool = _yes_no(words, rank[scene.objects[one].size] > rank[scene.objects[other].size])
-    text = words.say("size", one=first, other=second)
-    return Question("size", text, answer, pool, objects=(one, other), language=words.language)
-
-
 def _largest(rng: np.random.Generator, scene: Scene, words: Words) -> Question | None:
     large = [i for i, item in enumerate(scene.objects) if item.size == "large"]
     if len(large) != 1:
@@ -318,7 +304,7 @@ def _rule(rng: np.random.Generator, scene: Scene, words: Words) -> Question | No
     single = [(key, hint, found[0]) for key, (hint, found) in rules.items() if len(found) == 1]
     if not single:
         return None
-    key, hint, index = _pick(rng, single)
+    key, hint, index = pick(rng, single)
     return Question("rule", words.say(key), scene.objects[index].colour, COLOUR_NAMES, objects=(index,), hint=hint)
 
 
@@ -358,14 +344,13 @@ MAKERS: dict[str, Maker] = {
     "location": _location,
     "place": _place,
     "background": _background,
-    "size": _size,
     "largest": _largest,
     "sum": _sum,
     "rule": _rule,
     "contents": _contents,
     "caption": caption,
 }
-CHINESE_KINDS = tuple(kind for kind in MAKERS if kind not in ("size", "rule"))
+CHINESE_KINDS = tuple(kind for kind in MAKERS if kind != "rule")
 
 
 def ask(rng: np.random.Generator, scene: Scene, kinds: Sequence[str], words: Words = ENGLISH) -> Question | None:

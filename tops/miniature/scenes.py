@@ -137,9 +137,8 @@ def _digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 def glyphs(name: str, split: Split) -> NDArray[np.int64]:
     """Indices of the UCI digits that show ``name``; those of the two splits are disjoint."""
     target = _digits()[1]
-    index = np.arange(len(target))
-    own = index < _TRAIN_DIGITS if split == "train" else index >= _TRAIN_DIGITS
-    return index[own & (target == int(name))]
+    index: NDArray[np.int64] = np.flatnonzero(target == int(name))
+    return index[index < _TRAIN_DIGITS] if split == "train" else index[index >= _TRAIN_DIGITS]
 
 
 @lru_cache(maxsize=64)
@@ -206,7 +205,7 @@ def make_background(rng: np.random.Generator, kind: str) -> NDArray[np.float64]:
         pattern = pattern + contrast * np.where(
             ((x + shift[0]) // period + (y + shift[1]) // period) % 2 == 0, 1.0, -1.0
         )
-    canvas = base + pattern[:, :, None] + rng.integers(-4, 5, (side, side, 1))
+    canvas: NDArray[np.float64] = base + pattern[:, :, None] + rng.integers(-4, 5, (side, side, 1))
     for _ in range(int(rng.integers(0, 7))):
         left, top = (int(v) for v in rng.integers(0, side - 6, 2))
         width, height = (int(v) for v in rng.integers(2, 6, 2))
@@ -273,6 +272,13 @@ def make_object(
     return SceneObject(name, kind, colour, (left, top, left + side, top + side), cell[0], cell[1], size, glyph)
 
 
+def compose(canvas: NDArray[np.float64], background: str, objects: Sequence[SceneObject]) -> Scene:
+    """The scene of these objects on a canvas of `make_background`; the objects are put in reading order."""
+    ordered = tuple(sorted(objects, key=lambda item: (item.row, item.col)))
+    image, instance = paint(canvas, ordered)
+    return Scene(image, ordered, background, instance)
+
+
 def make_scene(
     rng: np.random.Generator,
     split: Split = "train",
@@ -303,11 +309,9 @@ def make_scene(
     wanted = [*contents]
     wanted += [(draw_name(rng, theme), colours[rng.integers(len(colours))]) for _ in range(count - len(wanted))]
     cells = [divmod(int(c), GRID) for c in rng.choice(GRID * GRID, count, replace=False)]
-    made = [make_object(rng, name, colour, cell, split) for (name, colour), cell in zip(wanted, cells, strict=True)]
-    objects = tuple(sorted(made, key=lambda item: (item.row, item.col)))
+    objects = [make_object(rng, name, colour, cell, split) for (name, colour), cell in zip(wanted, cells, strict=True)]
     background = BACKGROUNDS[rng.integers(len(BACKGROUNDS))]
-    image, instance = paint(make_background(rng, background), objects)
-    return Scene(image, objects, background, instance)
+    return compose(make_background(rng, background), background, objects)
 
 
 def patch_labels(scene: Scene, patch: int = PATCH_SIDE, coverage: float = 0.125) -> PatchLabels:
