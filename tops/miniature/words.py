@@ -59,9 +59,9 @@ class Words:
         place = LOCATIONS[row][col]
         return _CHINESE_MIDDLE.get(place, _CHINESE[place]) if self.language == "zh" else place
 
-    def say(self, pattern: str, **parts: str) -> str:
-        """The sentence of pattern ``pattern`` with its parts filled in."""
-        return self.patterns[pattern].format(**parts)
+    def say(self, sentence: str, /, **parts: str) -> str:
+        """The sentence of this name in `patterns` with its parts filled in."""
+        return self.patterns[sentence].format(**parts)
 
 
 ENGLISH = Words(
