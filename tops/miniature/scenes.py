@@ -32,7 +32,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 SHAPES = ("circle", "square", "triangle", "cross", "ring")
 DIGITS = tuple("0123456789")
 NAMES = SHAPES + DIGITS
-BACKGROUNDS = ("plain", "noise", "stripes", "checks")
+BACKGROUNDS = ("plain", "noisy", "striped", "checked")
 SIZES = ("small", "medium", "large")
 
 # Names that share a scene more often than chance, so that a likely guess about a scene may be a wrong one.
@@ -191,15 +191,15 @@ def make_background(rng: np.random.Generator, kind: str) -> NDArray[np.float64]:
     slope = rng.uniform(-0.15, 0.15, 2)
     pattern = (x - side / 2) * slope[0] + (y - side / 2) * slope[1]
     contrast = rng.uniform(8, 13)
-    if kind == "noise":
+    if kind == "noisy":
         coarse = rng.integers(-100, 101, (side // 4, side // 4)) / 100.0
         pattern = pattern + contrast * 1.6 * np.repeat(np.repeat(coarse, 4, axis=0), 4, axis=1)
-    elif kind == "stripes":
+    elif kind == "striped":
         across, along = ((1, 0), (0, 1), (1, 1), (1, -1))[rng.integers(4)]
         period = int(rng.integers(9, 15))
         phase = (x * across + y * along + int(rng.integers(period))) % period
         pattern = pattern + contrast * np.where(phase < period / 2, 1.0, -1.0)
-    elif kind == "checks":
+    elif kind == "checked":
         period = int(rng.integers(8, 13))
         shift = rng.integers(0, period, 2)
         pattern = pattern + contrast * np.where(

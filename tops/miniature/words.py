@@ -13,7 +13,7 @@ _CHINESE = {
     "red": "红色", "green": "绿色", "blue": "蓝色", "yellow": "黄色",
     "purple": "紫色", "orange": "橙色", "white": "白色", "black": "黑色",
     "circle": "圆形", "square": "正方形", "triangle": "三角形", "cross": "十字", "ring": "圆环",
-    "plain": "纯色", "noise": "噪点", "stripes": "条纹", "checks": "方格",
+    "plain": "纯色", "noisy": "噪点", "striped": "条纹", "checked": "方格",
     "left": "左边", "right": "右边", "above": "上面", "below": "下面", "Yes": "是", "No": "否", "object": "物体",
     "top left": "左上", "top": "上方", "top right": "右上", "center": "中间",
     "bottom left": "左下", "bottom": "下方", "bottom right": "右下",
