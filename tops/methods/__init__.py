@@ -1,4 +1,4 @@
-"""Every pruning method, found by file: a module here that defines a frozen dataclass with a ``name`` is in the registry.
+"""Every pruning method, found by file: a module here that defines a frozen dataclass with a ``name`` is registered.
 
 Third-party packages add one through the entry point group ``tops.methods``.
 """

@@ -1,4 +1,4 @@
-"""What a pruning method is. A method is one file in this folder with one frozen dataclass; its fields are its options."""
+"""What a pruning method is. A method is one file here with one frozen dataclass; its fields are its options."""
 
 from __future__ import annotations
 

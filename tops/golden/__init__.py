@@ -1,0 +1,1 @@
+"""Golden vectors: every method against what its authors' code gives on the same arrays."""

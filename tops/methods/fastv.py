@@ -1,0 +1,62 @@
+"""FastV: drop the visual tokens that the last prompt token attends to least after the first layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from tops.budget import PromptShape, Schedule
+from tops.methods._cuts import one_cut, scaled_layers
+from tops.methods.base import BudgetField, Positions
+from tops.signals import PruningPoint, Signal
+from tops.tokens import Selection
+
+
+@dataclass(frozen=True)
+class FastV:
+    """FastV (Chen et al., ECCV 2024, arXiv 2403.06764).
+
+    The score of a visual token is the attention it gets in the layer before the cut, averaged over all heads. Official
+    code: ``pkunlp-icler/FastV`` at ``d165972``, ``fastv_forward`` (static pruning with a KV cache).
+
+    Parameters
+    ----------
+    budget : Budget, int or float
+        Under ``layer_average`` the count after the cut is solved so that the layers average to it.
+    layer : int
+        The cut: layers before it see every token, and the one just before it gives the attention.
+    of : int or None
+        Depth that ``layer`` refers to; other models are cut at the same fraction, at layer 1 or later. None: literally.
+    rows : {"last", "all"}
+        ``last``: only the last token of the prompt looks, as in all official variants. ``all``: the mean over every
+        query, as the paper writes.
+    positions : {"original", "contiguous"}
+        Surviving tokens keep their position ids in the official code.
+    """
+
+    name: ClassVar[str] = "fastv"
+    title: ClassVar[str] = "FastV"
+    signals: ClassVar[frozenset[Signal]] = frozenset()
+
+    budget: BudgetField = BudgetField()
+    layer: int = 2
+    of: int | None = 32
+    rows: Literal["last", "all"] = "last"
+    positions: Positions | None = "original"
+
+    def schedule(self, shape: PromptShape) -> Schedule:
+        """One cut; see :func:`tops.methods._cuts.one_cut`."""
+        (layer,) = scaled_layers((self.layer,), shape.depth, self.of, self.title)
+        return one_cut(self.budget, shape, layer, self.title)
+
+    def select(self, point: PruningPoint) -> Selection:
+        """The most attended tokens, in prompt order."""
+        import torch
+
+        from tops.selection.ranking import select_highest
+
+        length = point.positions.shape[-1]
+        first = length - 1 if self.rows == "last" else 0
+        queries = torch.arange(first, length, device=point.tokens.index.device)
+        scores = point.attention(queries, layer="previous")[:, :, point.visual_slots].mean((0, 1))
+        return Selection(select_highest(scores, point.keep).sort().values)
