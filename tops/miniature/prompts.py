@@ -14,6 +14,8 @@ import numpy as np
 from tops.miniature.claims import CONTRASTS, contrast
 from tops.miniature.questions import CHINESE_KINDS, LETTERS, MAKERS, Question, ask, caption, with_options
 from tops.miniature.scenes import Scene
+from tops.miniature.video_questions import VIDEO_MAKERS, ask_video
+from tops.miniature.videos import Video
 from tops.miniature.words import CHINESE, ENGLISH, Words
 
 WORD_OR_PHRASE = "\nAnswer the question using a single word or phrase."
@@ -90,6 +92,17 @@ YES_NO = ("existence", *CONTRASTS)
 OPEN = ("existence", "colour", "shape", "digit", "relation", "location")
 CHOICE = ("colour", "shape", "digit", "count", "relation", "neighbour", "location", "place", "contents")
 
+# MLVU task type -> question kinds
+MLVU_KINDS = {
+    "topic_reasoning": ("topic",),
+    "anomaly_reco": ("incident", "vanishing"),
+    "needle": ("needle",),
+    "ego": ("direction",),
+    "plotQA": ("turned", "moving", "video colour"),
+    "order": ("order", "first"),
+    "count": ("video count",),
+}
+
 FORMATS: dict[str, Format] = {
     "gqa": Format(OPEN, lambda q: q.text + WORD_OR_PHRASE),
     "scienceqa_img": Format(("rule", "neighbour", "largest", "place"), _scienceqa, choice=True),
@@ -126,16 +139,26 @@ FORMATS: dict[str, Format] = {
     ),
     "hallusion_bench_image": Format(YES_NO, lambda q: q.text),
     "mlvu_dev": Format(
-        (), lambda q: mlvu_question(q) + "\nOnly give the best option.\nBest option: (", choice=True, video=True
+        tuple(VIDEO_MAKERS),
+        lambda q: mlvu_question(q) + "\nOnly give the best option.\nBest option: (",
+        choice=True,
+        video=True,
     ),
     "longvideobench_val_v": Format(
-        (), lambda q: f"{q.text}\n{lettered(q.options)}\n{OPTION_LETTER.strip()}\n", choice=True, video=True
+        tuple(VIDEO_MAKERS),
+        lambda q: f"{q.text}\n{lettered(q.options)}\n{OPTION_LETTER.strip()}\n",
+        choice=True,
+        video=True,
     ),
     "videomme": Format(
-        (), lambda q: f"{VIDEO_MME}\n{q.text}\n{lettered(q.options)}\n{OPTION_LETTER}", choice=True, video=True
+        tuple(VIDEO_MAKERS),
+        lambda q: f"{VIDEO_MME}\n{q.text}\n{lettered(q.options)}\n{OPTION_LETTER}",
+        choice=True,
+        video=True,
     ),
 }
 IMAGE_FORMATS = tuple(name for name, form in FORMATS.items() if not form.video)
+VIDEO_FORMATS = tuple(name for name, form in FORMATS.items() if form.video)
 
 
 @dataclass(frozen=True)
@@ -172,6 +195,18 @@ def make_turn(
         return None
     if form.choice:
         question = with_options(rng, question)
+    return Turn(form.text(question), form.reply(question), benchmark, question)
+
+
+def make_video_turn(
+    rng: np.random.Generator, video: Video, benchmark: str, kinds: Sequence[str] | None = None, count: int = 4
+) -> Turn | None:
+    """A random question about the video as one video benchmark puts it, with ``count`` options; None if none fits."""
+    form = FORMATS[benchmark]
+    question = ask_video(rng, video, kinds or form.kinds)
+    if question is None:
+        return None
+    question = with_options(rng, question, count)
     return Turn(form.text(question), form.reply(question), benchmark, question)
 
 
