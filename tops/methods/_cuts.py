@@ -33,6 +33,18 @@ def before_model(budget: Budget, shape: PromptShape, title: str) -> Schedule:
     return Schedule(shape.visual, shape.depth, () if total == shape.visual else (Cut(0, total),))
 
 
+def refuse_budget(budget: Budget, title: str) -> None:
+    """For controls that prune nothing: only the default budget makes sense.
+
+    Raises
+    ------
+    ConfigurationError
+        If a budget was given.
+    """
+    if budget.value != 1.0 or isinstance(budget.value, int):
+        raise ConfigurationError(f"{title} has no budget, got {budget.value}; leave it out (budget=1.0)")
+
+
 def scaled_layers(layers: Sequence[int], depth: int, of: int | None, title: str) -> tuple[int, ...]:
     """Layers given for a model of depth ``of``, at the same fraction of another depth: at least 1, and rising.
 
@@ -155,7 +167,8 @@ def too_low(title: str, total: int, floor: float, layer: int, shape: PromptShape
     least = math.ceil(floor / max(1, shape.images))
     return BudgetError(
         f"{title} cannot average {total} of {shape.visual} tokens over {shape.depth} layers{each}: with the first cut "
-        f"at layer {layer} its floor is {floor:.1f}. Cut earlier, ask for at least {least} per image, or use protocol=kept"
+        f"at layer {layer} its floor is {floor:.1f}. Cut earlier, ask for at least {least} per image, or use "
+        "protocol=kept"
     )
 
 

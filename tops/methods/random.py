@@ -18,7 +18,8 @@ from tops.tokens import Selection
 class Random:
     """As many tokens of every image as the budget allows, drawn uniformly before the language model.
 
-    The draw depends on the seed, the sample's name and its question alone: the same in a batch and on every device.
+    The draw depends on the seed and the sample's name alone: the same in a batch and on every device. Without a name,
+    every prompt of one shape gets the same draw.
 
     Parameters
     ----------
@@ -44,9 +45,9 @@ class Random:
         """A random set, in prompt order."""
         import torch
 
-        text = f"{self.seed}\0{point.sample}\0{point.text.question}"
+        digest = hashlib.sha256(f"{self.seed}\0{point.sample}".encode()).digest()
         # The generator lives on the CPU: other devices draw other numbers from the same seed.
-        generator = torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:7]))
+        generator = torch.Generator().manual_seed(int.from_bytes(digest[:7]))
 
         def draw(group: Group) -> torch.Tensor:
             noise = torch.rand(group.positions.shape, generator=generator)
