@@ -8,7 +8,10 @@ import sys
 from tops.errors import TopsError, nearest_names
 
 # name -> (module with ``main(argv: list[str]) -> int``, one line of help)
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "paper": ("tops.paper.command", "audit of the published numbers and their claims"),
+    "report": ("tops.reporting.command", "tables, figures and the page of an experiment, from the store alone"),
+}
 
 
 def usage() -> str:

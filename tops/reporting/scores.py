@@ -1,0 +1,113 @@
+"""Acc and Rel of a row, over the benchmarks that can be scored at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from tops.experiments.plan import Column, PlanStatus, Row
+from tops.paper.aggregation import AccRule, printed_rule, proper_rule
+from tops.reporting.names import benchmark_title
+from tops.reporting.results import Results
+
+# A table whose Acc follows another table's rule.
+_RULE_OF = {"1": "11"}
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """Acc and Rel of one row on one backbone.
+
+    Attributes
+    ----------
+    acc, rel : float or None
+        None where ``reason`` says why.
+    """
+
+    acc: float | None = None
+    rel: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The rule of Acc on one backbone.
+
+    Attributes
+    ----------
+    rule : AccRule
+        Restricted to what can be scored.
+    absent : tuple of str
+        Benchmarks of the paper's rule that no row can have here, with the reason.
+    slugs : dict of str to Column
+        Column of each benchmark in the rule.
+    """
+
+    rule: AccRule
+    absent: tuple[tuple[str, str], ...]
+    slugs: dict[str, Column]
+
+    @property
+    def note(self) -> str:
+        """What a caption must say when benchmarks are absent; empty when all are there."""
+        if not self.absent:
+            return ""
+        names = ", ".join(f"{benchmark_title(name)} ({why})" for name, why in self.absent)
+        have = len(self.rule.divisors)
+        return f"over {have} of {have + len(self.absent)} benchmarks, without {names}"
+
+
+def scale_of(results: Results, backbone: str, *, printed: bool = False) -> Scale | None:
+    """The Acc rule of an experiment on a backbone; None when it has no benchmark of the rule.
+
+    A benchmark that is refused or unjudged for every row is left out for all of them, and said so. One that is
+    merely unfinished stays in: rows without it have no Acc yet.
+    """
+    table = next((str(t) for t in results.plan.experiment.paper.tables), "11")
+    rule = (printed_rule if printed else proper_rule)(_RULE_OF.get(table, table))
+    columns = {column.slug: column for column in results.columns(backbone)}
+    if not set(rule.divisors) & set(columns):
+        rule = AccRule("plain mean of the benchmarks shown", dict.fromkeys(columns, 1))
+    absent, slugs = [], {}
+    for slug in rule.divisors:
+        column = columns.get(slug)
+        states = [e for (_, c), e in results.entries.items() if c == column]
+        hopeless = [e for e in states if e.status in (PlanStatus.REFUSED, PlanStatus.ANSWERED)]
+        if column is None:
+            absent.append((slug, "not part of this experiment"))
+        elif states and len(hopeless) == len(states):
+            absent.append((slug, hopeless[0].reason))
+        else:
+            slugs[slug] = column
+    if not slugs:
+        return None
+    kept = {slug: divisor for slug, divisor in rule.divisors.items() if slug in slugs}
+    return Scale(replace(rule, divisors=kept), tuple(absent), slugs)
+
+
+def aggregate(results: Results, scale: Scale, row: Row) -> Aggregate:
+    """Acc and Rel of a row; Rel is in percent of the unpruned row on the same benchmarks, rounded never."""
+    scores = _scores(results, scale, row)
+    missing = [slug for slug in scale.slugs if slug not in scores]
+    if missing:
+        names = ", ".join(benchmark_title(s) for s in missing)
+        return Aggregate(reason=f"{len(missing)} of {len(scale.slugs)} benchmarks without a number: {names}")
+    acc = float(scale.rule.acc(scores))
+    backbone = next(iter(scale.slugs.values())).backbone
+    reference = results.reference(backbone)
+    base = _scores(results, scale, reference) if reference else {}
+    if any(slug not in base for slug in scale.slugs):
+        return Aggregate(acc, None, "the unpruned model has no Acc yet")
+    whole = float(scale.rule.acc(base))
+    if whole == 0:
+        return Aggregate(acc, None, "the unpruned model scores 0")
+    return Aggregate(acc, 100 * acc / whole)
+
+
+def _scores(results: Results, scale: Scale, row: Row) -> Mapping[str, float]:
+    found = {}
+    for slug, column in scale.slugs.items():
+        entry = results.entries.get((row, column))
+        if entry is not None and entry.value is not None:
+            found[slug] = entry.value
+    return found

@@ -1,0 +1,111 @@
+"""A table before it has a format: headers, lines, and for every hole the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Header:
+    """A column. Neighbours with the same ``group`` share a spanning title."""
+
+    title: str
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Datum:
+    """One place.
+
+    Attributes
+    ----------
+    text : str
+        As printed; empty for a hole.
+    value : float or None
+        For sorting and CSV; None for text and holes.
+    reason : str
+        Why it is a hole; such places show a dash and a numbered note.
+    bold : bool
+        Best of its column beyond chance.
+    mark : str
+        A note on a number that is there: which mixture it suffers from, which benchmarks it lacks.
+    cells : tuple of str
+        Keys of the stored cells behind it.
+    """
+
+    text: str = ""
+    value: float | None = None
+    reason: str = ""
+    bold: bool = False
+    mark: str = ""
+    cells: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row; ``section`` groups neighbours under a line of their own."""
+
+    label: str
+    data: tuple[Datum, ...]
+    section: str = ""
+    role: str = "method"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Everything a format needs.
+
+    Attributes
+    ----------
+    name : str
+        File stem.
+    title : str
+        One line; says so when the numbers are the miniature's.
+    notes : tuple of str
+        Rules and restrictions, below the table.
+    """
+
+    name: str
+    title: str
+    headers: tuple[Header, ...]
+    lines: tuple[Line, ...]
+    notes: tuple[str, ...] = ()
+    label_title: str = "Method"
+    footnotes: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        found = dict.fromkeys(text for line in self.lines for d in line.data for text in (d.reason, d.mark) if text)
+        object.__setattr__(self, "footnotes", tuple(found))
+
+    def note_of(self, datum: Datum) -> str:
+        """Letter of the footnote of a place; empty when it has none."""
+        text = datum.reason or datum.mark
+        return letter(self.footnotes.index(text)) if text else ""
+
+    def sections(self) -> Iterable[tuple[str, tuple[Line, ...]]]:
+        """Lines by section, in order."""
+        found: dict[str, list[Line]] = {}
+        for line in self.lines:
+            found.setdefault(line.section, []).append(line)
+        return ((name, tuple(lines)) for name, lines in found.items())
+
+
+def letter(i: int) -> str:
+    """0 -> a, 25 -> z, 26 -> aa."""
+    text = ""
+    i += 1
+    while i:
+        i, digit = divmod(i - 1, 26)
+        text = chr(ord("a") + digit) + text
+    return text
+
+
+def number(value: float, digits: int = 1, **more: object) -> Datum:
+    """A number with fixed digits."""
+    return Datum(f"{value:.{digits}f}", value, **more)  # type: ignore[arg-type]
+
+
+def hole(reason: str) -> Datum:
+    """A place without a number."""
+    return Datum(reason=reason)

@@ -1,0 +1,48 @@
+"""Ranks with their uncertainty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from tops.statistics.resampling import Floats
+
+
+@dataclass(frozen=True)
+class Rank:
+    """Rank 1 is best; ties share the mean rank.
+
+    Attributes
+    ----------
+    rank : float
+        On the sample.
+    low, high : float
+        Bounds of the middle 95 % of resamples.
+    best : float
+        Share of resamples in which it is first (shared firsts count in part).
+    """
+
+    rank: float
+    low: float
+    high: float
+    best: float
+
+
+def ranks(values: Floats, resampled: Floats) -> list[Rank]:
+    """Rank of each competitor.
+
+    Parameters
+    ----------
+    values : array, shape (competitors,)
+        Higher is better.
+    resampled : array, shape (competitors, resamples)
+        Drawn together.
+    """
+    on_sample = stats.rankdata(-values)
+    drawn = stats.rankdata(-resampled, axis=0)
+    top = resampled == resampled.max(axis=0)
+    first = (top / top.sum(axis=0)).mean(axis=1)
+    low, high = np.quantile(drawn, [0.025, 0.975], axis=1)
+    return [Rank(*map(float, r)) for r in zip(on_sample, low, high, first, strict=True)]
