@@ -1,5 +1,6 @@
 """The exact texts that the stock lmms-eval tasks make of a question, one format per benchmark.
 
+The names are those of the benchmark configurations, with an ending for another prompt convention.
 The model is trained on these texts, so that an evaluation meets it with words that it knows. A test compares each
 format with the stock task's own ``doc_to_text``.
 """
@@ -43,7 +44,7 @@ class Format:
     Attributes
     ----------
     kinds : tuple of str
-        Question kinds the benchmark asks, as often as they stand here.
+        Question kinds the benchmark asks, each as often as the others.
     text : callable
         `Question` to the prompt that the stock task makes.
     choice : bool
@@ -70,9 +71,17 @@ def _scienceqa(question: Question) -> str:
     return f"{context}{question.text}\n{lettered(question.options)}{OPTION_LETTER}"
 
 
+def _textvqa(question: Question) -> str:
+    return f"{question.text.capitalize()}\nReference OCR token: {', '.join(question.tokens)}{WORD_OR_PHRASE}"
+
+
+def _hinted(question: Question) -> str:
+    return f"{question.hint} {question.text}".strip()
+
+
 def mmstar_question(question: Question) -> str:
     """The ``question`` column of MMStar, which holds the options too."""
-    return f"{question.text}\nOptions: {lettered(question.options, '{letter}: {option}', ', ')}"
+    return f"{_hinted(question)}\nOptions: {lettered(question.options, '{letter}: {option}', ', ')}"
 
 
 def mlvu_question(question: Question) -> str:
@@ -82,14 +91,13 @@ def mlvu_question(question: Question) -> str:
 
 def _mmbench(ending: str) -> Callable[[Question], str]:
     def text(question: Question) -> str:
-        hint = f"{question.hint} " if question.hint else ""
-        return f"{hint}{question.text} There are several options:\n{lettered(question.options)}\n{ending}"
+        return f"{_hinted(question)} There are several options:\n{lettered(question.options)}\n{ending}"
 
     return text
 
 
 YES_NO = ("existence", *CONTRASTS)
-OPEN = ("existence", "colour", "shape", "digit", "relation", "location")
+OPEN = ("existence", "colour", "shape", "digit", "count", "relation", "relation check", "location")
 CHOICE = ("colour", "shape", "digit", "count", "relation", "neighbour", "location", "place", "contents")
 
 # MLVU task type -> question kinds
@@ -106,45 +114,35 @@ MLVU_KINDS = {
 FORMATS: dict[str, Format] = {
     "gqa": Format(OPEN, lambda q: q.text + WORD_OR_PHRASE),
     "scienceqa_img": Format(("rule", "neighbour", "largest", "place"), _scienceqa, choice=True),
-    "textvqa_val": Format(("digit",), lambda q: q.text.capitalize() + WORD_OR_PHRASE),
+    "textvqa": Format(("digit",), _textvqa),
+    "textvqa_no_ocr": Format(("digit",), lambda q: q.text.capitalize() + WORD_OR_PHRASE),
     "pope": Format(("existence",), lambda q: q.text + WORD_OR_PHRASE),
     "mme": Format(YES_NO, lambda q: q.text + WORD_OR_PHRASE),
-    "mmbench_en_dev": Format(CHOICE, _mmbench(OPTION_LETTER), choice=True),
-    "mmbench_cn_dev": Format(
+    "mmbench_en": Format(CHOICE, _mmbench(OPTION_LETTER), choice=True),
+    "mmbench_cn": Format(
         tuple(kind for kind in CHOICE if kind in CHINESE_KINDS),
         _mmbench(OPTION_LETTER_CHINESE),
         choice=True,
         words=CHINESE,
     ),
-    "mmvet": Format((*OPEN, "sum", "caption"), lambda q: STEP_BY_STEP + q.text),
+    "mmvet": Format((*OPEN, "sum", "rule", "caption"), _hinted),
+    "mmvet_step_by_step": Format((*OPEN, "sum", "rule", "caption"), lambda q: STEP_BY_STEP + _hinted(q)),
     "mmstar": Format(
-        (
-            "background",
-            "count",
-            "shape",
-            "digit",
-            "location",
-            "colour",
-            "relation",
-            "neighbour",
-            "rule",
-            "sum",
-            "largest",
-        ),
+        (*CHOICE, "background", "rule", "sum", "largest"),
         lambda q: mmstar_question(q) + OPTION_LETTER.removesuffix("."),
         choice=True,
     ),
     "ai2d": Format(
         ("neighbour", "place", "location"), lambda q: f"{q.text}\n{lettered(q.options)}{OPTION_LETTER}", choice=True
     ),
-    "hallusion_bench_image": Format(YES_NO, lambda q: q.text),
-    "mlvu_dev": Format(
+    "hallusionbench": Format(YES_NO, lambda q: q.text),
+    "mlvu": Format(
         tuple(VIDEO_MAKERS),
         lambda q: mlvu_question(q) + "\nOnly give the best option.\nBest option: (",
         choice=True,
         video=True,
     ),
-    "longvideobench_val_v": Format(
+    "longvideobench": Format(
         tuple(VIDEO_MAKERS),
         lambda q: f"{q.text}\n{lettered(q.options)}\n{OPTION_LETTER.strip()}\n",
         choice=True,

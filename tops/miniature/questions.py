@@ -6,7 +6,7 @@ carry the question without ambiguity.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
@@ -44,6 +44,8 @@ class Question:
     language : {"en", "zh"}
     hint : str
         A statement that the question rests on, or "".
+    tokens : tuple of str
+        What an imperfect text recogniser reads in the image.
     """
 
     kind: str
@@ -54,6 +56,7 @@ class Question:
     objects: tuple[int, ...] = ()
     language: Language = "en"
     hint: str = ""
+    tokens: tuple[str, ...] = ()
 
     @property
     def letter(self) -> str:
@@ -150,6 +153,14 @@ def _colour(rng: np.random.Generator, scene: Scene, words: Words) -> Question | 
     return Question("colour", text, words.word(item.colour), pool, objects=(index,), language=words.language)
 
 
+def ocr_tokens(rng: np.random.Generator, scene: Scene) -> tuple[str, ...]:
+    """Readings of a recogniser that misses some digits and reads some that are not there; in random order."""
+    tokens = {item.name for item in scene.objects if item.kind == "digit" and rng.random() < 0.8}
+    tokens |= {pick(rng, DIGITS) for _ in range(3)}
+    ordered = sorted(tokens)
+    return tuple(ordered[i] for i in rng.permutation(len(ordered)))
+
+
 def _of_colour(kind: Literal["digit", "shape"]) -> Maker:
     def maker(rng: np.random.Generator, scene: Scene, words: Words) -> Question | None:
         all_of_kind = [i for i, item in enumerate(scene.objects) if item.kind == kind]
@@ -164,7 +175,8 @@ def _of_colour(kind: Literal["digit", "shape"]) -> Maker:
         else:
             text = words.say(kind, colour=words.word(item.colour))
         pool = tuple(words.word(n) for n in (DIGITS if kind == "digit" else SHAPES))
-        return Question(kind, text, words.word(item.name), pool, objects=(index,), language=words.language)
+        tokens = ocr_tokens(rng, scene) if kind == "digit" else ()
+        return Question(kind, text, words.word(item.name), pool, (), (index,), words.language, tokens=tokens)
 
     return maker
 
@@ -210,11 +222,6 @@ def _relation(rng: np.random.Generator, scene: Scene, words: Words) -> Question 
     first, second = refer(rng, scene, one, words), refer(rng, scene, other, words)
     if first is None or second is None:
         return None
-    if "relation" in words.patterns and rng.random() < 0.5:
-        true = bool(rng.random() < 0.5)
-        text = words.say("relation", one=first, side=dict(SIDES)[side if true else opposite], other=second)
-        answer, pool = _yes_no(words, true)
-        return Question("relation", text, answer, pool, objects=(one, other), language=words.language)
     pattern = "horizontal" if side in ("left", "right") else "vertical"
     text = words.say(pattern, one=first, other=second)
     pool = tuple(words.word(s) for s in sorted((side, opposite)))
@@ -235,15 +242,15 @@ def _neighbour(rng: np.random.Generator, scene: Scene, words: Words) -> Question
     item = scene.objects[one]
     phrase = dict(SIDES)[side] if words.language == "en" else words.word(side)
     answer = words.noun(item.name, item.colour)
-    present = {words.noun(o.name, o.colour) for o in scene.objects}
+    present = dict.fromkeys(words.noun(o.name, o.colour) for o in scene.objects)
     text = words.say("neighbour", side=phrase, thing=thing)
     pool = _phrases(rng, present, words)
     return Question("neighbour", text, answer, pool, objects=(one, other), language=words.language)
 
 
-def _phrases(rng: np.random.Generator, first: set[str], words: Words) -> tuple[str, ...]:
+def _phrases(rng: np.random.Generator, first: Iterable[str], words: Words) -> tuple[str, ...]:
     """Object phrases: those in ``first``, and random ones to make up four."""
-    phrases = sorted(first)
+    phrases = list(first)
     while len(phrases) < 4:
         phrase = words.noun(pick(rng, NAMES), pick(rng, COLOUR_NAMES))
         if phrase not in phrases:
@@ -265,7 +272,7 @@ def _location(rng: np.random.Generator, scene: Scene, words: Words) -> Question 
 def _place(rng: np.random.Generator, scene: Scene, words: Words) -> Question:
     index = int(rng.integers(len(scene.objects)))
     item = scene.objects[index]
-    present = {words.noun(o.name, o.colour) for o in scene.objects}
+    present = dict.fromkeys(words.noun(o.name, o.colour) for o in scene.objects)
     text = words.say("place", place=words.location(item.row, item.col))
     pool = _phrases(rng, present, words)
     return Question("place", text, words.noun(item.name, item.colour), pool, objects=(index,), language=words.language)

@@ -85,7 +85,7 @@ ENGLISH = Words(
         "more": "Are there more {one} than {other}?",
         "sum": "What is the sum of the numbers?",
         "sum check": "Is the sum of the numbers {number}?",
-        "count check": "Are there {number} {things}?",
+        "count check": "Is the number of {things} {number}?",
         "colour check": "Is the {thing} {colour}?",
         "digit check": "Is the {colour} number {number}?",
         "translation": "Is {colour} the color of the {thing}?",
