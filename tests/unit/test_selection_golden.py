@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from tops.selection import select_tops
+from tops.selection import direct, select_coverage, select_dpp, select_max_min, select_tops
+from tops.selection.similarity import fixed_point_similarity
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 TOPS = [(case, name) for case in range(3) for name in ("mean", "minmax")]
@@ -34,3 +35,35 @@ def test_tops(case, normalisation, principles):
     # Two tokens that cover each other tie exactly in C alone; there float64 rounding chose, here the lower index.
     settled = a[f"gap_{name}"] > 2e-6
     assert torch.equal(got, want) if settled else set(got[:9].tolist()) == set(want[:9].tolist())
+
+
+def golden_close(got, want):
+    torch.testing.assert_close(got.float(), want, rtol=1e-4, atol=1e-6 * float(want.abs().max()))
+
+
+@pytest.mark.parametrize("case", range(3))
+def test_divprune(case):
+    a = load("divprune", case)
+    assert torch.equal(select_max_min(a["features"], int(a["num_keep"])), a["selected_order"])
+    _, scores = direct.max_min(fixed_point_similarity(a["features"][None]), int(a["num_keep"]))
+    golden_close(scores[0], a["step_scores"])
+
+
+@pytest.mark.parametrize("case", range(3))
+def test_scope(case):
+    a = load("scope", case)
+    patches, saliency = a["hidden"][:, 1:], a["cls_attn"].sum(1)[:, 1:]
+    k, alpha = a["selected_order"].shape[1], float(a["alpha"])
+    assert torch.equal(select_coverage(patches, saliency, k, alpha=alpha), a["selected_order"])
+    weight = saliency.double() ** alpha
+    _, scores = direct.coverage(fixed_point_similarity(patches), weight, k, combine="multiply")
+    golden_close(scores, a["step_scores"])
+
+
+@pytest.mark.parametrize("case", range(3))
+def test_cdpruner(case):
+    a = load("cdpruner", case)
+    k = int(a["num_keep"])
+    assert torch.equal(select_dpp(a["features"], a["relevance"], k), a["selected_order"])
+    _, scores = direct.dpp(fixed_point_similarity(a["features"]), a["relevance"].double(), k)
+    golden_close(scores, a["step_gains"])

@@ -6,12 +6,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tops.selection.greedy import select_coverage as select_coverage
+    from tops.selection.greedy import select_dpp as select_dpp
+    from tops.selection.greedy import select_max_min as select_max_min
+    from tops.selection.greedy import select_tops as select_tops
     from tops.selection.similarity import cosine_similarity as cosine_similarity
-    from tops.selection.tops_greedy import select_tops as select_tops
+    from tops.selection.topk import top_k_lowest_index as top_k_lowest_index
 
 _HOMES = {
     "cosine_similarity": "similarity",
-    "select_tops": "tops_greedy",
+    "select_coverage": "greedy",
+    "select_dpp": "greedy",
+    "select_max_min": "greedy",
+    "select_tops": "greedy",
+    "top_k_lowest_index": "topk",
 }
 __all__ = sorted(_HOMES)
 

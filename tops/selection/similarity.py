@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-ONE = 2**30
-"""Similarity 1 in the units of :func:`fixed_point_similarity`."""
+ONE = 2**29
+"""Similarity 1 in the units of :func:`fixed_point_similarity`: differences of two similarities still fit int32."""
 
 _ROWS = 512  # rows of one product in fixed_point_similarity: bounds the float64 scratch, fits the cache when mirrored
 
@@ -42,9 +42,9 @@ def cosine_similarity(left: Tensor, right: Tensor | None = None) -> Tensor:
 
 
 def fixed_point_similarity(features: Tensor) -> Tensor:
-    """Cosine similarities in whole numbers of 2**-30, exactly symmetric.
+    """Cosine similarities in whole numbers of 2**-29, exactly symmetric.
 
-    Products are taken in float64 and rounded once, an error of 5e-10 (float32: 1e-7). Sums of whole numbers have no
+    Products are taken in float64 and rounded once, an error of 1e-9 (float32: 1e-7). Sums of whole numbers have no
     error: a gain kept up to date by adding and taking away equals the gain computed anew, in any order of summation
     and on any device.
 
@@ -76,6 +76,11 @@ def fixed_point_similarity(features: Tensor) -> Tensor:
                 result[..., stop:, start:stop] = upper[..., stop - start :].mT
         result.diagonal(dim1=-2, dim2=-1).fill_(ONE)
     return result
+
+
+def rank_floor(n: int) -> float:
+    """Share of the largest squared length under which a residual of n tokens is rounding, not volume."""
+    return n / ONE
 
 
 def unit_rows(features: Tensor, dtype: torch.dtype) -> Tensor:

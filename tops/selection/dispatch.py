@@ -1,0 +1,105 @@
+"""Which implementation of a greedy selection runs, and the way there from features."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from tops.errors import ConfigurationError, nearest_names
+from tops.selection.similarity import fixed_point_similarity
+
+Implementation = Literal["auto", "incremental", "direct", "triton"]
+IMPLEMENTATIONS = ("incremental", "direct", "triton")
+MAX_TRITON_TOKENS = 16384
+
+
+def choose(implementation: str, device: torch.device, n: int) -> str:
+    """The implementation that will run.
+
+    Parameters
+    ----------
+    implementation : str
+        ``"auto"``: the Triton kernels on CUDA, direct torch there without Triton or above ``MAX_TRITON_TOKENS`` tokens,
+        the incremental evaluation on any other device. Or the name of one of ``IMPLEMENTATIONS``.
+    device : torch.device
+        Where the features are.
+    n : int
+        Tokens of one batch entry.
+
+    Raises
+    ------
+    ConfigurationError
+        Unknown name; Triton asked for where it cannot run.
+    """
+    has_triton = find_spec("triton") is not None
+    if implementation == "auto":
+        if device.type != "cuda":
+            return "incremental"
+        return "triton" if has_triton and n <= MAX_TRITON_TOKENS else "direct"
+    if implementation not in IMPLEMENTATIONS:
+        raise ConfigurationError(
+            f"implementation={implementation!r}: {nearest_names(implementation, ('auto', *IMPLEMENTATIONS))}"
+        )
+    if implementation == "triton":
+        if not has_triton:
+            raise ConfigurationError("implementation='triton': Triton is not installed. Use 'auto'.")
+        if n > MAX_TRITON_TOKENS:
+            raise ConfigurationError(
+                f"implementation='triton' with {n} tokens: at most {MAX_TRITON_TOKENS} in one batch entry. "
+                "Use 'auto', or select per tile or frame."
+            )
+    return implementation
+
+
+def run(
+    method: Literal["tops", "max_min", "coverage", "dpp"],
+    features: Tensor,
+    scores: Tensor | None,
+    k: int,
+    *,
+    implementation: str,
+    needs_similarity: bool = True,
+    **options: object,
+) -> Tensor:
+    """Similarities, then the greedy loop, where and how ``choose`` says.
+
+    Parameters
+    ----------
+    method : str
+        A function of the implementation modules.
+    features : Tensor, (N, d) or (B, N, d)
+        Checked.
+    scores : Tensor or None, (N,) or (B, N)
+        Scores per token, for the methods that take them.
+    k : int
+        Tokens to keep.
+    implementation : str
+        See :func:`choose`.
+    needs_similarity : bool
+        False: the formula at hand ignores similarities, none are computed.
+    **options
+        Of the method.
+
+    Returns
+    -------
+    Tensor, (k,) or (B, k) int64
+        On the device of ``features``.
+    """
+    name = choose(implementation, features.device, features.shape[-2])
+    with torch.no_grad():
+        batched = features.detach() if features.ndim == 3 else features.detach()[None]
+        if name == "incremental":
+            batched = batched.cpu()
+        similarity = fixed_point_similarity(batched) if needs_similarity else None
+        inputs: list[object] = [similarity]
+        if scores is not None:
+            inputs.append(scores.detach().reshape(batched.shape[:-1]).to(batched.device, torch.float64))
+        if name == "incremental":
+            inputs = [x.numpy() if isinstance(x, Tensor) else x for x in inputs]
+        home = "tops.selection.kernels.greedy" if name == "triton" else f"tops.selection.{name}"
+        order = torch.as_tensor(getattr(import_module(home), method)(*inputs, k, **options)[0])
+    return order.reshape(*features.shape[:-2], k).to(features.device)
