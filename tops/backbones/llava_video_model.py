@@ -1,0 +1,154 @@
+"""LLaVA-Video in native transformers classes: LLaVA-OneVision with average pooling and a newline after every row.
+
+The published checkpoint (``lmms-lab/LLaVA-Video-7B-Qwen2``) is in the layout of its authors' own code: with
+:data:`RENAMINGS` ``from_pretrained`` reads it as it is, and :meth:`LlavaVideoConfig.from_original` its ``config.json``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+from transformers import (
+    AutoConfig,
+    LlavaOnevisionConfig,
+    LlavaOnevisionForConditionalGeneration,
+    LlavaOnevisionProcessor,
+)
+from transformers.conversion_mapping import register_checkpoint_conversion_mapping
+from transformers.core_model_loading import WeightRenaming
+from transformers.models.llava_onevision.modeling_llava_onevision import LlavaOnevisionModel
+
+from tops.errors import UnsupportedModelError
+
+RENAMINGS: tuple[tuple[str, str], ...] = (
+    (r"^model\.mm_projector\.0\.", "model.multi_modal_projector.linear_1."),
+    (r"^model\.mm_projector\.2\.", "model.multi_modal_projector.linear_2."),
+    (r"^model\.vision_tower\.vision_tower\.vision_model\.", "model.vision_tower."),
+    (r"^model\.embed_tokens\.", "model.language_model.embed_tokens."),
+    (r"^model\.layers\.", "model.language_model.layers."),
+    (r"^model\.norm\.", "model.language_model.norm."),
+)
+"""Original weight names (regular expression) and what they are called here."""
+
+ORIGINAL_MODEL_TYPES = ("llava_qwen", "llava")
+"""``model_type`` values under which the authors' code saves this family."""
+
+
+class LlavaVideoConfig(LlavaOnevisionConfig):  # type: ignore[no-untyped-call]
+    """LLaVA-OneVision's configuration and the stride of the average pooling over a frame's patches."""
+
+    model_type = "llava_video"
+    mm_spatial_pool_stride: int = 2
+
+    @classmethod
+    def from_original(cls, original: Mapping[str, Any]) -> LlavaVideoConfig:
+        """Configuration from the authors' ``config.json``.
+
+        Parameters
+        ----------
+        original : mapping
+            Its content. SigLIP's last layer and pooling head are not part of the model, as in the authors' code.
+
+        Raises
+        ------
+        UnsupportedModelError
+            If the file asks for a tower, projector, pooling or newline layout that these classes do not build.
+        """
+        wanted = {"mm_newline_position": "grid", "mm_spatial_pool_mode": "average", "mm_projector_type": "mlp2x_gelu"}
+        for key, value in wanted.items():
+            if original.get(key, value) != value:
+                raise UnsupportedModelError(
+                    f"{key}={original[key]!r} in the LLaVA-Video configuration; built here is {value!r} only"
+                )
+        tower = str(original.get("mm_vision_tower", ""))
+        if "siglip-so400m-patch14-384" not in tower:
+            raise UnsupportedModelError(f"vision tower {tower!r}; built here is google/siglip-so400m-patch14-384 only")
+        return cls(
+            vision_config={
+                "model_type": "siglip_vision_model",
+                "hidden_size": 1152,
+                "intermediate_size": 4304,
+                "num_hidden_layers": 26,
+                "num_attention_heads": 16,
+                "image_size": 384,
+                "patch_size": 14,
+                "vision_use_head": False,
+            },
+            text_config={
+                "model_type": "qwen2",
+                **{
+                    key: original[key]
+                    for key in (
+                        "vocab_size",
+                        "hidden_size",
+                        "intermediate_size",
+                        "num_hidden_layers",
+                        "num_attention_heads",
+                        "num_key_value_heads",
+                        "max_position_embeddings",
+                        "rms_norm_eps",
+                    )
+                },
+                "rope_parameters": {"rope_type": "default", "rope_theta": original.get("rope_theta", 1e6)},
+                "use_sliding_window": False,
+            },
+            vision_feature_layer=-1,
+            vision_feature_select_strategy="full",
+            image_grid_pinpoints=original.get("image_grid_pinpoints") or [[384, 384]],
+            tie_word_embeddings=bool(original.get("tie_word_embeddings", False)),
+            mm_spatial_pool_stride=int(original.get("mm_spatial_pool_stride") or 2),
+        )
+
+
+class LlavaVideoModel(LlavaOnevisionModel):  # type: ignore[no-untyped-call]
+    """Video frames are average-pooled, and ``image_newline`` ends every row of every frame ("grid")."""
+
+    config_class = LlavaVideoConfig
+
+    def apply_pooling(self, image_features: Tensor) -> Tensor:
+        """(F, side * side, d) -> (F, p * (p + 1), d), p = side // stride: 27 x 27 give 13 rows of 13 + newline."""
+        vision: Any = self.config.vision_config
+        side = vision.image_size // vision.patch_size
+        frames, _, width = image_features.shape
+        grid = image_features.view(frames, side, side, width).permute(0, 3, 1, 2)
+        pooled = avg_pool2d(grid, self.config.mm_spatial_pool_stride).permute(0, 2, 3, 1)
+        newline = self.image_newline.to(pooled).expand(frames, pooled.shape[1], 1, width)
+        return torch.cat([pooled, newline], dim=2).flatten(1, 2)
+
+    def get_video_features(self, *args: Any, **kwargs: Any) -> Any:
+        """Pooled frames without the very last newline: the parent's ``forward`` appends one to every video."""
+        features = super().get_video_features(*args, **kwargs)
+        features.pooler_output = features.pooler_output[:, :-1]
+        return features
+
+
+class LlavaVideoForConditionalGeneration(LlavaOnevisionForConditionalGeneration):  # type: ignore[no-untyped-call]
+    """LLaVA-Video with its language-model head."""
+
+    config_class = LlavaVideoConfig
+
+    def __init__(self, config: LlavaVideoConfig) -> None:
+        super().__init__(config)
+        self.model = LlavaVideoModel(config)  # type: ignore[no-untyped-call]
+        self.post_init()  # type: ignore[no-untyped-call]
+
+
+class LlavaVideoProcessor(LlavaOnevisionProcessor):
+    """Counts a frame's tokens as the model pools them: rounding down, one newline a row."""
+
+    def replace_video_token(self, video_inputs: dict[str, Any], video_idx: int, **kwargs: Any) -> str:
+        """The placeholders of one video."""
+        frames = len(video_inputs["pixel_values_videos"][video_idx])
+        side = math.isqrt(self.num_image_tokens) // 2
+        return str(self.video_token) * (frames * side * (side + 1))
+
+
+AutoConfig.register("llava_video", LlavaVideoConfig, exist_ok=True)
+register_checkpoint_conversion_mapping(
+    "LlavaVideoForConditionalGeneration", [WeightRenaming(old, new) for old, new in RENAMINGS], overwrite=True
+)
