@@ -31,7 +31,7 @@ def cells(point: PruningPoint, *, proportional: bool) -> tuple[Tensor, Tensor]:
     """
     import torch
 
-    from tops.selection.ranking import grid_cells
+    from tops.selection.grids import grid_cells
 
     tokens = point.tokens
     owner = torch.full_like(tokens.index, -1)

@@ -19,7 +19,6 @@ class DivPrune:
 
     Max-min diversity on the projected tokens, without attention or text. Official code: ``vbdi/divprune`` at
     ``799e2d9``.
-    Newline tokens, which the official LLaVA-NeXT packing counts as candidates, are not candidates here.
 
     Parameters
     ----------
@@ -28,6 +27,9 @@ class DivPrune:
     scope : {"image", "unit", "prompt"}
         What one selection runs over: an image with all its tiles (official), each tile or frame, or all images and
         frames of the prompt in one pool (the paper's video setting).
+    with_newlines : bool
+        Newline tokens between the rows of LLaVA-NeXT and LLaVA-Video are candidates and count in the budget, as in the
+        official code. Off by default, so that a budget means the same for every method.
     """
 
     name: ClassVar[str] = "divprune"
@@ -36,6 +38,7 @@ class DivPrune:
 
     budget: BudgetField = BudgetField()
     scope: Literal["image", "unit", "prompt"] = "image"
+    with_newlines: bool = False
     positions: Positions | None = None
 
     def schedule(self, shape: PromptShape) -> Schedule:

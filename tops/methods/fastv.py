@@ -53,10 +53,10 @@ class FastV:
         """The most attended tokens, in prompt order."""
         import torch
 
-        from tops.selection.ranking import select_highest
+        from tops.selection import top_k_lowest_index
 
         length = point.positions.shape[-1]
         first = length - 1 if self.rows == "last" else 0
         queries = torch.arange(first, length, device=point.tokens.index.device)
         scores = point.attention(queries, layer="previous")[:, :, point.visual_slots].mean((0, 1))
-        return Selection(select_highest(scores, point.keep).sort().values)
+        return Selection(top_k_lowest_index(scores, point.keep).sort().values)

@@ -67,7 +67,8 @@ class ShuffledImage:
             if others and all(_content(image) not in own for image in others):
                 return [others[i % len(others)].convert("RGB").resize(image.size) for i, image in enumerate(images)]
         raise ConfigurationError(
-            f"shuffled_image: none of the other {context.documents - 1} documents shows another image; use more documents"
+            f"shuffled_image: none of the other {context.documents - 1} documents shows another image; "
+            "use more documents"
         )
 
 

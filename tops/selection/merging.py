@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from tops.selection.checks import check_count, check_finite, check_scores
-from tops.selection.ranking import select_highest
+from tops.selection.topk import top_k_lowest_index
 
 
 def contextual_groups(scores: Tensor, metric: Tensor, dominant: int, contextual: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -49,7 +49,9 @@ def contextual_groups(scores: Tensor, metric: Tensor, dominant: int, contextual:
     check_scores("scores", scores, metric)
     check_finite("metric", metric)
     chosen = (
-        select_highest(scores, dominant).sort(1).values if dominant else scores.new_empty(batch, 0, dtype=torch.long)
+        top_k_lowest_index(scores, dominant).sort(1).values
+        if dominant
+        else scores.new_empty(batch, 0, dtype=torch.long)
     )
     left = torch.ones_like(scores, dtype=torch.bool).scatter_(1, chosen, False)
     rest = left.nonzero()[:, 1].view(batch, n - dominant)
