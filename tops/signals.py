@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from tops.budget import PromptShape
     from tops.tokens import VisualTokens
 
 
@@ -96,6 +97,7 @@ class PruningPoint(Protocol):
     tokens: VisualTokens
     vision: VisionSignals
     text: TextSignals
+    shape: PromptShape  # what the schedule was made for
     initial: int  # visual tokens of the prompt before any cut
     sample: str  # the caller's name for the sample (benchmark and document), "" when not told: seeds random choices
     memory: dict[str, Tensor]  # a method's own notes from earlier cuts of the same prompt; empty at the first

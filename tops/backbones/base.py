@@ -1,0 +1,369 @@
+"""What the engine must know of a model family. One file in this folder = one family = one subclass of :class:`Adapter`.
+
+How to add a family
+-------------------
+1. Create ``tops/backbones/<family>.py`` with one subclass of :class:`Adapter`; it is found by file, nothing else to edit.
+2. Name the transformers classes it serves in ``model_classes``. A subclass of one of them is served too.
+3. Fill in :meth:`Adapter.layout`. It answers one question: of which image, unit and grid cell is each visual placeholder
+   of a prompt, in prompt order? It sees only the keyword arguments of the model's inner ``forward`` (``input_ids``,
+   ``pixel_values``, ``image_sizes``, ``image_grid_thw``, ...) and runs before any compute, so budgets are refused early.
+4. Name in :meth:`Adapter.watches` the vision modules whose input or output the signals need. The engine keeps references
+   for one prompt, copies nothing and computes nothing.
+5. Turn what was seen into :class:`tops.signals.VisionSignals` in :meth:`Adapter.vision`.
+   ``tops.backbones.vision.TowerSignals`` serves every tower with a CLS token and an attention of separate q/k
+   projections; subclass it, or write your own where the tower differs (no CLS, window order, pooling).
+
+The defaults of everything else fit a ``model.model.language_model`` of Llama or Qwen2 make: decoder layers with
+``input_layernorm`` and ``self_attn.{q_proj, k_proj}``, RoPE in ``rotary_emb``, mRoPE where ``rotary_emb`` has an
+``mrope_section``.
+
+Units
+-----
+A *unit* is what one forward of the vision tower sees: an image, a tile of an image, a frame of a video. Units are
+numbered from 0 over one prompt, in the order in which the tower meets them; a batch meets the units of its first sample
+first. ``Layout.patch`` is the place of a visual token among the n projected patches of its unit, so that any per-patch
+quantity of shape (U, n, ...) is brought into prompt order by one gather. Newline embeddings inside the placeholder run
+have ``newline=True`` and ``patch=-1``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from tops.errors import UnsupportedModelError
+from tops.signals import Signal, VisionSignals
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+    from tops.backbones.text_tower import TextEncoder
+    from tops.methods.base import Positions
+
+Call = Mapping[str, Any]
+"""Keyword arguments of one call of the inner multimodal model (``model.model.forward``), positional ones named."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The visual placeholders of one sample in prompt order, V of them. All on the CPU, shape (V,).
+
+    Attributes
+    ----------
+    unit, image : Tensor, int64
+        Unit and image (or video frame) of each token, from 0 over the prompt.
+    row, col : Tensor, int64
+        Place in the unit's grid; a newline has the row it ends and the column after the last.
+    patch : Tensor, int64
+        Place among the projected patches of the unit; -1 for a newline.
+    newline : Tensor, bool
+        Separator embeddings without image content.
+    """
+
+    unit: Tensor
+    image: Tensor
+    row: Tensor
+    col: Tensor
+    patch: Tensor
+    newline: Tensor
+
+    def __len__(self) -> int:
+        return int(self.unit.shape[0])
+
+    @property
+    def units(self) -> int:
+        """Units of the prompt."""
+        return int(self.unit.max()) + 1 if len(self) else 0
+
+    @property
+    def images(self) -> int:
+        """Images, or video frames, of the prompt."""
+        return int(self.image.max()) + 1 if len(self) else 0
+
+    @staticmethod
+    def grids(shapes: Sequence[tuple[int, int]], images: Sequence[int] | None = None) -> Layout:
+        """Row-major grids without newlines, one unit each.
+
+        Parameters
+        ----------
+        shapes : sequence of (int, int)
+            Rows and columns of each unit.
+        images : sequence of int, optional
+            Image of each unit; each unit is its own image when absent.
+        """
+        images = range(len(shapes)) if images is None else images
+        columns: list[list[Tensor]] = [[], [], [], [], []]
+        for number, ((rows, cols), image) in enumerate(zip(shapes, images, strict=True)):
+            cell = torch.arange(rows * cols)
+            parts = (torch.full_like(cell, number), torch.full_like(cell, image), cell // cols, cell % cols, cell)
+            for column, part in zip(columns, parts, strict=True):
+                column.append(part)
+        unit, image_of, row, col, patch = (
+            torch.cat(column) if column else torch.zeros(0, dtype=torch.int64) for column in columns
+        )
+        return Layout(unit, image_of, row, col, patch, torch.zeros_like(unit, dtype=torch.bool))
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A module whose hidden states the vision signals may ask for.
+
+    Attributes
+    ----------
+    name : str
+        Key under which the engine hands over what it saw.
+    module : nn.Module
+        Module inside the vision tower or projector.
+    side : str
+        ``input`` (first argument, or ``hidden_states``) or ``output`` (first element of a tuple).
+    """
+
+    name: str
+    module: nn.Module
+    side: Literal["input", "output"] = "input"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One call of a watched module: the tensor itself (never a copy) and the call's keyword arguments."""
+
+    value: Tensor
+    kwargs: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class VisionContext:
+    """What :meth:`Adapter.vision` gets to build the signals of one sample.
+
+    Attributes
+    ----------
+    call : Call
+        Keyword arguments of the inner forward, of the whole batch.
+    seen : mapping
+        Per :class:`Watch` name, its calls in order (a tower may run several times, in chunks).
+    layouts : sequence of Layout
+        Of every sample in the batch.
+    sample : int
+        Which sample.
+    embeddings : Tensor, (N0, d)
+        Its projected visual tokens before any cut, newlines left out.
+    text_encoder : TextEncoder or None
+        CLIP's text tower, where one was given.
+    device : torch.device
+        Where signals are wanted.
+    with_newlines : bool
+        Whether newline tokens count among the visual tokens; signals give them zeros.
+    """
+
+    call: Call
+    seen: Mapping[str, Sequence[Seen]]
+    layouts: Sequence[Layout]
+    sample: int
+    embeddings: Tensor
+    text_encoder: TextEncoder | None
+    device: torch.device
+    with_newlines: bool = False
+
+    @property
+    def layout(self) -> Layout:
+        """Layout of this sample."""
+        return self.layouts[self.sample]
+
+    def units(self, name: str) -> Tensor:
+        """(U, ...): what a watch saw of this sample's units; calls are joined along the first axis.
+
+        For towers that see one unit per row, whatever the number of calls."""
+        first = sum(layout.units for layout in self.layouts[: self.sample])
+        last, rows, at = first + self.layout.units, [], 0
+        for seen in self.seen[name]:
+            size = seen.value.shape[0]
+            low, high = max(first - at, 0), min(last - at, size)
+            if low < high:
+                rows.append(seen.value[low:high])
+            at += size
+        return rows[0] if len(rows) == 1 else torch.cat(rows)
+
+
+class Adapter:
+    """Where things are in one family of multimodal models. See the module docstring for how to write one.
+
+    Attributes
+    ----------
+    family : str
+        Short name, the ``family=`` of ``load_backbone``.
+    model_classes : tuple of str
+        Names of the transformers classes served.
+    model_types : tuple of str
+        ``config.model_type`` values served, for loading.
+    signals : frozenset of Signal
+        What the family has; ``TEXT_TOWER`` joins them when a text encoder is there.
+    default_positions : str
+        Position ids after a cut for methods that leave the choice to the backbone.
+    turns : tuple of (str, str)
+        Text before and after the user's words in the chat template, to tell the question from the template.
+    """
+
+    family: ClassVar[str] = ""
+    model_classes: ClassVar[tuple[str, ...]] = ()
+    model_types: ClassVar[tuple[str, ...]] = ()
+    signals: ClassVar[frozenset[Signal]] = frozenset()
+    default_positions: ClassVar[Positions] = "contiguous"
+    turns: ClassVar[tuple[tuple[str, str], ...]] = ()
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+
+    # -- where things are ---------------------------------------------------------------------------------------------
+
+    @property
+    def outer(self) -> nn.Module:
+        """Inner multimodal model: takes ``input_ids`` and pixels, calls the text model with ``inputs_embeds``."""
+        return self._module(self.model, "model")
+
+    @property
+    def text_model(self) -> nn.Module:
+        """Decoder stack: ``layers``, ``norm``, ``rotary_emb``, ``config``."""
+        return self._module(self.outer, "language_model")
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """Decoder layers."""
+        layers = self._module(self.text_model, "layers")
+        assert isinstance(layers, nn.ModuleList)
+        return layers
+
+    @property
+    def text_config(self) -> PretrainedConfig:
+        """Configuration of the decoder stack."""
+        config: PretrainedConfig = self.text_model.config  # type: ignore[assignment]
+        return config
+
+    @property
+    def placeholder_ids(self) -> tuple[int, ...]:
+        """Token ids that stand for visual tokens in ``input_ids``."""
+        config = self.model.config
+        ids = (getattr(config, name, None) for name in ("image_token_id", "video_token_id"))
+        return tuple(i for i in ids if i is not None)
+
+    @property
+    def mrope(self) -> bool:
+        """Whether position ids have several axes, shape (3, B, L) instead of (B, L)."""
+        return hasattr(self._module(self.text_model, "rotary_emb"), "mrope_section")
+
+    # -- what a prompt looks like -------------------------------------------------------------------------------------
+
+    def layout(self, call: Call, placeholders: Sequence[int]) -> list[Layout]:
+        """Layout of every sample, from the call alone.
+
+        Parameters
+        ----------
+        call : Call
+            Keyword arguments of the inner forward.
+        placeholders : sequence of int
+            Visual placeholders of each sample, counted in ``input_ids``; the lengths the layouts must have.
+
+        Raises
+        ------
+        UnsupportedModelError
+            If placeholders and images do not fit together.
+        """
+        raise NotImplementedError
+
+    def watches(self) -> list[Watch]:
+        """Vision modules to keep an eye on."""
+        return []
+
+    def vision(self, context: VisionContext) -> VisionSignals:
+        """Signals of one sample. Must be lazy: build no tensor before a method asks."""
+        raise NotImplementedError
+
+    def catalogue_name(self) -> str:
+        """Name under which the paper's settings are published, such as ``llava-1.5-7b``; empty when there is none."""
+        return ""
+
+    def check(self) -> None:
+        """Raise ``UnsupportedModelError`` for settings of this model that the family's file cannot serve."""
+
+    # -- the decoder --------------------------------------------------------------------------------------------------
+
+    def queries_keys(self, layer: nn.Module, hidden: Tensor, rows: Tensor | None) -> tuple[Tensor | None, Tensor]:
+        """Query and key projections of a decoder layer, before RoPE.
+
+        Parameters
+        ----------
+        layer : nn.Module
+            Decoder layer.
+        hidden : Tensor, (L, d)
+            Its input, before the layer's own norm.
+        rows : Tensor or None, (R,) int64
+            Query rows; None for no queries.
+
+        Returns
+        -------
+        Tensor or None, (H, R, head_dim)
+        Tensor, (KV, L, head_dim)
+        """
+        attention: Any = layer.self_attn
+        normed = layer.input_layernorm(hidden[None])[0]  # type: ignore[operator]
+        size = attention.head_dim
+        keys = attention.k_proj(normed).view(len(normed), -1, size)
+        keys = attention.k_norm(keys) if hasattr(attention, "k_norm") else keys
+        if rows is None:
+            return None, keys.transpose(0, 1)
+        queries = attention.q_proj(normed[rows]).view(len(rows), -1, size)
+        queries = attention.q_norm(queries) if hasattr(attention, "q_norm") else queries
+        return queries.transpose(0, 1), keys.transpose(0, 1)
+
+    def rotary(self, like: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """cos and sin for position ids (B, L), or (3, B, L) under mRoPE; each (B, L, head_dim)."""
+        cos, sin = self._module(self.text_model, "rotary_emb")(like, positions)
+        return cos, sin
+
+    def scaling(self, layer: nn.Module) -> float:
+        """Factor on query-key products."""
+        return float(layer.self_attn.scaling)  # type: ignore[arg-type, union-attr]
+
+    def final_norm(self, hidden: Tensor) -> Tensor:
+        """(L, d) -> (L, d): the norm before the language-model head."""
+        normed: Tensor = self._module(self.text_model, "norm")(hidden)
+        return normed
+
+    # -- text ---------------------------------------------------------------------------------------------------------
+
+    def question(self, prompt: str) -> str:
+        """The user's words in a decoded prompt: the last user turn without the template's marks."""
+        for before, after in self.turns:
+            start = prompt.rfind(before)
+            if start < 0:
+                continue
+            words = prompt[start + len(before) :]
+            end = words.find(after)
+            return (words if end < 0 else words[:end]).strip()
+        return prompt.strip()
+
+    # -- loading ------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def real_config(cls, checkpoint: str) -> PretrainedConfig:
+        """Configuration of a published checkpoint at its true size, for ``weights="random"``. No download."""
+        raise UnsupportedModelError(f"no published sizes are known for {checkpoint!r}; use weights='pretrained'")
+
+    @classmethod
+    def model_class(cls, config: PretrainedConfig) -> type[PreTrainedModel]:
+        """The transformers class to build or load."""
+        import transformers
+
+        return getattr(transformers, cls.model_classes[0])  # type: ignore[no-any-return]
+
+    @staticmethod
+    def _module(parent: nn.Module, name: str) -> nn.Module:
+        child = getattr(parent, name, None)
+        if not isinstance(child, nn.Module):
+            raise UnsupportedModelError(
+                f"{type(parent).__name__} has no module {name!r}; transformers >= 5.17 is needed"
+            )
+        return child

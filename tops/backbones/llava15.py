@@ -1,0 +1,128 @@
+"""LLaVA-1.5 (7B, 13B): CLIP ViT-L/14-336, a two-layer MLP, Vicuna. One image = one unit of 24 x 24 tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import nn
+
+from tops.backbones.base import Adapter, Call, Layout, VisionContext, Watch
+from tops.backbones.vision import TowerSignals
+from tops.errors import UnsupportedModelError
+from tops.signals import Signal, VisionSignals
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+_DECODERS: dict[str, dict[str, int]] = {
+    "7b": {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32},
+    "13b": {"hidden_size": 5120, "intermediate_size": 13824, "num_hidden_layers": 40, "num_attention_heads": 40},
+}
+
+
+class Llava15(Adapter):
+    """``LlavaForConditionalGeneration`` with a CLIP tower."""
+
+    family = "llava-1.5"
+    model_classes = ("LlavaForConditionalGeneration",)
+    model_types = ("llava",)
+    signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY, Signal.CLS, Signal.ENCODER})
+    turns = (("USER:", "ASSISTANT:"),)
+
+    def check(self) -> None:
+        """Refuse towers that are not CLIP and feature layers that are lists."""
+        config: Any = self.model.config
+        if config.vision_config.model_type != "clip_vision_model":
+            raise UnsupportedModelError(
+                f"vision tower {config.vision_config.model_type!r} of this LLaVA model is not served; "
+                "served is 'clip_vision_model'"
+            )
+        if not isinstance(config.vision_feature_layer, int):
+            raise UnsupportedModelError(
+                f"vision_feature_layer={config.vision_feature_layer} reads several layers; a single one is needed"
+            )
+        if config.vision_feature_select_strategy != "default":
+            raise UnsupportedModelError(
+                f"vision_feature_select_strategy={config.vision_feature_select_strategy!r} keeps the CLS token among the "
+                "visual tokens; 'default' is needed"
+            )
+
+    @property
+    def tower(self) -> nn.Module:
+        """The CLIP vision model."""
+        return self._module(self.outer, "vision_tower")
+
+    @property
+    def feature_layer(self) -> int:
+        """Index of the tower layer whose output the projector reads."""
+        layer = int(self.model.config.vision_feature_layer)
+        return (layer if layer >= 0 else len(self._encoder) + 1 + layer) - 1
+
+    @property
+    def _encoder(self) -> Any:
+        return self._module(self._module(self.tower, "encoder"), "layers")
+
+    def layout(self, call: Call, placeholders: Sequence[int]) -> list[Layout]:
+        """Each image a square grid; images go to samples by the number of their placeholders."""
+        vision: Any = self.model.config.vision_config
+        side = vision.image_size // vision.patch_size
+        pixels = call.get("pixel_values")
+        images = 0 if pixels is None else int(pixels.shape[0])
+        layouts = []
+        for count in placeholders:
+            if count % side**2:
+                raise UnsupportedModelError(
+                    f"a prompt has {count} image placeholders, which is no multiple of the {side**2} tokens of an image; "
+                    "let the processor expand the image token"
+                )
+            layouts.append(Layout.grids([(side, side)] * (count // side**2)))
+        wanted = sum(layout.units for layout in layouts)
+        if wanted != images:
+            raise UnsupportedModelError(
+                f"the prompts have placeholders for {wanted} image(s), but {images} image(s) were given"
+            )
+        return layouts
+
+    def watches(self) -> list[Watch]:
+        """Attention input of the feature layer and of the one after it, and the feature layer's output."""
+        encoder, at = self._encoder, self.feature_layer
+        watches = [Watch("feature", encoder[at].self_attn), Watch("features", encoder[at], "output")]
+        if at + 1 < len(encoder):
+            watches.append(Watch("last", encoder[at + 1].self_attn))
+        return watches
+
+    def vision(self, context: VisionContext) -> VisionSignals:
+        """CLS attention of the feature layer (penultimate in the published models)."""
+        attention: dict[Any, nn.Module] = {w.name: w.module for w in self.watches() if w.side == "input"}
+        projector = self._module(self.outer, "multi_modal_projector")
+        return TowerSignals(context, attention=attention, projector=projector, signals=self.signals)
+
+    def catalogue_name(self) -> str:
+        """By depth: 32 layers are the 7B, 40 the 13B."""
+        return {32: "llava-1.5-7b", 40: "llava-1.5-13b"}.get(len(self.layers), "")
+
+    @classmethod
+    def real_config(cls, checkpoint: str) -> PretrainedConfig:
+        """Sizes of ``llava-hf/llava-1.5-7b-hf`` and ``-13b-hf``."""
+        from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig
+
+        size = "13b" if "13b" in checkpoint.lower() else "7b"
+        return LlavaConfig(
+            vision_config=CLIPVisionConfig(
+                hidden_size=1024,
+                intermediate_size=4096,
+                num_hidden_layers=24,
+                num_attention_heads=16,
+                image_size=336,
+                patch_size=14,
+                projection_dim=768,
+            ),
+            text_config=LlamaConfig(
+                vocab_size=32064, max_position_embeddings=4096, rms_norm_eps=1e-5, pad_token_id=0, **_DECODERS[size]
+            ),
+            image_token_index=32000,
+            image_seq_length=576,
+            vision_feature_layer=-2,
+            vision_feature_select_strategy="default",
+        )

@@ -1,0 +1,304 @@
+"""One forward of the text model: the prefill, which cuts, and the decode step, which follows the cuts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from transformers.masking_utils import create_causal_mask
+
+from tops.backbones.base import Adapter, Seen, VisionContext
+from tops.engine.checks import check_selection
+from tops.engine.point import Point
+from tops.engine.prompt import UNPRUNED, Prompt
+from tops.engine.record import PromptRecord, Run
+from tops.engine.segment import Gather, PromptState, Row, Segment, apply, pack, plan_gather
+from tops.engine.text import PromptText
+from tops.methods.base import Method, Positions
+from tops.signals import VisionSignals
+
+if TYPE_CHECKING:
+    from tops.backbones.text_tower import TextEncoder
+
+Kwargs = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What one ``prune()`` block was given."""
+
+    adapter: Adapter
+    method: Method
+    run: Run
+    processor: Any
+    encoder: TextEncoder | None
+    backbone: str
+    record_kept: bool
+
+    @property
+    def mode(self) -> Positions:
+        """Position ids after a cut."""
+        return self.method.positions or self.adapter.default_positions
+
+
+class _Pass:
+    """What both kinds of pass share: mask and RoPE of a segment, built once per segment and device."""
+
+    state: PromptState
+
+    def __init__(self, setup: Setup, cache: Any) -> None:
+        self.setup, self.cache = setup, cache
+        self._built: dict[tuple[int, torch.device], Kwargs] = {}
+
+    def _layer_kwargs(self, segment: Segment, hidden: Tensor, mask: Tensor, positions: Tensor) -> Kwargs:
+        key = (segment.start, hidden.device)
+        if key not in self._built:
+            adapter = self.setup.adapter
+            causal = create_causal_mask(
+                config=adapter.text_config,
+                inputs_embeds=hidden,
+                attention_mask=mask.to(hidden.device),
+                past_key_values=self.cache,
+                position_ids=None,
+                layer_idx=segment.start,
+            )
+            rope = adapter.rotary(hidden, positions.to(hidden.device))
+            # Gapped position ids would be read as packed sequences by FlashAttention, so layers never see them.
+            self._built[key] = {"attention_mask": causal, "position_embeddings": rope, "position_ids": None}
+        return self._built[key]
+
+
+class Prefill(_Pass):
+    """The prompt's own forward.
+
+    Parameters
+    ----------
+    setup : Setup
+    prompt : Prompt
+    kwargs : dict
+        Keyword arguments of the text model; ``self.kwargs`` are the ones to use instead.
+    seen : mapping
+        What the watched vision modules saw.
+    replay : mapping, optional
+        Cuts to repeat instead of asking the method, for a prompt that is recomputed with tokens added to its end.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        prompt: Prompt,
+        kwargs: Kwargs,
+        seen: Mapping[str, Sequence[Seen]],
+        replay: Mapping[int, list[Gather | None]] | None,
+    ) -> None:
+        super().__init__(setup, kwargs.get("past_key_values"))
+        self.prompt, self.seen, self.replay = prompt, seen, replay
+        self.cuts: dict[int, list[Gather | None]] = {}
+        self._embeds: Tensor = kwargs["inputs_embeds"]
+        self._vision: dict[int, VisionSignals] = {}
+        self._memory: list[dict[str, Tensor]] = [{} for _ in prompt.layouts]
+        self._before: Tensor | None = None
+        self._cut_layers = {c.layer for s in prompt.schedules if s is not None for c in s.cuts}
+        batch, length, _ = self._embeds.shape
+        positions, axes_first = self._positions(kwargs.get("position_ids"), batch, length)
+        rows = tuple(prompt.row(i, positions[..., i, :]) for i in range(batch))
+        self._entry_rows = rows
+        device = self._embeds.device
+        mask = prompt.real.to(device)
+        delta = torch.zeros(*positions.shape[:-2], batch, 1, dtype=torch.int64, device=device)
+        segment = Segment(0, rows, length, False, mask, positions.to(device), delta)
+        last = (
+            positions.amax((0, 2))[None, :, None].expand(len(positions), -1, -1) if axes_first else positions[..., -1:]
+        )
+        self.state = PromptState(length, (last + 1).to(device), [segment])
+        self.kwargs = self._enter(kwargs, segment)
+
+    @staticmethod
+    def _positions(given: Tensor | None, batch: int, length: int) -> tuple[Tensor, bool]:
+        if given is None:
+            return torch.arange(length).expand(batch, length), False
+        given = given.cpu()
+        if given.ndim == 2:
+            return given.expand(batch, length), False
+        axes = given[1:] if len(given) == 4 else given  # a fourth axis in front numbers the text alone
+        return axes.expand(len(axes), batch, length), True
+
+    def _enter(self, kwargs: Kwargs, segment: Segment) -> Kwargs:
+        if 0 not in self._cut_layers:
+            return kwargs
+        hidden = self._cut(0, segment, self._embeds)
+        after = self.state.segments[-1]
+        if after is segment:
+            return kwargs
+        after = Segment(0, after.rows, after.length, True, after.mask, after.positions, after.delta)
+        self.state.segments[:] = [after]
+        positions = after.positions
+        given = kwargs.get("position_ids")
+        if given is not None and given.ndim == 3 and len(given) == 4:
+            text = (after.mask.long().cumsum(-1) - 1).clamp_min(0)
+            positions = torch.cat([text[None], positions])
+        # Never None: without a mask, gapped positions are taken for packed sequences.
+        mask = after.mask.to(torch.int64)
+        return {**kwargs, "inputs_embeds": hidden, "attention_mask": mask, "position_ids": positions}
+
+    def layer(self, number: int, hidden: Tensor) -> tuple[Tensor, Kwargs | None]:
+        """Input and keyword arguments of a decoder layer; None leaves the arguments as they are."""
+        segment = self.state.segments[-1]
+        if number and number in self._cut_layers:
+            hidden = self._cut(number, segment, hidden)
+            segment = self.state.segments[-1]
+        self._before = hidden if number + 1 in self._cut_layers else None
+        if not segment.changed:
+            return hidden, None
+        return hidden, self._layer_kwargs(segment, hidden, segment.mask, segment.positions)
+
+    def _cut(self, number: int, segment: Segment, hidden: Tensor) -> Tensor:
+        if self.replay is not None:
+            gathers = self._replayed(number, segment)
+        else:
+            with torch.no_grad():
+                gathers = [self._select(number, i, row, hidden) for i, row in enumerate(segment.rows)]
+        self.cuts[number] = gathers
+        if all(gather is None for gather in gathers):
+            return hidden
+        after, hidden = apply(segment, number, gathers, hidden, self.setup.mode)
+        self.state.segments.append(after)
+        return hidden
+
+    def _replayed(self, number: int, segment: Segment) -> list[Gather | None]:
+        assert self.replay is not None
+        out: list[Gather | None] = []
+        for row, gather in zip(segment.rows, self.replay[number], strict=True):
+            out.append(None if gather is None else gather.extended_to(len(row)))
+        return out
+
+    def _select(self, number: int, sample: int, row: Row, hidden: Tensor) -> Gather | None:
+        keep = self.prompt.cut_at(sample, number)
+        if keep is None:
+            return None
+        point = self._point(number, sample, row, hidden, keep)
+        method = self.setup.method
+        selection = method.select(point)
+        check_selection(selection, int(row.candidate.sum()), hidden.shape[-1], method, number)
+        return plan_gather(row, selection)
+
+    def _point(self, number: int, sample: int, row: Row, hidden: Tensor, keep: int) -> Point:
+        prompt, run = self.prompt, self.setup.run
+        before = self._before
+        if sample not in self._vision:
+            self._vision[sample] = self.setup.adapter.vision(self._context(sample))
+        return Point(
+            adapter=self.setup.adapter,
+            row=row,
+            states=_unpadded(hidden, sample, row),
+            before=None if before is None else _unpadded(before.to(hidden.device), sample, row),
+            layout=prompt.layouts[sample],
+            ordinal=prompt.ordinal(sample),
+            layer=number,
+            keep=keep,
+            shape=prompt.shapes[sample],
+            vision=self._vision[sample],
+            text=self._text(sample),
+            sample=run.sample if isinstance(run.sample, str) else run.sample[sample],
+            memory=self._memory[sample],
+        )
+
+    def _context(self, sample: int) -> VisionContext:
+        row = self._entry_rows[sample]
+        return VisionContext(
+            call=self.prompt.call,
+            seen=self.seen,
+            layouts=self.prompt.layouts,
+            sample=sample,
+            embeddings=self._embeds[sample, row.slots[row.candidate].to(self._embeds.device)],
+            text_encoder=self.setup.encoder,
+            device=self._embeds.device,
+            with_newlines=self.prompt.with_newlines,
+        )
+
+    def _text(self, sample: int) -> PromptText:
+        row, setup = self._entry_rows[sample], self.setup
+        asked = setup.run.question
+        question = asked if isinstance(asked, str) else asked[sample] if asked else ""
+        words = ~row.visual
+
+        def read() -> str:
+            ids = self.prompt.ids[sample, row.slots[words]]
+            tokenizer = getattr(setup.processor, "tokenizer", setup.processor)
+            return setup.adapter.question(tokenizer.decode(ids, skip_special_tokens=True))
+
+        def after_image() -> Tensor:
+            last = int(torch.nonzero(row.visual)[-1, 0])
+            return self._embeds[sample, row.slots[last + 1 :].to(self._embeds.device)]
+
+        return PromptText(question, read if setup.processor is not None else None, after_image, setup.encoder)
+
+    def records(self) -> list[PromptRecord]:
+        """What happened, one record per sample."""
+        depth = len(self.setup.adapter.layers)
+        out = []
+        for sample, schedule in enumerate(self.prompt.schedules):
+            rows = [self.state.at(layer).rows[sample] for layer in range(depth)]
+            kept: dict[int, list[int]] | None = None
+            if self.setup.record_kept:
+                ordinal, kept = self.prompt.ordinal(sample), {}
+                for cut in schedule.cuts if schedule else ():
+                    row = self.state.at(cut.layer).rows[sample]
+                    kept[cut.layer] = ordinal[row.index[row.candidate]].tolist()
+            out.append(
+                PromptRecord(
+                    visual_tokens_per_layer=tuple(int(row.candidate.sum()) for row in rows),
+                    tokens_per_layer=tuple(len(row) for row in rows),
+                    kept=kept,
+                    scheduled=schedule.tokens_per_layer if schedule else (0,) * depth,
+                    notes=() if schedule else (UNPRUNED,),
+                )
+            )
+        return out
+
+
+class Decode(_Pass):
+    """Later tokens: every layer attends to what its segment kept, at positions shifted by what the segment lost."""
+
+    def __init__(self, setup: Setup, state: PromptState, kwargs: Kwargs) -> None:
+        super().__init__(setup, kwargs["past_key_values"])
+        self.state = state
+        embeds: Tensor = kwargs["inputs_embeds"]
+        batch, self._length, _ = embeds.shape
+        given, mask = kwargs["position_ids"], kwargs.get("attention_mask")
+        text = given[:1] if given.ndim == 3 and len(given) == 4 else None
+        self._positions = (given if text is None else given[1:])[..., -self._length :]
+        past = state.generated
+        tail = torch.ones(batch, past + self._length, dtype=torch.bool, device=embeds.device)
+        self._tail = tail if mask is None else mask[:, state.prompt_length :].bool()
+        self.kwargs = kwargs
+        first = state.segments[0]
+        if first.changed:
+            positions = self._positions + first.delta.to(self._positions.device)
+            self.kwargs = {
+                **kwargs,
+                "attention_mask": torch.cat([first.mask.to(self._tail.device), self._tail], 1).to(torch.int64),
+                "position_ids": positions if text is None else torch.cat([text, positions]),
+            }
+
+    def layer(self, number: int, hidden: Tensor) -> tuple[Tensor, Kwargs | None]:
+        """As in :meth:`Prefill.layer`."""
+        segment = self.state.at(number)
+        if not segment.changed:
+            return hidden, None
+        mask = torch.cat([segment.mask.to(self._tail.device), self._tail], 1)
+        positions = self._positions + segment.delta.to(self._positions.device)
+        return hidden, self._layer_kwargs(segment, hidden, mask, positions)
+
+    def done(self) -> None:
+        """Count the tokens that were added."""
+        self.state.generated += self._length
+
+
+def _unpadded(hidden: Tensor, sample: int, row: Row) -> Tensor:
+    if len(row) == hidden.shape[1]:
+        return hidden[sample]
+    return hidden[sample, row.slots.to(hidden.device)]

@@ -1,0 +1,102 @@
+"""What is known of a prompt before any compute: its visual tokens and the cuts they will see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tops.backbones.base import Adapter, Layout
+from tops.budget import PromptShape, Schedule
+from tops.engine.segment import Row
+from tops.methods.base import Method
+
+UNPRUNED = "no image: passed through unpruned"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One prefill call of a batch.
+
+    Attributes
+    ----------
+    call : mapping
+        Keyword arguments of the inner forward.
+    ids : Tensor, (B, L) int64, on the CPU
+    real : Tensor, (B, L) bool, on the CPU
+        False on padding.
+    visual : Tensor, (B, L) bool, on the CPU
+        Visual placeholders.
+    layouts : tuple of Layout
+        One per sample.
+    shapes : tuple of PromptShape
+    schedules : tuple of Schedule or None
+        None for samples without an image.
+    with_newlines : bool
+        Whether newline tokens are candidates.
+    """
+
+    call: Mapping[str, Any]
+    ids: Tensor
+    real: Tensor
+    visual: Tensor
+    layouts: tuple[Layout, ...]
+    shapes: tuple[PromptShape, ...]
+    schedules: tuple[Schedule | None, ...]
+    with_newlines: bool
+
+    def row(self, sample: int, positions: Tensor) -> Row:
+        """A sample before any cut; positions (L,) or (3, L) of the padded row, on the CPU."""
+        slots = torch.nonzero(self.real[sample])[:, 0]
+        visual = self.visual[sample, slots]
+        candidate = visual.clone()
+        if not self.with_newlines:
+            candidate[visual] = ~self.layouts[sample].newline
+        positions = positions[..., slots]
+        return Row(torch.arange(len(slots)), visual, candidate, positions, slots, torch.zeros_like(positions[..., 0]))
+
+    def ordinal(self, sample: int) -> Tensor:
+        """(L,) int64: for each unpadded place the number of visual tokens before it."""
+        visual = self.visual[sample][self.real[sample]]
+        return visual.long().cumsum(0) - visual.long()
+
+    def cut_at(self, sample: int, layer: int) -> int | None:
+        """Tokens to keep at a layer; None without a cut there."""
+        schedule = self.schedules[sample]
+        return next((c.keep for c in schedule.cuts if c.layer == layer), None) if schedule else None
+
+
+def read_prompt(adapter: Adapter, method: Method, backbone: str, call: Mapping[str, Any]) -> Prompt:
+    """Find the visual tokens and ask the method for its cuts; no model code runs.
+
+    Raises
+    ------
+    BudgetError
+        If the method cannot meet its budget on a sample.
+    UnsupportedModelError
+        If placeholders and images do not fit together.
+    """
+    ids = call["input_ids"].cpu()
+    mask = call.get("attention_mask")
+    real = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.cpu().bool()
+    visual = torch.isin(ids, torch.tensor(adapter.placeholder_ids)) & real
+    layouts = _layouts(adapter, call, visual.sum(1).tolist())
+    with_newlines = bool(getattr(method, "with_newlines", False))
+    shapes = []
+    for layout in layouts:
+        candidates = len(layout) if with_newlines else int((~layout.newline).sum())
+        shapes.append(PromptShape(candidates, len(adapter.layers), layout.images, backbone))
+    schedules = tuple(method.schedule(shape) if shape.visual else None for shape in shapes)
+    return Prompt(call, ids, real, visual, tuple(layouts), tuple(shapes), schedules, with_newlines)
+
+
+def _layouts(adapter: Adapter, call: Mapping[str, Any], counts: Sequence[int]) -> list[Layout]:
+    layouts = adapter.layout(call, counts)
+    if [len(layout) for layout in layouts] != list(counts):
+        raise AssertionError(
+            f"{type(adapter).__name__}.layout gave {[len(x) for x in layouts]} tokens for {list(counts)}"
+        )
+    return layouts

@@ -1,0 +1,83 @@
+"""What a run saw: the object that ``prune()`` yields."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+Question = str | Sequence[str] | None
+
+
+@dataclass(frozen=True)
+class PromptRecord:
+    """What happened to one prompt (one sample of one prefill).
+
+    Attributes
+    ----------
+    visual_tokens_per_layer : tuple of int
+        Visual tokens each decoder layer saw at prefill, newlines not counted.
+    tokens_per_layer : tuple of int
+        All tokens each decoder layer saw at prefill: text, newlines and visual tokens.
+    kept : dict of int to list of int, or None
+        Per cut layer the original visual indices that stayed, in sequence order; a new row counts as its anchor. None
+        unless ``record_kept=True``.
+    scheduled : tuple of int
+        Visual tokens per layer that the method had announced. Data-dependent methods may keep other counts.
+    notes : tuple of str
+        Anything a reader of the numbers must know, such as a prompt without an image.
+    """
+
+    visual_tokens_per_layer: tuple[int, ...]
+    tokens_per_layer: tuple[int, ...]
+    kept: dict[int, list[int]] | None
+    scheduled: tuple[int, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def layer_average(self) -> float:
+        """Mean over layers of the visual tokens each one saw."""
+        return sum(self.visual_tokens_per_layer) / len(self.visual_tokens_per_layer)
+
+
+@dataclass
+class Run:
+    """One ``with prune(...)`` block.
+
+    Attributes
+    ----------
+    question : str or sequence of str, optional
+        The user's words for methods that read them, one per sample in a batch; set it anew before each prompt. Empty:
+        taken from the prompt by the processor given to ``prune``.
+    sample : str or sequence of str
+        Names of the samples (benchmark and document), to seed random choices.
+    prompts : list of PromptRecord
+        One record per sample of every prefill since the block was entered, in order. Decode steps add none, nor does
+        the recomputation of a prompt in generation without a cache.
+    """
+
+    question: Question = None
+    sample: str | Sequence[str] = ""
+    prompts: list[PromptRecord] = field(default_factory=list)
+    batch: int = 0
+
+    @property
+    def last(self) -> list[PromptRecord]:
+        """Records of the last prefill, one per sample (per beam under beam search)."""
+        return self.prompts[len(self.prompts) - self.batch :]
+
+    @property
+    def visual_tokens_per_layer(self) -> list[int] | list[list[int]]:
+        """Visual tokens each decoder layer saw at the last prefill; for a batch a list per sample."""
+        lists = [list(record.visual_tokens_per_layer) for record in self.last]
+        return lists[0] if len(lists) == 1 else lists
+
+    @property
+    def kept(self) -> list[dict[int, list[int]]] | None:
+        """Per sample of the last prefill: cut layer to kept original visual indices. None unless ``record_kept``."""
+        kept = [record.kept for record in self.last if record.kept is not None]
+        return kept if kept else None
+
+    @property
+    def notes(self) -> list[str]:
+        """Notes on the last prefill."""
+        return [note for record in self.last for note in record.notes]

@@ -1,0 +1,90 @@
+"""``prune()``: the context manager in which a stock model runs with fewer visual tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from tops.backbones import adapter_for
+from tops.engine.checks import check_model, check_signals
+from tops.engine.hooks import Hooks
+from tops.engine.passes import Setup
+from tops.engine.record import Question, Run
+from tops.errors import UnsupportedModelError
+from tops.methods.base import Method
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from tops.backbones.text_tower import TextEncoder
+
+_ACTIVE = "_tops_method"
+
+
+@contextmanager
+def prune(
+    model: PreTrainedModel,
+    method: Method,
+    *,
+    processor: Any = None,
+    text_encoder: TextEncoder | None = None,
+    question: Question = None,
+    record_kept: bool = False,
+    backbone: str | None = None,
+) -> Iterator[Run]:
+    """Run a stock Hugging Face model with visual tokens pruned.
+
+    Inside the block ``model(**inputs)`` and ``model.generate(**inputs)`` prune every prompt at prefill; generation then
+    attends to what was kept. Batches, padding, several images, beam search, any of eager, sdpa and FlashAttention,
+    generation with or without a cache. Leaving the block, also by an exception, restores the model bit for bit.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        A model of a class that ``tops.backbones`` serves, in eval mode.
+    method : Method
+        Such as ``TOPS(budget=64)``.
+    processor : optional
+        The model's processor; lets methods that read the question find it in the prompt.
+    text_encoder : TextEncoder, optional
+        CLIP's text tower, for methods that need it.
+    question : str or sequence of str, optional
+        The user's words without template, one per sample; may be set anew on ``run.question``.
+    record_kept : bool
+        Record the kept visual indices of every cut in ``run.kept``.
+    backbone : str, optional
+        Catalogue name that selects published settings; guessed from the model's size when absent.
+
+    Yields
+    ------
+    Run
+        ``run.visual_tokens_per_layer``, ``run.kept`` and ``run.notes`` tell of the last prompt, ``run.prompts`` of all.
+
+    Raises
+    ------
+    UnsupportedModelError
+        For a model, or a mode of it, that pruning cannot serve; ``model`` already inside another ``prune()`` block.
+    MissingSignalError
+        If the method needs what this backbone does not have.
+    BudgetError
+        At the prompt, before any compute, if the budget cannot be met on it.
+    """
+    adapter = adapter_for(model)
+    active = getattr(model, _ACTIVE, None)
+    if active is not None:
+        raise UnsupportedModelError(
+            f"{active} already prunes this model; leave its block first, two methods at once are not defined"
+        )
+    check_model(adapter)
+    check_signals(method, adapter, text_encoder)
+    name = adapter.catalogue_name() if backbone is None else backbone
+    run = Run(question=question)
+    hooks = Hooks(Setup(adapter, method, run, processor, text_encoder, name, record_kept))
+    setattr(model, _ACTIVE, method.title)
+    try:
+        hooks.install()
+        yield run
+    finally:
+        hooks.remove()
+        delattr(model, _ACTIVE)
