@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 from tops.errors import TopsError, nearest_names
 
 # name -> (module with ``main(argv: list[str]) -> int``, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
+    "plan": ("tops.experiments.commands.plan", "what an experiment or sweep would run, what is done, what it costs"),
+    "run": ("tops.experiments.commands.run", "run one cell, a sweep, or an experiment, here or on a cluster"),
+    "status": ("tops.experiments.commands.status", "where the cells of an experiment stand now"),
     "paper": ("tops.paper.command", "audit of the published numbers and their claims"),
     "report": ("tops.reporting.command", "tables, figures and the page of an experiment, from the store alone"),
 }
@@ -38,6 +42,12 @@ def main(argv: list[str] | None = None) -> int:
     except TopsError as error:
         print(f"tops {name}: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"\ntops {name}: stopped; nothing complete is lost, the same command goes on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `tops plan | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
 if __name__ == "__main__":

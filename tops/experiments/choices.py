@@ -59,6 +59,11 @@ def check_name(group: str, name: str) -> None:
         raise ConfigurationError(f"unknown {group} {name!r}. {nearest_names(name, known)}")
 
 
+def root_defaults() -> dict[str, Any]:
+    """The content of ``configs/config.yaml``: the default of every group and scalar."""
+    return _read(config_folder() / "config.yaml")
+
+
 def raw_choice(group: str, name: str) -> dict[str, Any]:
     """The plain content of ``configs/<group>/<name>.yaml``.
 
@@ -68,7 +73,10 @@ def raw_choice(group: str, name: str) -> dict[str, Any]:
         For an unknown name, or a file that is not a YAML mapping.
     """
     check_name(group, name)
-    path = config_folder() / group / f"{name}.yaml"
+    return _read(config_folder() / group / f"{name}.yaml")
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         content = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
     except yaml.YAMLError as error:

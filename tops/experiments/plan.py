@@ -103,6 +103,10 @@ class Plan:
         One per row, column and seed. The same :class:`Cell` stands in several columns when these show its parts.
     note : str
         What a title must add: document limits, miniature budgets. Empty when there is nothing to add.
+    counts : mapping
+        Distinct cells per status.
+    store : path or None
+        Root of the results the statuses come from; None when nobody looked.
     """
 
     experiment: Experiment
@@ -112,6 +116,7 @@ class Plan:
     cells: tuple[PlannedCell, ...]
     note: str = ""
     counts: Mapping[PlanStatus, int] = field(default_factory=dict)
+    store: Path | None = None
 
     def unique(self, *, refused: bool = False) -> dict[str, PlannedCell]:
         """Distinct cells by key, in order; those shared between columns or tables once."""
@@ -165,6 +170,7 @@ def plan(
     if backbones is not None:
         exp = replace(exp, backbones=_subset(tuple(backbones), exp))
     documents = None if full else (limit if limit is not None else exp.limit.get(prof.name))
+    exp, absent = _present(exp, prof)
     columns = tuple(
         Column(b, c.benchmark, c.slug or c.benchmark, c.metric) for b in exp.backbones for c in exp.benchmarks
     )
@@ -176,9 +182,38 @@ def plan(
             for column in columns:
                 if block.backbones is None or column.backbone in block.backbones:
                     cells += _cells(row, options, block, column, exp, prof, documents)
-    if status:
-        cells = _with_status(cells, Store(results, prof.name))
-    return Plan(exp, prof, tuple(rows), columns, tuple(cells), _note(exp, prof, documents), _count(cells))
+    return assemble(
+        exp, prof, tuple(rows), columns, cells, documents, results=results if status else None, absent=absent
+    )
+
+
+def assemble(
+    experiment: Experiment,
+    profile: ProfileChoice,
+    rows: tuple[Row, ...],
+    columns: tuple[Column, ...],
+    cells: list[PlannedCell],
+    documents: int | None,
+    *,
+    results: str | Path | None,
+    absent: tuple[str, ...] = (),
+) -> Plan:
+    """A plan from its cells, with the store's word on each of them (``results=None``: without)."""
+    if results is not None:
+        cells = _with_status(cells, Store(results, profile.name))
+    note = _note(profile, documents, absent)
+    where = None if results is None else Path(results)
+    return Plan(experiment, profile, rows, columns, tuple(cells), note, _count(cells), where)
+
+
+def _present(exp: Experiment, prof: ProfileChoice) -> tuple[Experiment, tuple[str, ...]]:
+    """Without the backbones that have no miniature of their own, unless nothing would remain."""
+    if not prof.miniature:
+        return exp, ()
+    absent = tuple(b for b in exp.backbones if load_backbone(b).miniature is None)
+    if len(absent) == len(exp.backbones):
+        return exp, ()
+    return replace(exp, backbones=tuple(b for b in exp.backbones if b not in absent)), absent
 
 
 def _subset(names: tuple[str, ...], exp: Experiment) -> tuple[str, ...]:
@@ -214,19 +249,17 @@ def _cells(
     if row.level and printed is None:
         reason = f"{exp.name} names no budget of {backbone.title} at level {row.level}"
         return [PlannedCell(None, row, column, None, PlanStatus.REFUSED, reason)]
-    try:
-        spec = specs.backbone_spec(backbone, prof)
-        method = specs.method_spec(row.method, options)
-        budget = None if printed is None else specs.profile_budget(printed, backbone, prof, block.protocol)
-        benchmark = specs.benchmark_spec(column.benchmark, prof, documents)
-    except ConfigurationError as error:
-        return [PlannedCell(None, row, column, printed, PlanStatus.REFUSED, str(error))]
-    refused = specs.refusal(method, budget, backbone, specs.prompt_shape(backbone, prof))
-    state = PlanStatus.MISSING if refused is None else PlanStatus.REFUSED
-    return [
-        PlannedCell(Cell(prof.name, spec, method, budget, benchmark, seed), row, column, printed, state, refused or "")
-        for seed in block.seeds
-    ]
+    budget = None if printed is None else specs.profile_budget(printed, backbone, prof)
+    out = []
+    for seed in block.seeds:
+        result = specs.cell(
+            backbone, row.method, options, budget, block.protocol, column.benchmark, prof, documents, seed
+        )
+        if isinstance(result, Cell):
+            out.append(PlannedCell(result, row, column, printed, PlanStatus.MISSING))
+        else:
+            out.append(PlannedCell(result.cell, row, column, printed, PlanStatus.REFUSED, result.reason))
+    return out
 
 
 def _with_status(cells: list[PlannedCell], store: Store) -> list[PlannedCell]:
@@ -252,10 +285,13 @@ def _stored(store: Store, key: str) -> tuple[PlanStatus, str]:
     return PlanStatus(status.value), ""
 
 
-def _note(exp: Experiment, prof: ProfileChoice, documents: int | None) -> str:
+def _note(prof: ProfileChoice, documents: int | None, absent: tuple[str, ...]) -> str:
     parts = []
     if prof.miniature:
-        parts.append("miniature models and benchmarks; budgets at the paper's keep ratio")
+        parts.append("miniature models and benchmarks, budgets at the paper's keep ratio")
+    if absent:
+        names = ", ".join(load_backbone(b).title for b in absent)
+        parts.append(f"without {names}: the miniature has one size per family")
     if documents is not None:
         parts.append(f"first {documents} documents of each benchmark")
     return "; ".join(parts)

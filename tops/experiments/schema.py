@@ -15,6 +15,16 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
+class MiniatureChoice:
+    """The embedded checkpoint that stands for a backbone, and the shape of its prompts."""
+
+    checkpoint: str
+    visual: int
+    depth: int
+    frames: int = 1
+
+
+@dataclass(frozen=True)
 class BackboneChoice:
     """``configs/backbone/<name>.yaml``: one model of the catalogue.
 
@@ -24,16 +34,14 @@ class BackboneChoice:
         Visual tokens per image (per frame of a video) at the paper's input size.
     frames : int
         Images the paper feeds at once: 1, or the frames of a video.
-    fixed : bool
-        Whether every image gives exactly ``visual`` tokens. If not, budgets of another input size become keep ratios.
     parameters : float
         Of the whole model, in units of 1; estimates downloads and memory.
     signals : tuple of str
         Names of ``tops.signals.Signal`` that this family has.
     width, feed_forward : int
         Hidden and intermediate size of the language model, for FLOPs.
-    miniature : str or None
-        Embedded checkpoint that stands for it in the miniature profile; None where it would only repeat another one.
+    miniature : MiniatureChoice or None
+        What stands for it in the miniature profile; None where it would only repeat another one.
     """
 
     name: str
@@ -46,9 +54,8 @@ class BackboneChoice:
     feed_forward: int
     parameters: float
     signals: tuple[str, ...]
-    miniature: str | None = None
+    miniature: MiniatureChoice | None = None
     frames: int = 1
-    fixed: bool = True
     dtype: str = "bfloat16"
     attention: str = "sdpa"
     options: dict[str, Any] = field(default_factory=dict)
@@ -60,8 +67,9 @@ class ProfileChoice:
 
     Attributes
     ----------
-    checkpoints : dict
-        Catalogue name to a local folder, for weights kept outside the hub cache.
+    checkpoints : str or None
+        Folder of weights kept outside the hub cache, with one folder each, called by catalogue name
+        (``llava-1.5-7b``) or by the last part of the hub id (``llava-1.5-7b-hf``).
     data : str or None
         Folder of the staged benchmarks; None for the place ``tops fetch`` uses.
     device : str
@@ -75,7 +83,7 @@ class ProfileChoice:
     device: str = "auto"
     dtype: str | None = None
     miniature: bool = False
-    checkpoints: dict[str, str] = field(default_factory=dict)
+    checkpoints: str | None = None
     data: str | None = None
 
 
@@ -202,11 +210,17 @@ def parse(cls: type[T], values: Any, where: str) -> T:
     if missing:
         raise ConfigurationError(f"{where}: {', '.join(missing)} must be given")
     hints = get_type_hints(cls)
-    return cls(**{key: _value(hints[key], value, f"{where}: {key}") for key, value in values.items()})
+    return cls(**{key: typed(hints[key], value, f"{where}: {key}") for key, value in values.items()})
 
 
-def _value(hint: Any, value: Any, where: str) -> Any:
-    """``value`` as the type ``hint``; lists become tuples, mappings become dataclasses."""
+def typed(hint: Any, value: Any, where: str) -> Any:
+    """``value`` as the type ``hint``; lists become tuples, mappings become dataclasses.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is not of that type; ``where`` is named.
+    """
     origin, args = get_origin(hint), get_args(hint)
     if hint is Any:
         return value
@@ -219,18 +233,18 @@ def _value(hint: Any, value: Any, where: str) -> Any:
             return None
         for arg in (a for a in args if a is not type(None)):
             try:
-                return _value(arg, value, where)
+                return typed(arg, value, where)
             except ConfigurationError as error:
                 last = error
         raise last
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise ConfigurationError(f"{where} must be a list, not {value!r}")
-        return tuple(_value(args[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+        return tuple(typed(args[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if origin is dict:
         if not isinstance(value, dict):
             raise ConfigurationError(f"{where} must be a mapping, not {value!r}")
-        return {_value(args[0], k, where): _value(args[1], v, f"{where}.{k}") for k, v in value.items()}
+        return {typed(args[0], k, where): typed(args[1], v, f"{where}.{k}") for k, v in value.items()}
     if hint is ColumnChoice and isinstance(value, str):
         return ColumnChoice(value, value)
     if is_dataclass(hint) and isinstance(hint, type):

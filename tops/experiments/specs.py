@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, dataclass, fields
 from functools import cache
-from typing import Any
+from importlib.metadata import version
+from typing import Any, get_type_hints
 
 from tops.budget import Budget, PromptShape, Protocol
-from tops.errors import ConfigurationError
-from tops.experiments.cell import BackboneSpec, BenchmarkSpec, MethodSpec
-from tops.experiments.schema import BackboneChoice, ProfileChoice
+from tops.errors import ConfigurationError, DataError
+from tops.experiments import staging
+from tops.experiments.cell import BackboneSpec, BenchmarkSpec, Cell, MethodSpec
+from tops.experiments.schema import BackboneChoice, ProfileChoice, typed
 from tops.methods import build, method_class, method_names
 from tops.signals import Signal
-
-MINIATURE_VISUAL = 144
-MINIATURE_DEPTH = 8
 
 
 def prompt_shape(backbone: BackboneChoice, profile: ProfileChoice) -> PromptShape:
     """The prompt a budget is checked against in the plan: one image (or video) at the configured input size."""
-    if profile.miniature:
-        return PromptShape(MINIATURE_VISUAL, MINIATURE_DEPTH, 1, backbone.name)
+    if profile.miniature and (small := backbone.miniature) is not None:
+        return PromptShape(small.visual * small.frames, small.depth, small.frames, backbone.name)
     return PromptShape(backbone.visual * backbone.frames, backbone.depth, backbone.frames, backbone.name)
 
 
-def profile_budget(
-    printed: int | float, backbone: BackboneChoice, profile: ProfileChoice, protocol: Protocol
-) -> Budget:
-    """The paper's budget on this profile's input: the same number, or the same keep ratio of the miniature's tokens.
-
-    A backbone whose images differ in token count takes the ratio itself, so that small images are pruned alike.
-    """
-    if not profile.miniature or isinstance(printed, float):
-        return Budget(printed, protocol)
-    ratio = printed / backbone.visual
-    if not backbone.fixed:
-        return Budget(ratio, protocol)
-    return Budget(max(1, round(ratio * MINIATURE_VISUAL)), protocol)
+def profile_budget(printed: int | float, backbone: BackboneChoice, profile: ProfileChoice) -> int | float:
+    """The paper's budget on this profile's input: the same number, or the same keep ratio of the miniature's tokens."""
+    if not profile.miniature or backbone.miniature is None or isinstance(printed, float):
+        return printed
+    return max(1, round(printed / backbone.visual * backbone.miniature.visual))
 
 
 def backbone_spec(backbone: BackboneChoice, profile: ProfileChoice) -> BackboneSpec:
@@ -51,10 +42,11 @@ def backbone_spec(backbone: BackboneChoice, profile: ProfileChoice) -> BackboneS
         raise ConfigurationError(
             f"the miniature has one size per family: {backbone.name} would repeat the smaller {backbone.family} model"
         )
+    small = backbone.miniature if profile.miniature else None
     return BackboneSpec(
         name=backbone.name,
         family=backbone.family,
-        checkpoint=str(backbone.miniature) if profile.miniature else backbone.checkpoint,
+        checkpoint=backbone.checkpoint if small is None else small.checkpoint,
         revision="",
         dtype=profile.dtype or backbone.dtype,
         attention=backbone.attention,
@@ -85,6 +77,9 @@ def method_spec(name: str, options: dict[str, Any]) -> MethodSpec:
     unknown = [o for o in options if o not in defaults]
     if unknown:
         build(name, **{o: options[o] for o in unknown})  # raises with the nearest names
+    hints = get_type_hints(method_class(name))
+    for option, value in options.items():
+        typed(hints[option], value, f"method {name!r}: option {option!r}")
     return MethodSpec(name, {**defaults, **options})
 
 
@@ -130,6 +125,73 @@ def build_method(method: MethodSpec, budget: Budget | None, *, seed: int) -> Any
     return build(method.name, **options)
 
 
-def benchmark_spec(name: str, profile: ProfileChoice, limit: int | None) -> BenchmarkSpec:
-    """What is asked."""
-    return BenchmarkSpec(name=name, task=name, split="", data_hash="", limit=limit)
+@dataclass(frozen=True)
+class Refusal:
+    """Why a cell cannot run, and the cell as far as it could be specified."""
+
+    reason: str
+    cell: Cell | None = None
+
+
+def cell(
+    backbone: BackboneChoice,
+    method: str,
+    options: dict[str, Any],
+    budget: int | float | None,
+    protocol: Protocol,
+    benchmark: str,
+    profile: ProfileChoice,
+    limit: int | None,
+    seed: int,
+    *,
+    convention: str | None = None,
+) -> Cell | Refusal:
+    """A cell from choices, or why it cannot run. No model is loaded.
+
+    ``budget`` is what the cell is to have; :func:`profile_budget` maps a printed one.
+    """
+    try:
+        spec = backbone_spec(backbone, profile)
+        chosen = method_spec(method, options)
+        allowance = None if budget is None or method == "none" else Budget(budget, protocol)
+        asked = benchmark_spec(benchmark, profile, limit, convention)
+    except (ConfigurationError, DataError) as error:
+        return Refusal(str(error))
+    out = Cell(profile.name, spec, chosen, allowance, asked, seed, versions())
+    reason = refusal(chosen, allowance, backbone, prompt_shape(backbone, profile))
+    return out if reason is None else Refusal(reason, out)
+
+
+def changed_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The options that differ from the method's defaults."""
+    defaults = {} if name == "none" else method_defaults(name)
+    return {k: v for k, v in options.items() if k not in defaults or v != defaults[k]}
+
+
+def benchmark_spec(
+    name: str, profile: ProfileChoice, limit: int | None, convention: str | None = None
+) -> BenchmarkSpec:
+    """What is asked, with the hash of the documents that are staged."""
+    from tops.evaluation.benchmark import load_benchmark
+
+    return load_benchmark(name).spec("", profile=profile.name, convention=convention, limit=limit)
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of the packages that can change an answer."""
+    return {name: version(name) for name in ("lmms_eval", "torch", "transformers")}
+
+
+def documents(spec: BenchmarkSpec, profile: ProfileChoice) -> int:
+    """How many documents a cell will ask, as far as it can be known before loading them."""
+    from tops.evaluation.benchmark import load_benchmark
+
+    there = staging.miniature_documents(spec.name) if profile.miniature else load_benchmark(spec.name).data.documents
+    return there if spec.limit is None else min(spec.limit, there)
+
+
+def layer_average(cell: Cell, shape: PromptShape) -> float:
+    """Visual tokens per decoder layer of a cell, by its own schedule on the configured prompt."""
+    method = build_method(cell.method, cell.budget, seed=cell.seed)
+    return float(shape.visual if method is None else method.schedule(shape).layer_average)

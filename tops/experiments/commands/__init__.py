@@ -1,0 +1,1 @@
+"""Subcommands of ``tops`` about experiments."""

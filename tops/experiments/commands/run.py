@@ -1,0 +1,76 @@
+"""``tops run``: one cell, a sweep, or an experiment, composed by Hydra."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+
+from tops.errors import ConfigurationError
+
+
+def help_text() -> str:
+    """The text of ``tops run --help``, with every choice there is."""
+    from tops.experiments.compose import GROUPS, names_of
+
+    choices = "\n".join(f"  {group}: {', '.join(names_of(group))}" for group in GROUPS)
+    return f"""usage: tops run [-m] [--cfg] [--dry] KEY=VALUE ...
+
+  tops run backbone=llava-1.5-7b method=tops budget=64 benchmark=pope     one cell
+  tops run -m method=tops,fastv budget=0.25,0.5 benchmark=pope,gqa        a sweep (Hydra's grammar)
+  tops run experiment=table1 profile=miniature                            every cell of a table
+  tops run experiment=table1 launcher=slurm launcher.options.timeout_min=240
+
+options:
+  -m, --multirun   take several values per key and run every combination
+  --cfg            print the composed configuration and stop
+  --dry            print the plan and stop, as `tops plan` does
+
+choices:
+{choices}
+
+other keys: budget, protocol, seed, limit, full, backbones, results;
+and every option of a choice, as in method.layer=3"""
+
+
+def main(argv: list[str]) -> int:
+    """Run; exit status 1 when a cell is missing at the end, 2 for a wrong configuration."""
+    flags = {"-m", "--multirun", "--cfg", "--dry", "-h", "--help"}
+    given = {word for word in argv if word.startswith("-")}
+    if given - flags:
+        raise ConfigurationError(f"unknown option {', '.join(sorted(given - flags))}; see `tops run --help`")
+    if given & {"-h", "--help"}:
+        print(help_text())
+        return 0
+    from tops.experiments.request import request
+
+    words = [word for word in argv if not word.startswith("-")]
+    asked = request(words, multirun=bool(given & {"-m", "--multirun"}))
+    if "--cfg" in given:
+        import yaml
+
+        print(yaml.safe_dump(_plain(asdict(asked.config)), sort_keys=False, allow_unicode=True), end="")
+        return 0
+    from tops.experiments.show import plan_text
+
+    if "--dry" in given:
+        print(plan_text(asked.plan))
+        return 0
+    from tops.experiments.requirements import check_requirements
+    from tops.experiments.run import run
+
+    if asked.plan.todo():
+        check_requirements(asked.plan, asked.config.launcher)
+    print(plan_text(asked.plan, short=True), file=sys.stderr)
+    summary = run(asked.plan, asked.config.launcher, asked.config.results)
+    print(summary.text(), file=sys.stderr)
+    if asked.config.tracking.mode != "disabled":
+        from tops.experiments.tracking import publish
+
+        publish(asked.plan, asked.config.tracking, asked.config.results)
+    return 1 if summary.missing or not summary.asked else 0
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,30 @@
+"""A worker process of the local launcher: ``python -m tops.experiments.launchers.process ASSIGNMENT INDEX``.
+
+Events go to stdout, one JSON line each; everything else to stderr, which the launcher keeps as a log.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from tops.experiments.worker import Assignment, Event, work
+
+
+def main(argv: list[str]) -> int:
+    """Work through the assignment; the exit status is 0 even when cells failed: the store knows which."""
+    assignment, index = Assignment.load(Path(argv[0])), int(argv[1])
+    pipe = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # libraries print; only events may reach the launcher
+
+    def emit(event: Event) -> None:
+        pipe.write(event.to_line() + "\n")
+        pipe.flush()
+
+    work(assignment, index, emit=emit)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,48 @@
+"""What a run needs of this machine, asked before anything is loaded."""
+
+from __future__ import annotations
+
+from tops.errors import ConfigurationError
+from tops.experiments import staging
+from tops.experiments.choices import load_backbone
+from tops.experiments.hardware import gpu_count
+from tops.experiments.plan import Plan
+from tops.experiments.schema import LauncherChoice
+
+
+def check_requirements(plan: Plan, launcher: LauncherChoice) -> None:
+    """Stop a run that cannot work here.
+
+    Jobs of a cluster run on other machines, so a GPU is asked for only where the workers are local.
+
+    Raises
+    ------
+    ConfigurationError
+        With everything that is missing, and the command that runs here.
+    """
+    missing = []
+    if plan.profile.device == "cuda" and launcher.kind == "local" and gpu_count() == 0:
+        missing.append("a CUDA GPU (no driver shows one); launcher=slurm and launcher=ray run on other machines")
+    if not plan.profile.miniature:
+        names = dict.fromkeys(cell.backbone.name for cell in plan.todo())
+        absent = [
+            load_backbone(n).checkpoint for n in names if staging.checkpoint(load_backbone(n), plan.profile) is None
+        ]
+        if absent:
+            missing.append(
+                f"checkpoints {', '.join(absent)}: stage them with `tops fetch`, or set profile.checkpoints to their folder"
+            )
+        benchmarks = dict.fromkeys(cell.benchmark.name for cell in plan.todo() if not cell.benchmark.data_hash)
+        if benchmarks:
+            missing.append(f"data of {', '.join(benchmarks)}: stage it with `tops fetch {' '.join(benchmarks)}`")
+    if missing:
+        name = plan.experiment.name
+        instead = (
+            f"`make reproduce-{name} PROFILE=miniature` or `tops run experiment={name} profile=miniature`"
+            if plan.experiment.rows
+            else "the same command with profile=miniature"
+        )
+        listed = "\n".join(f"  - {item}" for item in missing)
+        raise ConfigurationError(
+            f"profile {plan.profile.name} cannot run here; missing:\n{listed}\nOn this machine: {instead}"
+        )

@@ -1,0 +1,128 @@
+"""Running a plan: bring up workers, show what happens, and say at the end what is there and what is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+from tops.experiments.cell import Cell
+from tops.experiments.launchers import launcher
+from tops.experiments.plan import Plan
+from tops.experiments.schema import LauncherChoice
+from tops.experiments.store import CellStatus, Store
+from tops.experiments.worker import Assignment, Event
+
+
+@dataclass
+class Summary:
+    """What a run left behind, read from the store.
+
+    Attributes
+    ----------
+    asked : int
+        Distinct cells of the plan that can run.
+    done : int
+        Of these, complete now.
+    skipped : int
+        Of these, complete before the run.
+    missing : list of (Cell, str)
+        Those that are not complete, and why.
+    """
+
+    asked: int
+    done: int
+    skipped: int
+    missing: list[tuple[Cell, str]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def text(self) -> str:
+        """For people; names every cell that is not there."""
+        lines = [
+            f"{self.done} of {self.asked} cells complete ({self.skipped} were before), {self.seconds:.0f} s",
+            *(f"  missing  {cell.label} [{cell.key[:12]}]: {why}" for cell, why in self.missing),
+        ]
+        if self.missing:
+            lines.append("run the same command again to go on with what is missing")
+        return "\n".join(lines)
+
+
+class Progress:
+    """Prints one line per finished cell, with the time left by the cells so far."""
+
+    def __init__(self, total: int, out: TextIO) -> None:
+        self.total, self.out, self.count, self.began = total, out, 0, time.monotonic()
+
+    def __call__(self, event: Event) -> None:
+        """Take one event of any worker."""
+        if event.kind in ("done", "failed", "aside"):
+            self.count += 1
+            left = (time.monotonic() - self.began) / self.count * (self.total - self.count)
+            word = "" if event.kind == "done" else f"{event.kind}: "
+            eta = f", {_duration(left)} left" if self.count < self.total else ""
+            print(
+                f"[{self.count}/{self.total}] {event.label}  {word}{event.detail}  ({event.seconds:.1f} s{eta})",
+                file=self.out,
+                flush=True,
+            )
+        elif event.kind == "load":
+            print(f"worker {event.worker} loads {event.label}", file=self.out, flush=True)
+        elif event.kind == "lost":
+            print(f"worker {event.worker} {event.detail}", file=self.out, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def run(plan: Plan, choice: LauncherChoice, results: str | Path, *, out: TextIO = sys.stderr) -> Summary:
+    """Run what the plan has left to do.
+
+    Parameters
+    ----------
+    plan : Plan
+        Refused cells are left alone; complete ones are skipped.
+    choice : LauncherChoice
+        Where workers run.
+    results : path
+        Root of the store.
+    out : text stream
+        For progress.
+    """
+    began = time.monotonic()
+    todo, runnable = plan.todo(), list(plan.unique().values())
+    if todo:
+        results = Path(results).absolute()
+        folder = results / plan.profile.name / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text(
+            json.dumps({"experiment": plan.experiment.name, "cells": len(todo), "command": sys.argv}, indent=1)
+        )
+        assignment = Assignment(str(results), plan.profile, tuple(todo), choice.attempts, choice.threads)
+        launcher(choice.kind)(assignment, folder, choice, Progress(len(todo), out))
+    store = Store(results, plan.profile.name)
+    missing = [
+        (planned.cell, _why(store, planned.cell))
+        for planned in runnable
+        if planned.cell is not None and not store.status(planned.cell.key).done
+    ]
+    return Summary(
+        asked=len(runnable),
+        done=len(runnable) - len(missing),
+        skipped=len(runnable) - len(todo),
+        missing=missing,
+        seconds=time.monotonic() - began,
+    )
+
+
+def _why(store: Store, cell: Cell) -> str:
+    status = store.status(cell.key)
+    if status is CellStatus.INCOMPLETE and (failure := store.read(cell.key).failure):
+        return str(failure["error"])
+    return "in work elsewhere" if status is CellStatus.RUNNING else "not finished"
