@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tops.backbones.base import VisionContext
+from tops.backbones.packed import PackedSignals
 from tops.errors import MissingSignalError
 from tops.signals import Signal
 
@@ -20,7 +21,7 @@ def split_heads(states: Tensor, heads: int) -> Tensor:
     return states.view(*states.shape[:-1], heads, -1).transpose(1, 2)
 
 
-class TowerSignals:
+class TowerSignals(PackedSignals):
     """Signals of a tower with a CLS token in front, attention with separate q/k projections, units of equal size.
 
     Reads the watches ``feature`` (input of the attention of the layer whose output the projector reads), ``features``
@@ -46,15 +47,10 @@ class TowerSignals:
         projector: Callable[[Tensor], Tensor],
         signals: frozenset[Signal],
     ) -> None:
-        self.context = context
-        self.signals = signals | {Signal.TEXT_TOWER} if context.text_encoder is not None else signals
+        super().__init__(context, signals | {Signal.TEXT_TOWER} if context.text_encoder is not None else signals)
         self._attention: dict[Layer, Any] = dict(attention)
         self._projector = projector
         self._cls_attention: Tensor | None = None
-
-    def embeddings(self) -> Tensor:
-        """(N0, d): projected visual tokens before any cut."""
-        return self.context.embeddings
 
     def cls_attention(self) -> Tensor:
         """(U, H, 1 + n) float32: softmaxed CLS row of the feature layer, CLS column included."""
@@ -105,18 +101,6 @@ class TowerSignals:
         """(M, c) -> (M, d): the projector on single encoder rows."""
         weight = self.context.units("features")
         return self._projector(rows.to(weight.device, weight.dtype)).to(self.context.device)
-
-    def packed(self, per_patch: Tensor) -> Tensor:
-        """(U, n, ...) -> (N, ...): per-patch values in the order of the visual tokens; zero for newlines."""
-        layout = self.context.layout
-        real = ~layout.newline
-        place = (layout.unit * per_patch.shape[1] + layout.patch)[real].to(per_patch.device)
-        values = per_patch.flatten(0, 1)[place].to(self.context.device)
-        if not self.context.with_newlines or bool(real.all()):
-            return values
-        out = values.new_zeros((len(layout), *values.shape[1:]))
-        out[real.to(out.device)] = values
-        return out
 
     def _layer(self, layer: Layer) -> Any:
         if layer not in self._attention:

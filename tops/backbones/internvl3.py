@@ -1,0 +1,145 @@
+"""InternVL3-8B: InternViT on tiles and a thumbnail, 32 x 32 patches shuffled into 16 x 16 tokens. One tile = one unit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from tops.backbones.base import Adapter, Call, Layout, VisionContext, Watch
+from tops.backbones.packed import PackedSignals
+from tops.backbones.runs import placeholder_runs
+from tops.backbones.vision import split_heads
+from tops.errors import UnsupportedModelError
+from tops.signals import Signal, VisionSignals
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+
+class InternVL3(Adapter):
+    """``InternVLForConditionalGeneration``."""
+
+    family = "internvl3"
+    model_classes = ("InternVLForConditionalGeneration",)
+    model_types = ("internvl",)
+    signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY, Signal.CLS})
+    turns = (("<|im_start|>user\n", "<|im_end|>"),)
+
+    @property
+    def _encoder(self) -> Any:
+        tower = self._module(self.outer, "vision_tower")
+        return self._module(self._module(tower, "encoder"), "layer")
+
+    @property
+    def feature_layer(self) -> int:
+        """Index of the tower layer whose output is shuffled and projected: the last."""
+        layer = int(self.model.config.vision_feature_layer)
+        return (layer if layer >= 0 else len(self._encoder) + 1 + layer) - 1
+
+    @property
+    def side(self) -> int:
+        """Tokens along a tile's side, after the shuffle."""
+        vision: Any = self.model.config.vision_config
+        return int(vision.image_size[0] // vision.patch_size[0] * self.model.config.downsample_ratio)
+
+    def check(self) -> None:
+        """Refuse tiles that are not square and features that keep the CLS token."""
+        config: Any = self.model.config
+        vision = config.vision_config
+        if vision.image_size[0] != vision.image_size[1]:
+            raise UnsupportedModelError(
+                f"InternVL tiles of {vision.image_size} pixels are not square; squares are needed"
+            )
+        if config.vision_feature_select_strategy != "default":
+            raise UnsupportedModelError(
+                f"vision_feature_select_strategy={config.vision_feature_select_strategy!r}; 'default' is needed"
+            )
+
+    def layout(self, call: Call, placeholders: Sequence[int]) -> list[Layout]:
+        """Each run of placeholders is one image, or one video frame, of as many tiles as fit in it."""
+        size, pixels = self.side**2, call.get("pixel_values")
+        layouts = []
+        for sample in range(len(placeholders)):
+            tiles: list[int] = []
+            for image, (_, length) in enumerate(placeholder_runs(call, sample, self.placeholder_ids)):
+                if length % size:
+                    raise UnsupportedModelError(
+                        f"an image has {length} placeholders, which is no multiple of the {size} tokens of a tile; let "
+                        "the processor expand the image token"
+                    )
+                tiles += [image] * (length // size)
+            layouts.append(Layout.grids([(self.side, self.side)] * len(tiles), tiles))
+        wanted, given = sum(layout.units for layout in layouts), 0 if pixels is None else int(pixels.shape[0])
+        if wanted != given:
+            raise UnsupportedModelError(f"{given} tile(s) were given, but the prompts have placeholders for {wanted}")
+        return layouts
+
+    def watches(self) -> list[Watch]:
+        """Attention input of the feature layer."""
+        return [Watch("feature", self._encoder[self.feature_layer].attention)]
+
+    def vision(self, context: VisionContext) -> VisionSignals:
+        """CLS row of the feature layer, averaged over the patches that make a token."""
+        return _InternVitSignals(context, self)
+
+    def catalogue_name(self) -> str:
+        """28 layers are the 8B."""
+        return "internvl3-8b" if len(self.layers) == 28 else ""
+
+    @classmethod
+    def real_config(cls, checkpoint: str) -> PretrainedConfig:
+        """Sizes of ``OpenGVLab/InternVL3-8B-hf``."""
+        from transformers import InternVLConfig, InternVLVisionConfig, Qwen2Config
+
+        return InternVLConfig(
+            vision_config=InternVLVisionConfig(
+                hidden_size=1024,
+                intermediate_size=4096,
+                num_hidden_layers=24,
+                num_attention_heads=16,
+                attention_bias=True,
+                use_qk_norm=False,
+                image_size=[448, 448],
+                patch_size=[14, 14],
+            ),
+            text_config=Qwen2Config(
+                vocab_size=151674,
+                hidden_size=3584,
+                intermediate_size=18944,
+                num_hidden_layers=28,
+                num_attention_heads=28,
+                num_key_value_heads=4,
+                max_position_embeddings=32768,
+            ),
+            image_token_id=151667,
+            image_seq_length=256,
+            downsample_ratio=0.5,
+            vision_feature_layer=-1,
+            vision_feature_select_strategy="default",
+        )
+
+
+class _InternVitSignals(PackedSignals):
+    """CLS attention of one InternViT layer."""
+
+    def __init__(self, context: VisionContext, adapter: InternVL3) -> None:
+        super().__init__(context, adapter.signals)
+        self._module: Any = adapter.watches()[0].module
+        self._adapter = adapter
+
+    def saliency(self, *, reduce: Literal["mean", "sum"] = "mean") -> Tensor:
+        """(N,) float32: CLS attention over heads, mean of the 2 x 2 patches of each token."""
+        module, states = self._module, self.context.units("feature")
+        with torch.no_grad():
+            query = split_heads(module.q_norm(module.q_proj(states[:, :1])), module.num_heads).float()
+            keys = split_heads(module.k_norm(module.k_proj(states)), module.num_heads).float()
+            row = ((query @ keys.transpose(-1, -2)) * module.scale).softmax(-1)[:, :, 0, 1:]
+        patches = row.mean(1) if reduce == "mean" else row.sum(1)
+        side = int(patches.shape[1] ** 0.5)
+        outer: Any = self._adapter.outer
+        # The model's own shuffle, so that the order of tokens is its order.
+        shuffled = outer.pixel_shuffle(patches.view(-1, side, side, 1), self._adapter.model.config.downsample_ratio)
+        return self.packed(shuffled.flatten(1, 2).mean(-1))

@@ -1,0 +1,123 @@
+"""LLaVA-NeXT with Vicuna (7B, 13B): LLaVA-1.5's tower on a base view and on tiles. One view or tile = one unit.
+
+A prompt holds, for every image, the base view, then the stitched tiles row by row without their padding, a newline
+embedding after every row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from tops.backbones.base import Call, Layout
+from tops.backbones.llava15 import Llava15
+from tops.errors import UnsupportedModelError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+PINPOINTS: list[list[int]] = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]]
+"""Resolutions (height, width) of the published checkpoints."""
+
+
+class LlavaNext(Llava15):
+    """``LlavaNextForConditionalGeneration`` with a CLIP tower."""
+
+    family = "llava-next"
+    model_classes = ("LlavaNextForConditionalGeneration",)
+    model_types = ("llava_next",)
+
+    def layout(self, call: Call, placeholders: Sequence[int]) -> list[Layout]:
+        """Every image as the model packs it; images go to samples by the number of their placeholders."""
+        sizes = call.get("image_sizes")
+        images = [] if sizes is None else [self.image_layout(size.tolist()) for size in sizes]
+        layouts, at = [], 0
+        for count in placeholders:
+            mine: list[Layout] = []
+            while sum(map(len, mine)) < count and at < len(images):
+                mine.append(images[at])
+                at += 1
+            if sum(map(len, mine)) != count:
+                raise UnsupportedModelError(
+                    f"a prompt has {count} image placeholders, but its images give {sum(map(len, mine))} (all sizes, height "
+                    f"and width: {[] if sizes is None else sizes.tolist()}); let the processor expand the image token, and "
+                    "give image_sizes as it returns them"
+                )
+            layouts.append(join(mine))
+        if at != len(images):
+            raise UnsupportedModelError(f"{len(images)} images were given, but the prompts have placeholders for {at}")
+        return layouts
+
+    def image_layout(self, size: Sequence[int]) -> Layout:
+        """Layout of one image of the given (height, width)."""
+        from transformers.models.llava_next.modeling_llava_next import get_anyres_image_grid_shape, unpad_image
+
+        config: Any = self.model.config
+        tile = config.vision_config.image_size
+        side = tile // config.vision_config.patch_size
+        down, across = get_anyres_image_grid_shape(  # type: ignore[no-untyped-call]
+            tuple(size), config.image_grid_pinpoints, tile
+        )
+        base = torch.arange(side**2)
+        cells = torch.arange(side**2, side**2 * (1 + down * across)).view(down, across, side, side)
+        padded = cells.permute(0, 2, 1, 3).reshape(1, down * side, across * side)
+        stitched = unpad_image(padded, tuple(size))[0]  # type: ignore[no-untyped-call]
+        ends = stitched.new_full((len(stitched), 1), -1)
+        flat = torch.cat([base, torch.cat([stitched, ends], 1).flatten()])
+        newline = flat < 0
+        # A newline belongs to the unit and row of the patch before it.
+        place = torch.where(newline, flat.roll(1), flat)
+        patch = place % side**2
+        return Layout(
+            unit=place // side**2,
+            image=torch.zeros_like(place),
+            row=patch // side,
+            col=patch % side + newline.long(),
+            patch=torch.where(newline, -1, patch),
+            newline=newline,
+        )
+
+    def catalogue_name(self) -> str:
+        """By depth: 32 layers are the 7B, 40 the 13B."""
+        return {32: "llava-next-7b", 40: "llava-next-13b"}.get(len(self.layers), "")
+
+    @classmethod
+    def real_config(cls, checkpoint: str) -> PretrainedConfig:
+        """Sizes of ``llava-hf/llava-v1.6-vicuna-7b-hf`` and ``-13b-hf``."""
+        from transformers import LlavaNextConfig
+
+        like: Any = super().real_config(checkpoint)
+        return LlavaNextConfig(
+            vision_config=like.vision_config,
+            text_config=like.text_config,
+            image_token_index=32000,
+            image_seq_length=576,
+            vision_feature_layer=-2,
+            vision_feature_select_strategy="default",
+            image_grid_pinpoints=PINPOINTS,
+        )
+
+
+def join(layouts: Sequence[Layout]) -> Layout:
+    """Layouts of several images one after the other; units and images are renumbered."""
+    if not layouts:
+        return Layout.grids([])
+    units = images = 0
+    unit: list[Tensor] = []
+    image: list[Tensor] = []
+    for layout in layouts:
+        unit.append(layout.unit + units)
+        image.append(layout.image + images)
+        units += layout.units
+        images += layout.images
+    return Layout(
+        unit=torch.cat(unit),
+        image=torch.cat(image),
+        row=torch.cat([layout.row for layout in layouts]),
+        col=torch.cat([layout.col for layout in layouts]),
+        patch=torch.cat([layout.patch for layout in layouts]),
+        newline=torch.cat([layout.newline for layout in layouts]),
+    )

@@ -1,0 +1,144 @@
+"""LLaVA-Video-7B: SigLIP on every frame, 27 x 27 patches pooled to 13 x 13, a newline a row. One frame = one unit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
+
+from tops.backbones.base import Adapter, Call, Layout, VisionContext, Watch
+from tops.backbones.packed import PackedSignals
+from tops.backbones.received import received_attention
+from tops.backbones.vision import split_heads
+from tops.errors import UnsupportedModelError
+from tops.signals import Signal, VisionSignals
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+
+class LlavaVideo(Adapter):
+    """``LlavaVideoForConditionalGeneration``, the native class of :mod:`tops.backbones.llava_video_model`."""
+
+    family = "llava-video"
+    model_classes = ("LlavaVideoForConditionalGeneration",)
+    model_types = ("llava_video", "llava_qwen")
+    signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY})
+    turns = (("<|im_start|>user\n", "<|im_end|>"),)
+
+    @property
+    def _encoder(self) -> Any:
+        tower = self._module(self.outer, "vision_tower")
+        return self._module(self._module(tower, "encoder"), "layers")
+
+    @property
+    def feature_layer(self) -> int:
+        """Index of the tower layer whose output the projector reads: the last of 26."""
+        layer = int(self.model.config.vision_feature_layer)
+        return (layer if layer >= 0 else len(self._encoder) + 1 + layer) - 1
+
+    def check(self) -> None:
+        """Refuse towers that are not SigLIP."""
+        kind = self.model.config.vision_config.model_type
+        if kind != "siglip_vision_model":
+            raise UnsupportedModelError(f"vision tower {kind!r} of this LLaVA-Video model is not 'siglip_vision_model'")
+
+    def layout(self, call: Call, placeholders: Sequence[int]) -> list[Layout]:
+        """Each frame a pooled grid with a newline after every row; videos go to samples by their placeholders."""
+        if call.get("pixel_values") is not None:
+            raise UnsupportedModelError(
+                "LLaVA-Video prompts are pruned for videos only; give a single image as a video of one frame"
+            )
+        vision: Any = self.model.config.vision_config
+        side = vision.image_size // vision.patch_size // int(self.model.config.mm_spatial_pool_stride)
+        videos = call.get("pixel_values_videos")
+        frames = 0 if videos is None else int(videos.shape[1])
+        per_video, given = frames * side * (side + 1), 0 if videos is None else int(videos.shape[0])
+        layouts, used = [], 0
+        for count in placeholders:
+            mine = count // per_video if per_video else 0
+            if mine * per_video != count:
+                raise UnsupportedModelError(
+                    f"a prompt has {count} video placeholders, but a video of {frames} frames gives {per_video}; let "
+                    "the processor expand the video token"
+                )
+            layouts.append(self._frames(mine * frames, side))
+            used += mine
+        if used != given:
+            raise UnsupportedModelError(f"{given} video(s) were given, but the prompts have placeholders for {used}")
+        return layouts
+
+    @staticmethod
+    def _frames(frames: int, side: int) -> Layout:
+        grid = Layout.grids([(side, side + 1)] * frames)
+        newline = grid.col == side
+        patch = torch.where(newline, -1, grid.row * side + grid.col)
+        return Layout(grid.unit, grid.image, grid.row, grid.col, patch, newline)
+
+    def watches(self) -> list[Watch]:
+        """Attention input of the feature layer."""
+        return [Watch("feature", self._encoder[self.feature_layer].self_attn)]
+
+    def vision(self, context: VisionContext) -> VisionSignals:
+        """Mean attention received in the feature layer, averaged over each pooling cell."""
+        return _SiglipSignals(
+            context, self.signals, self.watches()[0].module, int(self.model.config.mm_spatial_pool_stride)
+        )
+
+    def catalogue_name(self) -> str:
+        """28 layers are the 7B."""
+        return "llava-video-7b" if len(self.layers) == 28 else ""
+
+    @classmethod
+    def real_config(cls, checkpoint: str) -> PretrainedConfig:
+        """Sizes of ``lmms-lab/LLaVA-Video-7B-Qwen2``."""
+        from tops.backbones.llava_video_model import LlavaVideoConfig
+
+        return LlavaVideoConfig.from_original(
+            {
+                "mm_vision_tower": "google/siglip-so400m-patch14-384",
+                "vocab_size": 152064,
+                "hidden_size": 3584,
+                "intermediate_size": 18944,
+                "num_hidden_layers": 28,
+                "num_attention_heads": 28,
+                "num_key_value_heads": 4,
+                "max_position_embeddings": 32768,
+                "rms_norm_eps": 1e-6,
+                "rope_theta": 1e6,
+            }
+        )
+
+    @classmethod
+    def model_class(cls, config: PretrainedConfig) -> type[PreTrainedModel]:
+        """The subclass of LLaVA-OneVision."""
+        from tops.backbones.llava_video_model import LlavaVideoForConditionalGeneration
+
+        return LlavaVideoForConditionalGeneration
+
+
+class _SiglipSignals(PackedSignals):
+    """Received attention of one SigLIP layer, pooled like the features."""
+
+    def __init__(self, context: VisionContext, signals: frozenset[Signal], module: nn.Module, stride: int) -> None:
+        super().__init__(context, signals)
+        self._module: Any = module
+        self._stride = stride
+
+    def saliency(self, *, reduce: Literal["mean", "sum"] = "mean") -> Tensor:
+        """(N,) float32: mean attention received, over heads and over each pooling cell."""
+        module, rows = self._module, []
+        with torch.no_grad():
+            # One frame at a time: 64 frames of 729 x 729 maps would not be flat in memory.
+            for states in torch.split(self.context.units("feature"), 1):
+                queries = split_heads(module.q_proj(states), module.num_heads)
+                keys = split_heads(module.k_proj(states), module.num_heads)
+                received = received_attention(queries, keys, module.scale)
+                rows.append(received.mean(1) if reduce == "mean" else received.sum(1))
+        patches = torch.cat(rows)
+        side = int(patches.shape[1] ** 0.5)
+        pooled = avg_pool2d(patches.view(len(patches), 1, side, side), self._stride)
+        return self.packed(pooled.flatten(1))

@@ -1,0 +1,199 @@
+"""Qwen2.5-VL-7B: a windowed ViT, 2 x 2 patches merged into a token, mRoPE. One image or pair of video frames = one unit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from tops.backbones.base import Adapter, Call, Layout, Seen, VisionContext, Watch
+from tops.backbones.packed import PackedSignals
+from tops.backbones.received import received_attention
+from tops.backbones.runs import placeholder_runs
+from tops.errors import UnsupportedModelError
+from tops.signals import Signal, VisionSignals
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+
+@dataclass(frozen=True)
+class _Item:
+    """One image or video of a prompt: which call of the tower it was in, and where in that call's tokens."""
+
+    video: bool
+    start: int
+    grid: tuple[int, int, int]
+
+    @property
+    def tokens(self) -> int:
+        return self.grid[0] * self.grid[1] * self.grid[2]
+
+
+class Qwen25VL(Adapter):
+    """``Qwen2_5_VLForConditionalGeneration``."""
+
+    family = "qwen2.5-vl"
+    model_classes = ("Qwen2_5_VLForConditionalGeneration",)
+    model_types = ("qwen2_5_vl",)
+    signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY})
+    default_positions = "original"
+    turns = (("<|im_start|>user\n", "<|im_end|>"),)
+
+    @property
+    def visual(self) -> Any:
+        """The vision tower."""
+        return self._module(self.outer, "visual")
+
+    @property
+    def probe_block(self) -> int:
+        """The last block with full attention: the others see windows only."""
+        return max(i for i in self.visual.fullatt_block_indexes if i < len(self.visual.blocks))
+
+    def layout(self, call: Call, placeholders: Sequence[int]) -> list[Layout]:
+        """Each temporal step of an image or video a grid of merged tokens."""
+        layouts = []
+        for items in self.items(call, len(placeholders)):
+            steps = [(item.grid[1], item.grid[2]) for item in items for _ in range(item.grid[0])]
+            layouts.append(Layout.grids(steps))
+        return layouts
+
+    def items(self, call: Call, samples: int) -> list[list[_Item]]:
+        """Images and videos of every sample in prompt order.
+
+        Raises
+        ------
+        UnsupportedModelError
+            If placeholders and grids do not fit together.
+        """
+        merge = int(self.visual.spatial_merge_size)
+        grids = {
+            video: []
+            if (grid := call.get(name)) is None
+            else [(t, h // merge, w // merge) for t, h, w in grid.tolist()]
+            for video, name in ((False, "image_grid_thw"), (True, "video_grid_thw"))
+        }
+        video_id = self.model.config.video_token_id
+        used, offset = {False: 0, True: 0}, {False: 0, True: 0}
+        prompts: list[list[_Item]] = []
+        for sample in range(samples):
+            items: list[_Item] = []
+            for token, length in placeholder_runs(call, sample, self.placeholder_ids):
+                video, kind = token == video_id, "video" if token == video_id else "image"
+                if used[video] >= len(grids[video]):
+                    raise UnsupportedModelError(f"the prompts have more {kind}s than the {len(grids[video])} given")
+                item = _Item(video, offset[video], grids[video][used[video]])
+                if item.tokens != length:
+                    raise UnsupportedModelError(
+                        f"{kind} {used[video]} of grid {item.grid} gives {item.tokens} tokens, but its prompt has {length} "
+                        "placeholders; let the processor expand the token"
+                    )
+                used[video] += 1
+                offset[video] += length
+                items.append(item)
+            prompts.append(items)
+        for video, kind in ((False, "image"), (True, "video")):
+            if used[video] != len(grids[video]):
+                raise UnsupportedModelError(
+                    f"{len(grids[video])} {kind}(s) were given, but the prompts have placeholders for {used[video]}"
+                )
+        return prompts
+
+    def watches(self) -> list[Watch]:
+        """Attention input of the last block with full attention."""
+        return [Watch("attention", self.visual.blocks[self.probe_block].attn)]
+
+    def vision(self, context: VisionContext) -> VisionSignals:
+        """Mean attention received, over the patches that make a token, in the order of the prompt."""
+        return _QwenSignals(context, self)
+
+    def catalogue_name(self) -> str:
+        """28 layers of width 3,584 are the 7B."""
+        return "qwen2.5-vl-7b" if len(self.layers) == 28 else ""
+
+    @classmethod
+    def real_config(cls, checkpoint: str) -> PretrainedConfig:
+        """Sizes of ``Qwen/Qwen2.5-VL-7B-Instruct``."""
+        from transformers import Qwen2_5_VLConfig
+
+        return Qwen2_5_VLConfig(
+            text_config={
+                "vocab_size": 152064,
+                "hidden_size": 3584,
+                "intermediate_size": 18944,
+                "num_hidden_layers": 28,
+                "num_attention_heads": 28,
+                "num_key_value_heads": 4,
+                "max_position_embeddings": 128000,
+                "rms_norm_eps": 1e-6,
+                "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]},
+            },
+            vision_config={
+                "depth": 32,
+                "hidden_size": 1280,
+                "intermediate_size": 3420,
+                "num_heads": 16,
+                "out_hidden_size": 3584,
+                "patch_size": 14,
+                "spatial_merge_size": 2,
+                "temporal_patch_size": 2,
+                "window_size": 112,
+                "fullatt_block_indexes": [7, 15, 23, 31],
+                "tokens_per_second": 2,
+            },
+            image_token_id=151655,
+            video_token_id=151656,
+            vision_start_token_id=151652,
+            vision_end_token_id=151653,
+        )
+
+
+class _QwenSignals(PackedSignals):
+    """Received attention of one full-attention block, computed for the sample's own segments only."""
+
+    def __init__(self, context: VisionContext, adapter: Qwen25VL) -> None:
+        super().__init__(context, adapter.signals)
+        self._adapter = adapter
+
+    def saliency(self, *, reduce: Literal["mean", "sum"] = "mean") -> Tensor:
+        """(N,) float32: mean attention received, over heads and over the 2 x 2 patches of each token."""
+        context, adapter = self.context, self._adapter
+        samples = adapter.items(context.call, len(context.layouts))
+        calls = list(context.seen["attention"])
+        # The model runs its tower on all images first, then on all videos.
+        towers = [video for video in (False, True) if any(item.video == video for items in samples for item in items)]
+        parts = {video: self._received(call, video, reduce) for video, call in zip(towers, calls, strict=True)}
+        mine = [parts[item.video][item.start : item.start + item.tokens] for item in samples[context.sample]]
+        return torch.cat(mine).to(context.device)
+
+    def _received(self, call: Seen, video: bool, reduce: Literal["mean", "sum"]) -> Tensor:
+        """(M,): every merged token of one tower call, in the order in which the model hands them on."""
+        from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb_vision
+        from transformers.vision_utils import get_vision_window_index
+
+        adapter, visual = self._adapter, self._adapter.visual
+        module = visual.blocks[adapter.probe_block].attn
+        states = call.value
+        with torch.no_grad():
+            queries, keys, _ = (
+                module.qkv(states).reshape(len(states), 3, module.num_heads, -1).permute(1, 0, 2, 3).unbind(0)
+            )
+            queries, keys = apply_rotary_pos_emb_vision(queries, keys, *call.kwargs["position_embeddings"])
+        queries, keys = queries.transpose(0, 1), keys.transpose(0, 1)
+        bounds = call.kwargs["cu_seqlens"].tolist()
+        pieces = []
+        for low, high in zip(bounds[:-1], bounds[1:], strict=True):
+            received = received_attention(queries[:, low:high], keys[:, low:high], module.scaling)
+            pieces.append(received.mean(0) if reduce == "mean" else received.sum(0))
+        merged = torch.cat(pieces).view(-1, visual.spatial_merge_unit).mean(-1)
+        grid = self.context.call["video_grid_thw" if video else "image_grid_thw"]
+        window, _ = get_vision_window_index(
+            grid,
+            spatial_merge_size=visual.spatial_merge_size,
+            window_size=visual.window_size,
+            patch_size=visual.patch_size,
+        )
+        return merged[torch.argsort(window.to(merged.device))]
