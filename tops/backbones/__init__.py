@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["adapter_for", "families"]
 
-_NOT_FAMILIES = frozenset({"base", "loading", "vision", "text_tower"})
+_NOT_FAMILIES = frozenset(
+    {"base", "llava_video_model", "loading", "packed", "received", "runs", "text_tower", "vision"}
+)
 
 
 @cache

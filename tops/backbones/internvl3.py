@@ -1,4 +1,4 @@
-"""InternVL3-8B: InternViT on tiles and a thumbnail, 32 x 32 patches shuffled into 16 x 16 tokens. One tile = one unit."""
+"""InternVL3-8B: InternViT on tiles and a thumbnail, 32 x 32 patches merged into 16 x 16 tokens. One tile = one unit."""
 
 from __future__ import annotations
 

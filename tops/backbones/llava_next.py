@@ -42,9 +42,9 @@ class LlavaNext(Llava15):
                 at += 1
             if sum(map(len, mine)) != count:
                 raise UnsupportedModelError(
-                    f"a prompt has {count} image placeholders, but its images give {sum(map(len, mine))} (all sizes, height "
-                    f"and width: {[] if sizes is None else sizes.tolist()}); let the processor expand the image token, and "
-                    "give image_sizes as it returns them"
+                    f"a prompt has {count} image placeholders, but its images give {sum(map(len, mine))} (height "
+                    f"and width of all: {[] if sizes is None else sizes.tolist()}); let the processor expand the image "
+                    "token, and give image_sizes as it returns them"
                 )
             layouts.append(join(mine))
         if at != len(images):

@@ -1,9 +1,10 @@
-"""Qwen2.5-VL-7B: a windowed ViT, 2 x 2 patches merged into a token, mRoPE. One image or pair of video frames = one unit."""
+"""Qwen2.5-VL-7B: a windowed ViT, 2 x 2 patches merged into a token, mRoPE. One image or pair of frames = one unit."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
@@ -51,7 +52,7 @@ class Qwen25VL(Adapter):
     @property
     def probe_block(self) -> int:
         """The last block with full attention: the others see windows only."""
-        return max(i for i in self.visual.fullatt_block_indexes if i < len(self.visual.blocks))
+        return int(max(i for i in self.visual.fullatt_block_indexes if i < len(self.visual.blocks)))
 
     def layout(self, call: Call, placeholders: Sequence[int]) -> list[Layout]:
         """Each temporal step of an image or video a grid of merged tokens."""
@@ -71,9 +72,7 @@ class Qwen25VL(Adapter):
         """
         merge = int(self.visual.spatial_merge_size)
         grids = {
-            video: []
-            if (grid := call.get(name)) is None
-            else [(t, h // merge, w // merge) for t, h, w in grid.tolist()]
+            video: [(t, h // merge, w // merge) for t, h, w in ([] if call.get(name) is None else call[name].tolist())]
             for video, name in ((False, "image_grid_thw"), (True, "video_grid_thw"))
         }
         video_id = self.model.config.video_token_id
@@ -88,8 +87,8 @@ class Qwen25VL(Adapter):
                 item = _Item(video, offset[video], grids[video][used[video]])
                 if item.tokens != length:
                     raise UnsupportedModelError(
-                        f"{kind} {used[video]} of grid {item.grid} gives {item.tokens} tokens, but its prompt has {length} "
-                        "placeholders; let the processor expand the token"
+                        f"{kind} {used[video]} of grid {item.grid} gives {item.tokens} tokens, but its prompt has "
+                        f"{length} placeholders; let the processor expand the token"
                     )
                 used[video] += 1
                 offset[video] += length
@@ -185,7 +184,7 @@ class _QwenSignals(PackedSignals):
         queries, keys = queries.transpose(0, 1), keys.transpose(0, 1)
         bounds = call.kwargs["cu_seqlens"].tolist()
         pieces = []
-        for low, high in zip(bounds[:-1], bounds[1:], strict=True):
+        for low, high in pairwise(bounds):
             received = received_attention(queries[:, low:high], keys[:, low:high], module.scaling)
             pieces.append(received.mean(0) if reduce == "mean" else received.sum(0))
         merged = torch.cat(pieces).view(-1, visual.spatial_merge_unit).mean(-1)
