@@ -2,28 +2,83 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from tops.reporting import render
+from tops.reporting.comparison import comparison_table, matches
+from tops.reporting.honesty import honesty_table
 from tops.reporting.layout import main_tables
+from tops.reporting.mixing import unmixed
 from tops.reporting.results import Results
+from tops.reporting.significance import intervals_table, winners_table
 from tops.reporting.table import Table
+from tops.reporting.uncertainty import Uncertainty, winners
 
 
-def write_tables(name: str, tables: list[Table], folder: Path) -> list[Path]:
-    """One file per format with all tables of a report; returns the paths."""
+@dataclass(frozen=True)
+class Report:
+    """A report before it is written.
+
+    Attributes
+    ----------
+    main : list of Table
+        Scores, with the paper's rows and columns.
+    more : list of Table
+        Controls and costs, intervals, winners, paper against reproduction; those that have lines.
+    warnings : tuple of str
+        Mixtures, damaged cells, columns that cannot be paired.
+    """
+
+    uncertainty: Uncertainty
+    main: list[Table]
+    more: list[Table]
+    warnings: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """File stem."""
+        return self.uncertainty.results.name
+
+
+def make(results: Results, cache: Path | None = None) -> Report:
+    """Tables and warnings of an experiment."""
+    results = unmixed(results)
+    u = Uncertainty(results, cache)
+    best = winners(u)
+
+    def bold(backbone: str, row: object, slug: str) -> bool:
+        level = getattr(row, "level", "")
+        winner = best.get((backbone, level, slug))
+        return winner is not None and winner.row == row and winner.beyond_chance
+
+    more = [honesty_table(u), intervals_table(u), winners_table(u, best), comparison_table(u, matches(u))]
+    return Report(u, main_tables(results, bold), [t for t in more if t.lines], (*results.warnings, *u.faults))
+
+
+def write_tables(report: Report, folder: Path) -> list[Path]:
+    """Markdown, LaTeX and HTML with all tables in one file each; CSV with one file a table."""
     folder.mkdir(parents=True, exist_ok=True)
-    contents = {
-        "md": "\n".join(render.markdown(t) for t in tables),
-        "csv": "\n".join(render.as_csv(t) for t in tables),
-        "tex": "\n".join(render.latex(t) for t in tables),
-        "html": _document(tables),
+    tables = [*report.main, *report.more]
+    warnings = [f"> **Warning**: {render.markdown_text(w)}\n" for w in report.warnings]
+    texts = {
+        f"{report.name}.md": "\n".join([*warnings, *(render.markdown(t) for t in tables)]),
+        f"{report.name}.tex": "\n".join(render.latex(t) for t in tables),
+        **{f"{t.name}.csv": render.as_csv(t) for t in tables},
     }
-    paths = []
-    for ending, content in contents.items():
-        path = folder / f"{name}.{ending}"
-        path.write_text(content, encoding="utf-8")
-        paths.append(path)
+    return [_write(folder / name, text) for name, text in texts.items()]
+
+
+def _write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def build(results: Results, folder: Path) -> list[Path]:
+    """Write the report of an experiment; returns the paths of all files."""
+    report = make(results, folder / ".cache")
+    paths = write_tables(report, folder)
+    paths.append(_write(folder / f"{report.name}.html", _document([*report.main, *report.more])))
     return paths
 
 
@@ -31,8 +86,3 @@ def _document(tables: list[Table]) -> str:
     body = "\n".join(render.html(t) for t in tables)
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
     return f"<!doctype html><html lang='en'><head>{head}</head><body>{body}</body></html>\n"
-
-
-def build(results: Results, folder: Path) -> list[Path]:
-    """Write the report of an experiment."""
-    return write_tables(results.name, main_tables(results), folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tops.experiments.plan import Column, Row
+from tops.reporting.mixing import marked
 from tops.reporting.names import backbone_title, benchmark_title, row_title
 from tops.reporting.results import Results
 from tops.reporting.scores import Aggregate, Scale, aggregate, scale_of
@@ -101,7 +102,8 @@ def _place(results: Results, scale: Scale | None, backbone: str, row: Row | None
     if row is None or row not in results.rows(backbone):
         return hole("not planned")
     columns = tuple(scale.slugs.values())
-    return _rel(aggregate(results, scale, row), bold(backbone, row, "rel"), _cells(results, row, columns))
+    mark = marked(results, row, columns)
+    return _rel(aggregate(results, scale, row), bold(backbone, row, "rel"), _cells(results, row, columns), mark)
 
 
 def _why_none(results: Results, backbone: str) -> str:
@@ -149,7 +151,8 @@ def _by_benchmark(results: Results, backbone: str, bold: Best, name: str) -> Tab
             found = aggregate(results, rule, row)
             cells = _cells(results, row, tuple(rule.slugs.values()))
             acc = hole(found.reason) if found.acc is None else number(found.acc, cells=cells)
-            data += [acc, _rel(found, rule is scale and bold(backbone, row, "rel"), cells)]
+            mark = marked(results, row, rule.slugs.values())
+            data += [acc, _rel(found, rule is scale and bold(backbone, row, "rel"), cells, mark)]
         section = level_title(results, backbone, row.level) or ("Unpruned" if row.role == "reference" else "No budget")
         if row.role == "control" and row.level:
             section += ": controls"
@@ -172,4 +175,4 @@ def _score(results: Results, row: Row, column: Column, bold: Best) -> Datum:
     cells = tuple(r.key for r in entry.records)
     if entry.value is None:
         return Datum(reason=entry.reason, cells=cells)
-    return number(entry.value, bold=bold(column.backbone, row, column.slug), cells=cells)
+    return number(entry.value, bold=bold(column.backbone, row, column.slug), mark=entry.mark, cells=cells)

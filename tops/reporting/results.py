@@ -37,6 +37,8 @@ class Entry:
         Their scores on the paper's scale; as long as ``records`` when ``reason`` is empty, else empty.
     reason : str
         Why there is no number.
+    mark : str
+        What a reader must know of the number that is there.
     """
 
     row: Row
@@ -47,6 +49,7 @@ class Entry:
     records: tuple[Record, ...] = ()
     values: tuple[float, ...] = ()
     reason: str = ""
+    mark: str = ""
 
     @property
     def value(self) -> float | None:
@@ -62,10 +65,13 @@ class Results:
     ----------
     entries : dict
         By row and column; a row that a backbone does not have is absent.
+    warnings : tuple of str
+        What a reader must be told before any number.
     """
 
     plan: Plan
     entries: dict[tuple[Row, Column], Entry] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

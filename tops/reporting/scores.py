@@ -60,8 +60,8 @@ class Scale:
 def scale_of(results: Results, backbone: str, *, printed: bool = False) -> Scale | None:
     """The Acc rule of an experiment on a backbone; None when it has no benchmark of the rule.
 
-    A benchmark that is refused or unjudged for every row is left out for all of them, and said so. One that is
-    merely unfinished stays in: rows without it have no Acc yet.
+    A benchmark that is refused for every row, or that nobody has judged, is left out for all of them, and said so. One
+    that is merely unfinished stays in: rows without it have no Acc yet.
     """
     table = next((str(t) for t in results.plan.experiment.paper.tables), "11")
     rule = (printed_rule if printed else proper_rule)(_RULE_OF.get(table, table))
@@ -72,11 +72,14 @@ def scale_of(results: Results, backbone: str, *, printed: bool = False) -> Scale
     for slug in rule.divisors:
         column = columns.get(slug)
         states = [e for (_, c), e in results.entries.items() if c == column]
-        hopeless = [e for e in states if e.status in (PlanStatus.REFUSED, PlanStatus.ANSWERED)]
+        refused = [e for e in states if e.status is PlanStatus.REFUSED]
+        unjudged = [e for e in states if e.status is PlanStatus.ANSWERED]
         if column is None:
             absent.append((slug, "not part of this experiment"))
-        elif states and len(hopeless) == len(states):
-            absent.append((slug, hopeless[0].reason))
+        elif unjudged and not any(e.values for e in states):
+            absent.append((slug, unjudged[0].reason))
+        elif states and len(refused) == len(states):
+            absent.append((slug, refused[0].reason))
         else:
             slugs[slug] = column
     if not slugs:
@@ -90,8 +93,7 @@ def aggregate(results: Results, scale: Scale, row: Row) -> Aggregate:
     scores = _scores(results, scale, row)
     missing = [slug for slug in scale.slugs if slug not in scores]
     if missing:
-        names = ", ".join(benchmark_title(s) for s in missing)
-        return Aggregate(reason=f"{len(missing)} of {len(scale.slugs)} benchmarks without a number: {names}")
+        return Aggregate(reason=_why(results, scale, row, missing))
     acc = float(scale.rule.acc(scores))
     backbone = next(iter(scale.slugs.values())).backbone
     reference = results.reference(backbone)
@@ -102,6 +104,16 @@ def aggregate(results: Results, scale: Scale, row: Row) -> Aggregate:
     if whole == 0:
         return Aggregate(acc, None, "the unpruned model scores 0")
     return Aggregate(acc, 100 * acc / whole)
+
+
+def _why(results: Results, scale: Scale, row: Row, missing: list[str]) -> str:
+    """The reason itself where all missing benchmarks share it, else which are missing."""
+    entries = [results.entries.get((row, scale.slugs[slug])) for slug in missing]
+    reasons = {e.reason if e is not None else "not planned" for e in entries}
+    if len(missing) == len(scale.slugs) and len(reasons) == 1:
+        return reasons.pop()
+    names = ", ".join(benchmark_title(s) for s in missing)
+    return f"{len(missing)} of {len(scale.slugs)} benchmarks without a number: {names}"
 
 
 def _scores(results: Results, scale: Scale, row: Row) -> Mapping[str, float]:

@@ -13,6 +13,7 @@ from tops.experiments.plan import Column, Row
 from tops.experiments.store import Record
 from tops.reporting.documents import Documents, load_documents
 from tops.reporting.headline import metric_name
+from tops.reporting.mixing import marked
 from tops.reporting.results import Entry, Results
 from tops.reporting.scores import Scale, scale_of
 from tops.statistics.comparison import Comparison, compare, holm
@@ -168,7 +169,13 @@ def winners(uncertainty: Uncertainty) -> Mapping[tuple[str, str, str], Winner]:
     for backbone in results.backbones:
         slugs = ["rel", *(c.slug for c in results.columns(backbone))]
         for level in dict.fromkeys(row.level for row in results.rows(backbone) if row.level):
-            rivals = [r for r in results.rows(backbone) if r.level == level and r.protocol == "layer_average"]
+            rivals = [
+                r
+                for r in results.rows(backbone)
+                if r.level == level
+                and r.protocol == "layer_average"
+                and not marked(results, r, results.columns(backbone))
+            ]
             for slug in slugs:
                 drawn = {row: d for row in rivals if (d := uncertainty.measure(backbone, row, slug)) is not None}
                 if len(drawn) > 1:

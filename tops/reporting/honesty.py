@@ -1,0 +1,161 @@
+"""What a table of scores leaves out: true budgets, cost, unread answers, controls, blind guessing, flips."""
+
+from __future__ import annotations
+
+from statistics import fmean
+
+import numpy as np
+
+from tops.experiments.choices import load_backbone
+from tops.experiments.plan import Row
+from tops.paper.audit_budgets import visual_tflops
+from tops.reporting.layout import level_title, title_of
+from tops.reporting.names import backbone_title, row_title
+from tops.reporting.results import Entry, Results
+from tops.reporting.table import Datum, Header, Line, Table, hole, number
+from tops.reporting.uncertainty import Drawn, Uncertainty
+
+HEADERS = (
+    Header("tokens", "Cost"),
+    Header("TFLOPs", "Cost"),
+    Header("unread %", "Answers"),
+    Header("yes %", "Answers"),
+    Header("gained %", "Flips"),
+    Header("lost %", "Flips"),
+    Header("− best control", "Rel"),
+    Header("− blind", "Acc"),
+    Header("on hard documents %", "Score"),
+)
+NOTES = (
+    "tokens: visual tokens a decoder layer sees at prefill, mean over layers, documents and benchmarks, as logged.",
+    "TFLOPs: prefill of those tokens, 2 x sum over layers of (4nd² + 2n²d + 3ndm); grouped queries, text and vision "
+    "tower are not counted.",
+    "unread: answers that the scorer could not read. yes: share of yes among predictions on yes/no benchmarks.",
+    "flips: documents that go from wrong to right (gained) and from right to wrong (lost) against the unpruned model.",
+    "− best control: Rel minus that of the best control at the same budget, with its 95 % interval. "
+    "− blind: Acc minus that of the model without the image.",
+    "hard documents: those that plain image downsampling to the same budget gets wrong.",
+)
+
+
+NOT_APPLICABLE = Datum()
+
+
+def honesty_table(uncertainty: Uncertainty) -> Table:
+    """One line per backbone, level and row that has answers; why the others have none says the main table."""
+    results, lines = uncertainty.results, []
+    for backbone in results.backbones:
+        for row in sorted(results.rows(backbone), key=lambda r: _order(results, r)):
+            section = " · ".join(p for p in (backbone_title(backbone), level_title(results, backbone, row.level)) if p)
+            data = _line(uncertainty, backbone, row)
+            if data:
+                lines.append(Line(row_title(row), data, section, row.role))
+    return Table(f"{results.name}_controls", f"Controls and costs. {title_of(results)}", HEADERS, tuple(lines), NOTES)
+
+
+def _order(results: Results, row: Row) -> tuple[int, bool]:
+    levels = ["", *results.plan.experiment.levels]
+    return levels.index(row.level), row.role == "control"
+
+
+def _line(u: Uncertainty, backbone: str, row: Row) -> tuple[Datum, ...]:
+    entries = [e for (r, c), e in u.results.entries.items() if r == row and c.backbone == backbone]
+    scored = [e for e in entries if e.values]
+    if not scored:
+        return ()
+    return (
+        *_cost(u, backbone, scored),
+        *_answers(scored),
+        *_flips(u, backbone, row),
+        _minus_control(u, backbone, row),
+        _minus_blind(u, backbone, row),
+        _hard(u, backbone, row),
+    )
+
+
+def _cost(u: Uncertainty, backbone: str, scored: list[Entry]) -> tuple[Datum, Datum]:
+    choice = load_backbone(backbone)
+    layers = [u.of(r).layers for e in scored for r in e.records]
+    logged = [x for x in layers if len(x)]
+    if not logged:
+        return hole("no layer log"), hole("no layer log")
+    tokens = number(fmean(float(x.mean()) for x in logged))
+    if u.results.miniature:
+        return tokens, hole("widths of the miniature differ from the catalogue's")
+    tflops = fmean(visual_tflops(x.tolist(), choice.width, choice.feed_forward) for x in logged)
+    return tokens, number(tflops, 2)
+
+
+def _answers(scored: list[Entry]) -> tuple[Datum, Datum]:
+    scores = [r.scores[r.default_scorer] for e in scored for r in e.records if r.default_scorer]
+    yes = [s["yes_rate"] for s in scores if s.get("yes_rate") is not None]
+    unread = number(100 * fmean(s["invalid_rate"] for s in scores))
+    return unread, number(100 * fmean(yes)) if yes else hole("no yes/no benchmark")
+
+
+def _pairs(u: Uncertainty, backbone: str, row: Row, other: Row | None) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Right or wrong on the same documents, of each seed of ``row`` and the first of ``other``, per benchmark."""
+    found = []
+    seen = set()
+    for column in u.results.columns(backbone):
+        if column.benchmark in seen:
+            continue
+        mine, theirs = u.results.entries.get((row, column)), None
+        if other is not None:
+            theirs = u.results.entries.get((other, column))
+        if mine is None or theirs is None or not mine.values or not theirs.values:
+            continue
+        seen.add(column.benchmark)
+        base = u.of(theirs.records[0])
+        for record in mine.records:
+            documents = u.of(record)
+            if documents.ids.tolist() == base.ids.tolist():
+                found.append((documents.right, base.right))
+    return found
+
+
+def _flips(u: Uncertainty, backbone: str, row: Row) -> tuple[Datum, Datum]:
+    reference = u.results.reference(backbone)
+    if row == reference:
+        return NOT_APPLICABLE, NOT_APPLICABLE
+    pairs = _pairs(u, backbone, row, reference)
+    if not pairs:
+        return hole("no unpruned answers"), hole("no unpruned answers")
+    gained = fmean(float((mine & ~base).mean()) for mine, base in pairs)
+    lost = fmean(float((~mine & base).mean()) for mine, base in pairs)
+    return number(100 * gained), number(100 * lost)
+
+
+def _with_interval(mine: Drawn, other: Drawn) -> Datum:
+    d = mine.against(other).difference
+    return Datum(f"{d.estimate:+.1f} [{d.low:+.1f}, {d.high:+.1f}]", d.estimate)
+
+
+def _minus_control(u: Uncertainty, backbone: str, row: Row) -> Datum:
+    if row.role != "method":
+        return NOT_APPLICABLE
+    controls = [r for r in u.results.rows(backbone) if r.role == "control" and r.level == row.level]
+    drawn = [d for r in controls if (d := u.rel(backbone, r)) is not None]
+    mine = u.rel(backbone, row)
+    if mine is None or not drawn:
+        return hole("no control at this budget yet")
+    return _with_interval(mine, max(drawn, key=lambda d: d.point))
+
+
+def _minus_blind(u: Uncertainty, backbone: str, row: Row) -> Datum:
+    blind = next((r for r in u.results.rows(backbone) if r.method == "text_only"), None)
+    if row == blind:
+        return NOT_APPLICABLE
+    mine, theirs = u.acc(backbone, row), u.acc(backbone, blind) if blind else None
+    if mine is None or theirs is None:
+        return hole("no answers without the image yet")
+    return _with_interval(mine, theirs)
+
+
+def _hard(u: Uncertainty, backbone: str, row: Row) -> Datum:
+    easy = [r for r in u.results.rows(backbone) if r.method == "downsampling" and r.level in ("", row.level)]
+    if not row.level or row in easy:
+        return NOT_APPLICABLE
+    pairs = _pairs(u, backbone, row, easy[0] if easy else None)
+    shares = [float(mine[~base].mean()) for mine, base in pairs if (~base).any()]
+    return number(100 * fmean(shares)) if shares else hole("no downsampling control at this budget yet")
