@@ -32,6 +32,8 @@ def conditioned(model: PreTrainedModel, seed: int = 1) -> PreTrainedModel:
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
             elif "lambda" in name:
                 parameter.copy_(0.5 + 0.1 * torch.randn(parameter.shape, generator=generator))
+            elif "norm" not in name:
+                parameter.copy_(torch.randn(parameter.shape, generator=generator))
     model.generation_config.eos_token_id = None
     model.generation_config.pad_token_id = PAD
     return model.eval()
@@ -49,7 +51,7 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 def prompt(*parts: list[int]) -> dict[str, Tensor]:
     """Token ids and mask of one prompt."""
-    ids = torch.tensor([sum(parts, [])])
+    ids = torch.tensor([[token for part in parts for token in part]])
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
 

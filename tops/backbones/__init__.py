@@ -1,4 +1,4 @@
-"""Model families, found by file: a module here that defines an ``Adapter`` with ``model_classes`` serves those classes."""
+"""Model families, found by file: a module here with a subclass of ``Adapter`` serves its ``model_classes``."""
 
 from __future__ import annotations
 

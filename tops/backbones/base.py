@@ -2,13 +2,14 @@
 
 How to add a family
 -------------------
-1. Create ``tops/backbones/<family>.py`` with one subclass of :class:`Adapter`; it is found by file, nothing else to edit.
+1. Create ``tops/backbones/<family>.py`` with one subclass of :class:`Adapter`; found by file, nothing else to edit.
 2. Name the transformers classes it serves in ``model_classes``. A subclass of one of them is served too.
-3. Fill in :meth:`Adapter.layout`. It answers one question: of which image, unit and grid cell is each visual placeholder
-   of a prompt, in prompt order? It sees only the keyword arguments of the model's inner ``forward`` (``input_ids``,
-   ``pixel_values``, ``image_sizes``, ``image_grid_thw``, ...) and runs before any compute, so budgets are refused early.
-4. Name in :meth:`Adapter.watches` the vision modules whose input or output the signals need. The engine keeps references
-   for one prompt, copies nothing and computes nothing.
+3. Fill in :meth:`Adapter.layout`. It answers one question: of which image, unit and grid cell is each visual
+   placeholder of a prompt, in prompt order? It sees only the keyword arguments of the model's inner ``forward``
+   (``input_ids``, ``pixel_values``, ``image_sizes``, ``image_grid_thw``, ...) and runs before any compute, so that budgets are refused
+   early.
+4. Name in :meth:`Adapter.watches` the vision modules whose input or output the signals need. The engine keeps
+   references for one prompt, copies nothing and computes nothing.
 5. Turn what was seen into :class:`tops.signals.VisionSignals` in :meth:`Adapter.vision`.
    ``tops.backbones.vision.TowerSignals`` serves every tower with a CLS token and an attention of separate q/k
    projections; subclass it, or write your own where the tower differs (no CLS, window order, pooling).
@@ -199,6 +200,8 @@ class Adapter:
         Names of the transformers classes served.
     model_types : tuple of str
         ``config.model_type`` values served, for loading.
+    checkpoints : tuple of str
+        Published hub ids, so that random weights need no configuration file.
     signals : frozenset of Signal
         What the family has; ``TEXT_TOWER`` joins them when a text encoder is there.
     default_positions : str
@@ -210,6 +213,7 @@ class Adapter:
     family: ClassVar[str] = ""
     model_classes: ClassVar[tuple[str, ...]] = ()
     model_types: ClassVar[tuple[str, ...]] = ()
+    checkpoints: ClassVar[tuple[str, ...]] = ()
     signals: ClassVar[frozenset[Signal]] = frozenset()
     default_positions: ClassVar[Positions] = "contiguous"
     turns: ClassVar[tuple[tuple[str, str], ...]] = ()
@@ -358,6 +362,40 @@ class Adapter:
         import transformers
 
         return getattr(transformers, cls.model_classes[0])  # type: ignore[no-any-return]
+
+    @classmethod
+    def load_config(cls, checkpoint: str, revision: str | None) -> PretrainedConfig:
+        """Configuration of a checkpoint."""
+        from transformers import AutoConfig
+
+        return AutoConfig.from_pretrained(checkpoint, revision=revision)
+
+    @classmethod
+    def load_model(
+        cls, checkpoint: str, config: PretrainedConfig, **options: Any
+    ) -> tuple[PreTrainedModel, dict[str, Any]]:
+        """Model and loading report (``missing_keys``, ``mismatched_keys``); safetensors only.
+
+        Parameters
+        ----------
+        checkpoint : str
+            Hub id or local folder.
+        config : PretrainedConfig
+            From :meth:`load_config`.
+        **options
+            ``revision``, ``dtype``, ``device_map``, ``attn_implementation``.
+        """
+        loaded: tuple[PreTrainedModel, dict[str, Any]] = cls.model_class(config).from_pretrained(
+            checkpoint, config=config, use_safetensors=True, output_loading_info=True, **options
+        )
+        return loaded
+
+    @classmethod
+    def load_processor(cls, checkpoint: str, revision: str | None) -> Any:
+        """Processor of a checkpoint."""
+        from transformers import AutoProcessor
+
+        return AutoProcessor.from_pretrained(checkpoint, revision=revision)
 
     @staticmethod
     def _module(parent: nn.Module, name: str) -> nn.Module:

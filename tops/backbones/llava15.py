@@ -24,9 +24,10 @@ _DECODERS: dict[str, dict[str, int]] = {
 class Llava15(Adapter):
     """``LlavaForConditionalGeneration`` with a CLIP tower."""
 
-    family = "llava-1.5"
+    family = "llava"
     model_classes = ("LlavaForConditionalGeneration",)
     model_types = ("llava",)
+    checkpoints = ("llava-hf/llava-1.5-7b-hf", "llava-hf/llava-1.5-13b-hf")
     signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY, Signal.CLS, Signal.ENCODER})
     turns = (("USER:", "ASSISTANT:"),)
 
@@ -44,8 +45,8 @@ class Llava15(Adapter):
             )
         if config.vision_feature_select_strategy != "default":
             raise UnsupportedModelError(
-                f"vision_feature_select_strategy={config.vision_feature_select_strategy!r} keeps the CLS token among the "
-                "visual tokens; 'default' is needed"
+                f"vision_feature_select_strategy={config.vision_feature_select_strategy!r} keeps the CLS token "
+                "among the visual tokens; 'default' is needed"
             )
 
     @property
@@ -73,8 +74,8 @@ class Llava15(Adapter):
         for count in placeholders:
             if count % side**2:
                 raise UnsupportedModelError(
-                    f"a prompt has {count} image placeholders, which is no multiple of the {side**2} tokens of an image; "
-                    "let the processor expand the image token"
+                    f"a prompt has {count} image placeholders, which is no multiple of the {side**2} tokens of an "
+                    "image; let the processor expand the image token"
                 )
             layouts.append(Layout.grids([(side, side)] * (count // side**2)))
         wanted = sum(layout.units for layout in layouts)

@@ -92,7 +92,8 @@ class TowerSignals(PackedSignals):
         """
         if self.context.text_encoder is None:
             raise MissingSignalError(
-                "joint embeddings need CLIP's text tower; pass text_encoder= to prune(), or text_tower= to load_backbone()"
+                "joint embeddings need CLIP's text tower; pass text_encoder= to prune(), or text_tower= "
+                "to load_backbone()"
             )
         features = self.context.units("features")[:, 1:]
         return self.context.text_encoder.project_patches(features).to(self.context.device)

@@ -48,8 +48,8 @@ def check_model(adapter: Adapter) -> None:
     offloaded = next((n for n, p in adapter.model.named_parameters() if p.is_meta), None)
     if offloaded is not None:
         raise UnsupportedModelError(
-            f"weight {offloaded!r} is offloaded or not loaded; pruning reads projections of single layers, so place every "
-            "weight on a device (device_map without 'cpu' or 'disk' offload)"
+            f"weight {offloaded!r} is offloaded or not loaded; pruning reads projections of single layers, so place "
+            "every weight on a device (device_map without 'cpu' or 'disk' offload)"
         )
     if adapter.model.training:
         raise UnsupportedModelError("the model is in training mode; pruning serves inference, call model.eval() first")
@@ -72,7 +72,8 @@ def check_signals(method: Method, adapter: Adapter, encoder: TextEncoder | None)
             else "; choose a method that does not need it"
         )
         raise MissingSignalError(
-            f"{method.title} needs {', '.join(missing)}, and {adapter.family} has {', '.join(sorted(have)) or 'none'}{hint}"
+            f"{method.title} needs {', '.join(missing)}, and {adapter.family} has "
+            f"{', '.join(sorted(have)) or 'none'}{hint}"
         )
 
 
@@ -86,8 +87,8 @@ def check_prefill(call: Mapping[str, Any], cache: Cache | None) -> None:
     """
     if cache is not None and getattr(cache, "is_compileable", False):
         raise UnsupportedModelError(
-            f"{type(cache).__name__} is a static cache: its length is fixed before pruning shortens it; use the default "
-            "dynamic cache (no cache_implementation, no compiled generation)"
+            f"{type(cache).__name__} is a static cache: its length is fixed before pruning shortens it; use the "
+            "default dynamic cache (no cache_implementation, no compiled generation)"
         )
     if cache is not None and cache.get_seq_length() > 0:
         raise UnsupportedModelError(
@@ -130,8 +131,8 @@ def check_step(call: Mapping[str, Any], cache: Cache, state: PromptState, adapte
     if mask is not None and mask.shape[1] != state.prompt_length + state.generated + length:
         raise UnsupportedModelError(
             f"attention_mask covers {mask.shape[1]} tokens where prompt, generated and new ones are "
-            f"{state.prompt_length} + {state.generated} + {length}: a pruned cache serves one turn; start the next turn "
-            "without it"
+            f"{state.prompt_length} + {state.generated} + {length}: a pruned cache serves one turn; start the "
+            "next turn without it"
         )
     if ids is not None and length > 1:
         placeholders = torch.tensor(adapter.placeholder_ids, device=ids.device)

@@ -96,8 +96,8 @@ class Hooks:
     def _on_model(self, module: nn.Module, args: Args, kwargs: Kwargs) -> None:
         if kwargs.get("labels") is not None:
             raise UnsupportedModelError(
-                "labels under pruning: logits are shorter than the labels; compute the loss outside prune(), or score by "
-                "generation"
+                "labels under pruning: logits are shorter than the labels; compute the loss outside prune(), or score "
+                "by generation"
             )
 
     def _on_outer(self, module: nn.Module, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:

@@ -15,7 +15,7 @@ from tops.engine.checks import check_selection
 from tops.engine.point import Point
 from tops.engine.prompt import UNPRUNED, Prompt
 from tops.engine.record import PromptRecord, Run
-from tops.engine.segment import Gather, PromptState, Row, Segment, apply, pack, plan_gather
+from tops.engine.segment import Gather, PromptState, Row, Segment, apply, plan_gather
 from tops.engine.text import PromptText
 from tops.methods.base import Method, Positions
 from tops.signals import VisionSignals

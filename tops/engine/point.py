@@ -107,7 +107,8 @@ class Point:
     def _on_layer(self, which: Which, compute: Callable[[torch.nn.Module, Tensor, Tensor], Tensor]) -> Tensor:
         if which == "previous" and self.before is None:
             raise ConfigurationError(
-                f"layer {self.layer} has no previous layer: a cut there can only use layer='own'; cut at layer 1 or later"
+                f"layer {self.layer} has no previous layer: a cut there can only use layer='own'; cut at "
+                "layer 1 or later"
             )
         number, states = (self.layer, self.states) if which == "own" else (self.layer - 1, self.before)
         assert states is not None

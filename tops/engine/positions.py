@@ -24,6 +24,7 @@ def renumber(positions: Tensor, visual: Tensor, source: Tensor, mode: Positions)
     source : Tensor, (M,) int64
         Place before the cut of each token after it; places of visual tokens may repeat.
     mode : {"contiguous", "original"}
+        What becomes of the ids.
 
     Returns
     -------

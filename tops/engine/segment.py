@@ -188,7 +188,9 @@ def apply(
     gathers : sequence of Gather or None
         One per sample.
     hidden : Tensor, (B, L, d)
+        Before the cut.
     mode : {"contiguous", "original"}
+        What becomes of the position ids.
 
     Returns
     -------

@@ -90,6 +90,7 @@ def stage_two_weights(shape: PromptShape, total: int) -> tuple[float, float]:
     Parameters
     ----------
     shape : PromptShape
+        The prompt.
     total : int
         Tokens the budget allows over the whole prompt.
 
@@ -179,8 +180,8 @@ def _given(
     average = Schedule(shape.visual, shape.depth, cuts).layer_average
     if budget.protocol == "layer_average" and abs(average - total) > max(0.5, 0.01 * total):
         raise BudgetError(
-            f"{title}: counts {list(counts)} at layers {list(places)} average {average:.1f} tokens, the budget says {total}; "
-            "change one of them"
+            f"{title}: counts {list(counts)} at layers {list(places)} average {average:.1f} tokens, the budget says "
+            f"{total}; change one of them"
         )
     return kept
 

@@ -57,8 +57,8 @@ class TOPS:
     counts : tuple of int or None
         Tokens per image after each cut, Stage I first; None solves for the budget (Table 17 needs exact ones).
     rater : {"dynamic", "last_token", "all_mean", "sparsevlm"}
-        Text tokens whose attention counts: those whose attention to the image is at least average, at each cut; the last
-        one; all; or those SparseVLM's rule chooses once on the embeddings (Table 16).
+        Text tokens whose attention counts: those whose attention to the image is at least average, at each cut; the
+        last one; all; or those SparseVLM's rule chooses once on the embeddings (Table 16).
     attention_layer : {"own", "previous"}
         Attention of the layer about to run on its present input, or of the one before as it ran.
     heads : {"mean", "max"}
