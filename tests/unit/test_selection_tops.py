@@ -1,9 +1,9 @@
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 import torch
+from selection_cases import float64_greedy
 
 from tops.errors import BudgetError, ConfigurationError, NonFiniteError
 from tops.selection import select_tops
@@ -16,35 +16,6 @@ def clustered(n, d, seed, clusters=8, spread=0.3):
     centres = torch.randn(clusters, d, generator=g)
     x = centres[torch.randint(clusters, (n,), generator=g)] + spread * torch.randn(n, d, generator=g)
     return x, torch.rand(n, generator=g).square()
-
-
-def float64_greedy(x, r, k, alpha, lam, principles, normalisation):
-    """The paper's loop in numpy, token by token, ties (within rounding) to the lowest index; also the smallest gap."""
-    x, r = x.double().numpy(), r.double().numpy()
-    x = x / np.linalg.norm(x, axis=1, keepdims=True)
-    f = x @ x.T
-    np.fill_diagonal(f, 1.0)
-    order, gap = [int(r.argmax())], np.inf
-    while len(order) < k:
-        left = [i for i in range(len(r)) if i not in order]
-        best = f[:, order].max(1)
-        terms = {
-            "R": r[left],
-            "C": np.array([np.maximum(f[left, i] - best[left], 0).sum() for i in left]),
-            "D": 1 - best[left],
-        }
-        score = np.zeros(len(left))
-        for name, weight in (("R", 1.0), ("C", lam), ("D", alpha)):
-            if name in principles:
-                t = terms[name]
-                low, scale = (0.0, t.mean()) if normalisation == "mean" else (t.min(), np.ptp(t))
-                if scale != 0:
-                    score = score + weight * (t - low) / scale
-        below = score.max() - score
-        if (below > 1e-12).any():
-            gap = min(gap, float(below[below > 1e-12].min()))
-        order.append(left[int((below <= 1e-12).argmax())])
-    return order, gap
 
 
 @pytest.mark.parametrize("normalisation", ["mean", "minmax"])

@@ -80,7 +80,7 @@ def dpp(similarity: Tensor, quality: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Greedy MAP of a determinantal point process."""
     pick = _Picks(quality)
     residual = quality.square()
-    spent = rank_floor(quality.shape[1]) * residual.amax(1, keepdim=True)
+    floor = rank_floor(quality.shape[1]) * residual
     factors = quality.new_zeros(quality.shape[0], k, quality.shape[1])
     for step in range(k):
         score = torch.where(pick.left, residual, -torch.inf)
@@ -90,8 +90,9 @@ def dpp(similarity: Tensor, quality: Tensor, k: int) -> tuple[Tensor, Tensor]:
         past = factors[:, :step]
         kernel = kernel - (past[pick.entry, :, chosen][:, None] @ past)[:, 0]
         pivot = score[pick.entry, chosen, None]
-        factors[:, step] = torch.where(pivot > spent, kernel / pivot.clamp_min(spent).sqrt(), 0.0)
-        residual = (residual - factors[:, step].square()).clamp_min(0.0)
+        factors[:, step] = torch.where(pivot > 0, kernel / pivot.sqrt(), 0.0)
+        residual = residual - factors[:, step].square()
+        residual = torch.where(residual > floor, residual, 0.0)
     return pick.result()
 
 

@@ -201,7 +201,7 @@ def select_dpp(features: Tensor, quality: Tensor, k: int, *, implementation: Imp
         CDPruner: relevance to the question after min-max.
     k : int
         Tokens to keep, 1..N. Beyond the rank of the kernel every determinant is zero: what the formula leaves open is
-        then filled by the largest residual, ties to the lowest index (the official code ends in NaN there).
+        then filled in index order (the official code ends in NaN there).
     implementation : str
         As in :func:`select_tops`.
 

@@ -161,7 +161,7 @@ def dpp(similarity: Ints, quality: Floats, k: int) -> tuple[Longs, Floats]:
     batch, n, _ = similarity.shape
     pick = _Picks(batch, k)
     residual = quality**2
-    spent = rank_floor(n) * residual.max(1, keepdims=True)
+    floor = rank_floor(n) * residual
     factors = np.zeros((batch, k, n))
     left = np.ones((batch, n), dtype=bool)
     for step in range(k):
@@ -173,9 +173,9 @@ def dpp(similarity: Ints, quality: Floats, k: int) -> tuple[Longs, Floats]:
         past = factors[:, :step]
         kernel -= (past[pick.entry, :, chosen][:, None] @ past)[:, 0]
         pivot = score[pick.entry, chosen, None]
-        usable = pivot > spent
-        factors[:, step] = np.where(usable, kernel / np.sqrt(np.where(usable, pivot, 1.0)), 0.0)
-        residual = np.maximum(residual - factors[:, step] ** 2, 0.0)
+        np.divide(kernel, np.sqrt(pivot), out=factors[:, step], where=pivot > 0)
+        residual = residual - factors[:, step] ** 2
+        residual[residual <= floor] = 0.0
     return pick.order, pick.score
 
 

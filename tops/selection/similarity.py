@@ -79,7 +79,7 @@ def fixed_point_similarity(features: Tensor) -> Tensor:
 
 
 def rank_floor(n: int) -> float:
-    """Share of the largest squared length under which a residual of n tokens is rounding, not volume."""
+    """Share of a vector's squared length under which what other vectors leave of it is rounding, not volume."""
     return n / ONE
 
 

@@ -1,0 +1,1 @@
+"""Triton kernels: a whole greedy selection in one launch, one program per batch entry."""
