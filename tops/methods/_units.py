@@ -145,6 +145,27 @@ def select_per_unit(
     return Selection(torch.cat(picks).sort().values)
 
 
+def in_order_of_units(parts: Sequence[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Anchors and rows of several groups as one sequence, unit after unit.
+
+    Parameters
+    ----------
+    parts : sequence of (Tensor (G,), Tensor (G, m), Tensor (G, m, c))
+        Numbers of the units, positions their tokens stand for, and vectors.
+
+    Returns
+    -------
+    Tensor, (K,) int64
+    Tensor, (K, c)
+    """
+    import torch
+
+    unit = torch.cat([units[:, None].expand_as(anchors).flatten() for units, anchors, _ in parts])
+    order = unit.argsort(stable=True)
+    anchors = torch.cat([anchors.flatten() for _, anchors, _ in parts])[order]
+    return anchors, torch.cat([rows.flatten(0, 1) for _, _, rows in parts])[order]
+
+
 def everything(tokens: VisualTokens) -> Selection:
     """All tokens, unchanged."""
     import torch

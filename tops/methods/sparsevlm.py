@@ -212,8 +212,8 @@ class SparseVLM:
             counts = [math.floor(total * share / shares[0] + 1e-9) for share in shares]
             if counts[-1] < least:
                 raise BudgetError(
-                    f"SparseVLM: keeping {total} of {visual} tokens after the first cut leaves {counts[-1]} after the last, "
-                    f"at least {least} must stay; ask for at least {math.ceil(least * shares[0] / shares[-1])}"
+                    f"SparseVLM: keeping {total} of {visual} tokens after the first cut leaves {counts[-1]} after the "
+                    f"last, at least {least} must stay; ask for at least {math.ceil(least * shares[0] / shares[-1])}"
                 )
             return counts
         shares = rows[min(rows, key=lambda target: abs(math.log(target / REFERENCE * visual / total)))]

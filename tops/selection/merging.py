@@ -91,3 +91,81 @@ def add_group_means(features: Tensor, targets: Tensor, group: Tensor) -> Tensor:
     size = values.new_zeros(batch, count + 1).scatter_add_(1, slot, torch.ones_like(slot, dtype=torch.float32))
     mean = total[:, :count] / size[:, :count, None].clamp_min(1.0)
     return (values.gather(1, targets[..., None].expand(-1, -1, width)) + mean).to(features.dtype)
+
+
+def mean_of_rest(features: Tensor, chosen: Tensor) -> Tensor:
+    """The plain mean of all tokens that were not chosen.
+
+    Parameters
+    ----------
+    features : Tensor, (B, N, d)
+        Any float dtype; accumulated in float32.
+    chosen : Tensor, (B, K) int64
+        Fewer than N, no duplicates.
+
+    Returns
+    -------
+    Tensor, (B, 1, d)
+        In the dtype of ``features``.
+
+    Notes
+    -----
+    Source: TRIM, arXiv 2409.10994.
+    """
+    left = torch.ones(features.shape[:2], device=features.device).scatter_(1, chosen, 0.0)
+    mean = (left[:, None] @ features.float()) / left.sum(1)[:, None, None]
+    return mean.to(features.dtype)
+
+
+def merge_neighbours(
+    features: Tensor, keys: Tensor, weights: Tensor, chosen: Tensor, rest: Tensor, *, neighbours: int = 32
+) -> tuple[Tensor, Tensor]:
+    """Add to each chosen token the weighted sum of the tokens with the keys most like its own; sum up the rest.
+
+    Neighbours come from the other chosen slots and the rest; sums use the original features and are not normalised.
+
+    Parameters
+    ----------
+    features : Tensor, (B, N, c)
+        Any float dtype; accumulated in float32.
+    keys : Tensor, (B, N, e)
+        Compared by cosine in float32.
+    weights : Tensor, (B, N)
+        Attention of each token.
+    chosen : Tensor, (B, K) int64
+        Slots in output order; may repeat a token.
+    rest : Tensor, (B, M) int64
+        Tokens that are not chosen.
+    neighbours : int
+        Per slot; fewer where there are fewer.
+
+    Returns
+    -------
+    Tensor, (B, K, c)
+        The merged slots, in the dtype of ``features``.
+    Tensor, (B, 1, c)
+        Weighted sum of the rest.
+
+    Notes
+    -----
+    Source: PruMerge, arXiv 2403.15388, section 3.3, and its official code, in which the division is commented out.
+    """
+    values, weight = features.float(), weights.float()
+    check_finite("weights", weight)
+    unit = normalize(keys.float(), dim=-1)
+    pool = torch.cat([chosen, rest], 1)
+
+    def at(source: Tensor, index: Tensor) -> Tensor:
+        return source.gather(1, index[..., None].expand(-1, -1, source.shape[-1]))
+
+    weighted = at(values, pool) * weight.gather(1, pool)[..., None]
+    similarity = at(unit, chosen) @ at(unit, pool).mT
+    slots = torch.arange(chosen.shape[1], device=chosen.device)
+    similarity[:, slots, slots] = -torch.inf
+    count = min(neighbours, pool.shape[1] - 1)
+    merged = at(values, chosen)
+    if count > 0:
+        near = torch.zeros_like(similarity).scatter_(2, similarity.topk(count, dim=-1).indices, 1.0)
+        merged = merged + near @ weighted
+    extra = weighted[:, chosen.shape[1] :].sum(1, keepdim=True)
+    return merged.to(features.dtype), extra.to(features.dtype)

@@ -1,0 +1,99 @@
+"""CDPruner: a diverse set of tokens, conditioned on how relevant each is to the question."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from tops.budget import PromptShape, Schedule
+from tops.errors import ConfigurationError, MissingSignalError
+from tops.methods._cuts import before_model
+from tops.methods._text import without_instruction
+from tops.methods._units import select_per_unit
+from tops.methods.base import BudgetField, Positions
+from tops.signals import PruningPoint, Signal
+from tops.tokens import Selection
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class CDPruner:
+    """CDPruner (Zhang et al., NeurIPS 2025, arXiv 2506.10967).
+
+    Greedy MAP of a determinantal point process in every tile: similarity of projected tokens, weighted on both sides by
+    relevance. Relevance is **minus** the cosine with the question in CLIP's joint space, since patch features of the
+    penultimate layer respond inversely to text, mapped to 0..1 over all tiles of an image. Official code:
+    ``Theia-4869/CDPruner`` at ``bbd5653``. The image's tiles and newlines stay as the backbone makes them, where the
+    official code forces a grid of 672 x 672 without newlines.
+
+    Parameters
+    ----------
+    budget : Budget, int or float
+        Tokens per image, shared among its tiles.
+    relevance : {"auto", "clip", "embeddings"}
+        ``clip``: as above; needs CLIP's text tower. ``embeddings``: plus the cosine of the projected tokens with the
+        mean input embedding of the text after the image, as the OpenVINO port does for models without a CLIP tower.
+        ``auto``: ``clip`` where the vision tower is CLIP's, and an error there if no text tower is given; else
+        ``embeddings``.
+    theta : float
+        Trade-off in [0, 1) of the paper's generalised form, relevance to ``exp(theta / (2 (1 - theta)) * relevance)``;
+        0 leaves relevance as it is, as the released code does.
+    """
+
+    name: ClassVar[str] = "cdpruner"
+    title: ClassVar[str] = "CDPruner"
+    signals: ClassVar[frozenset[Signal]] = frozenset()
+
+    budget: BudgetField = BudgetField()
+    relevance: Literal["auto", "clip", "embeddings"] = "auto"
+    theta: float = 0.0
+    positions: Positions | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.theta < 1:
+            raise ConfigurationError(f"CDPruner: theta={self.theta} must lie in [0, 1)")
+        if self.relevance not in ("auto", "clip", "embeddings"):
+            raise ConfigurationError(f"CDPruner: relevance={self.relevance!r} is not one of auto, clip, embeddings")
+
+    def schedule(self, shape: PromptShape) -> Schedule:
+        """One cut before the language model."""
+        return before_model(self.budget, shape, self.title)
+
+    def select(self, point: PruningPoint) -> Selection:
+        """The chosen tokens of every tile, in prompt order."""
+        from tops.selection import select_dpp
+
+        features, quality = point.tokens.features, self.quality(point)
+        return select_per_unit(
+            point,
+            lambda group: select_dpp(features[group.positions], quality[group.positions], group.keep),
+            proportional=isinstance(self.budget.value, float),
+        )
+
+    def quality(self, point: PruningPoint) -> Tensor:
+        """(N,) float32: relevance after min-max over each image."""
+        from torch.nn.functional import normalize
+
+        vision = point.vision
+        clip = self.relevance == "clip" or (self.relevance == "auto" and Signal.ENCODER in vision.signals)
+        if clip and Signal.TEXT_TOWER not in vision.signals:
+            raise MissingSignalError(
+                "CDPruner compares patches with the question in CLIP's joint space, and no text tower is given; pass "
+                "one to load_backbone (text_tower=...), or choose relevance=embeddings, which is another method"
+            )
+        if clip:
+            text = point.text.clip_embeddings(without_instruction(point.text.question), segments=True).float()
+            patches = normalize(vision.packed(vision.joint_embeddings()).float(), dim=-1)
+            relevance = -(patches @ normalize(text, dim=-1).mT.to(patches)).mean(-1)
+        else:
+            text = point.text.embeddings().float().mean(0, keepdim=True)
+            relevance = (normalize(point.tokens.features.float(), dim=-1) @ normalize(text, dim=-1).mT)[:, 0]
+        image = point.tokens.image
+        bounds = relevance.new_zeros(int(image.max()) + 1)
+        low = bounds.scatter_reduce(0, image, relevance, "amin", include_self=False)[image]
+        high = bounds.scatter_reduce(0, image, relevance, "amax", include_self=False)[image]
+        # The official code adds 1e-6 above the line only, and divides by zero where all tokens are alike.
+        scaled = (relevance - low + 1e-6) / (high - low).clamp_min(1e-12)
+        return (scaled * (self.theta / (2 * (1 - self.theta)))).exp() if self.theta else scaled
