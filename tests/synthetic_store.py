@@ -46,7 +46,14 @@ def target(benchmark, i):
         "mlvu": ({"answer": letter, "task_type": f"task{i % 7}", "video_name": f"v{i // 2}"}, letter),
         "videomme": ({"answer": letter, "duration": ("short", "medium", "long")[i % 3], "domain": "d"}, letter),
         "hallusionbench": (
-            dict(gt_answer=str(i % 2), category="VD", subcategory="map", set_id=i // 4, figure_id=i % 2, question_id=i // 2),
+            {
+                "gt_answer": str(i % 2),
+                "category": "VD",
+                "subcategory": "map",
+                "set_id": i // 4,
+                "figure_id": i % 2,
+                "question_id": i // 2,
+            },
             yes,
         ),
         "longvideobench": (
@@ -69,7 +76,9 @@ def answers(planned, documents, *, hostile=False):
         right = ease < np.clip(share + 0.1 * (share - 0.5), 0, 1)
         wrong = {"yes": "no", "no": "yes"}.get(truth) or ("B" if truth == "A" else "A")
         text = truth if right else (WRONG if _number(i, method) < 0.05 else wrong)
-        question = f"<script>alert({i})</script> & 50 % of _it_ \\o/ | `x` $y$?" if hostile else f"Question {i} of {name}?"
+        question = (
+            f"<script>alert({i})</script> & 50 % of _it_ \\o/ | `x` $y$?" if hostile else f"Question {i} of {name}?"
+        )
         order = sorted(range(144), key=lambda t: _number(t, method, i))
         yield Answer(
             doc_id=i,
@@ -89,7 +98,7 @@ def answers(planned, documents, *, hostile=False):
 @contextmanager
 def no_sync():
     """Writing hundreds of cells without waiting for a disk."""
-    with mock.patch.object(os, "fsync", lambda handle: None):
+    with mock.patch.object(os, "fsync"):
         yield
 
 

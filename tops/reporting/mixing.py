@@ -29,7 +29,7 @@ _QUESTION: dict[str, Callable[[Record], str]] = {
 }
 # Another value of these may move an answer: such a number is marked, and takes no part in "best".
 _SOFTWARE: dict[str, Callable[[Record], str]] = {
-    "package versions": lambda r: _text({**r.provenance.get("versions", {}), **r.spec.versions}),
+    "package versions": lambda r: _text({**r.spec.versions, **r.provenance.get("versions", {})}),
     "number format": lambda r: r.spec.backbone.dtype,
     "attention implementation": lambda r: r.spec.backbone.attention,
 }

@@ -1,0 +1,302 @@
+"""Reports on a synthetic store: real scorers and aggregation, invented answers."""
+
+import csv
+import io
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from synthetic_store import fill
+
+from tops.errors import ConfigurationError
+from tops.experiments.plan import plan
+from tops.experiments.schema import ColumnChoice, Experiment, PaperReference, RowChoice
+from tops.paper.published import published_value
+from tops.reporting import command, render
+from tops.reporting.build import make, write_tables
+from tops.reporting.comparison import verdict
+from tops.reporting.mixing import unmixed
+from tops.reporting.results import collect
+from tops.reporting.scores import aggregate, scale_of
+from tops.reporting.table import Header, Line, Table, hole, letter, number
+from tops.statistics.intervals import Interval
+
+BACKBONE = "llava-1.5-7b"
+BENCHMARKS = ("gqa", "scienceqa_img", "textvqa", "pope", "mme", "mmbench_en", "mmbench_cn", "mmvet")
+SMALL = Experiment(
+    name="small",
+    title="Small <experiment> & more",
+    backbones=(BACKBONE,),
+    benchmarks=tuple(ColumnChoice(b, b) for b in BENCHMARKS),
+    rows=(
+        RowChoice(("none",), "reference", levels=()),
+        RowChoice(("divprune", "visionzip", "tops")),
+        RowChoice(("random",), "control", seeds=(0, 1)),
+        RowChoice(("downsampling",), "control"),
+        RowChoice(("text_only",), "control", levels=()),
+    ),
+    levels={"77.8": {BACKBONE: 128}, "88.9": {BACKBONE: 64}},
+    paper=PaperReference(tables=(11,)),
+)
+BY_LEVEL = replace(SMALL, name="bylevel", paper=PaperReference(tables=(1,)))
+
+
+def collected(root, experiment=SMALL, profile="miniature"):
+    return collect(plan(experiment, profile, results=root), root)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    root = tmp_path_factory.mktemp("results")
+    fill(root, SMALL, documents=24)
+    return root
+
+
+@pytest.fixture(scope="module")
+def paper_store(tmp_path_factory):
+    root = tmp_path_factory.mktemp("paper")
+    fill(root, SMALL, "paper", documents=24, only=lambda p: p.row.method in ("none", "tops", "divprune", "random"))
+    return root
+
+
+@pytest.fixture(scope="module")
+def report(store):
+    return make(collected(store))
+
+
+def lines(table, label):
+    return [line for line in table.lines if line.label == label]
+
+
+def test_rows_and_columns_stand_in_the_papers_order(report):
+    (table,) = report.main
+    assert [h.title for h in table.headers] == [
+        *("GQA", "SQA", "TextVQA", "POPE", "MME", "MMB-EN", "MMB-CN", "MM-Vet", "Acc", "Rel (%)")
+    ]
+    assert [line.label for line in table.lines[:4]] == ["Unpruned", "DivPrune", "VisionZip", "TOPS"]
+
+
+def test_numbers_are_those_of_the_store(report, store):
+    results = collected(store)
+    (tops,) = [r for r in results.rows(BACKBONE) if r.method == "tops" and r.level == "77.8"]
+    (line,) = [x for x in lines(report.main[0], "TOPS") if "77.8" in x.section]
+    for column, datum in zip(results.columns(BACKBONE), line.data[:7], strict=False):
+        record = results.entries[tops, column].records[0]
+        metric = {"pope": "f1", "mme": "perception"}.get(column.slug, "accuracy")
+        assert datum.value == record.scores[record.default_scorer]["metrics"][metric]
+        assert datum.cells == (record.key,)
+
+
+def test_rel_is_never_rounded_twice(store):
+    results = collected(store)
+    scale = scale_of(results, BACKBONE)
+    row = next(r for r in results.rows(BACKBONE) if r.method == "tops")
+    found, base = aggregate(results, scale, row), aggregate(results, scale, results.reference(BACKBONE))
+    assert found.rel == 100 * found.acc / base.acc
+    assert found.acc != round(found.acc, 1)
+
+
+def test_an_unjudged_benchmark_is_left_out_for_all_and_said(report):
+    table = report.main[0]
+    assert all(line.data[7].text == "" and "not judged" in line.data[7].reason for line in table.lines)
+    assert any("over 7 of 8 benchmarks, without MM-Vet" in note for note in table.notes)
+
+
+def test_the_miniature_says_so_and_never_meets_the_paper(report):
+    assert report.main[0].title.startswith("MINIATURE")
+    assert all("MINIATURE" in t.title for t in report.more)
+    assert not [t for t in report.more if t.name.endswith("_comparison")]
+
+
+def test_seeds_are_averaged(store):
+    results = collected(store)
+    entry = next(e for (row, c), e in results.entries.items() if row.method == "random" and c.slug == "gqa")
+    assert len(entry.values) == 2
+    assert entry.value == sum(entry.values) / 2
+
+
+def test_a_half_finished_store_gives_holes_with_reasons(tmp_path):
+    fill(tmp_path, SMALL, documents=4, only=lambda p: p.row.method == "none" or p.column.slug == "gqa")
+    report = make(collected(tmp_path))
+    (line,) = [x for x in lines(report.main[0], "TOPS") if "77.8" in x.section]
+    assert line.data[0].value is not None
+    assert line.data[1].reason == "not run yet"
+    assert "benchmarks without a number" in line.data[9].reason
+
+
+def test_an_empty_store_gives_a_table_of_holes(tmp_path):
+    report = make(collected(tmp_path, BY_LEVEL))
+    assert all(d.text == "" and d.reason for line in report.main[0].lines for d in line.data)
+    assert report.warnings == ()
+
+
+def test_table_1_shows_rel_by_backbone_and_level(store):
+    table = make(collected(store, BY_LEVEL)).main[0]
+    assert {h.group for h in table.headers} == {"LLaVA-1.5-7B"}
+    assert len(table.headers) == 2
+    assert [d.text for d in lines(table, "Unpruned")[0].data] == ["100.0", "100.0"]
+
+
+def test_a_stored_score_that_its_answers_do_not_give_is_named(tmp_path):
+    fill(tmp_path, SMALL, documents=4, only=lambda p: p.column.slug == "gqa")
+    file = next(p for p in tmp_path.rglob("scores.json") if '"accuracy"' in p.read_text())
+    file.write_text(re.sub(r'("accuracy": )[\d.]+', r"\g<1>12.5", file.read_text()))
+    assert any("stored accuracy 12.5" in w for w in make(collected(tmp_path)).warnings)
+
+
+def versions(planned):
+    return {"versions": {"torch": "2.0", "transformers": "4.9" if planned.row.method == "divprune" else "5.0"}}
+
+
+def test_other_package_versions_are_marked_and_cannot_win(tmp_path):
+    fill(tmp_path, SMALL, documents=8, only=lambda p: p.column.slug == "gqa", provenance=versions)
+    report = make(collected(tmp_path))
+    (line,) = [x for x in lines(report.main[0], "DivPrune") if "77.8" in x.section]
+    assert "transformers 4.9 instead of 5.0" in line.data[0].mark
+    assert line.data[0].value is not None
+    best = next(t for t in report.more if t.name.endswith("_best"))
+    assert not any("DivPrune" in d.text for x in best.lines for d in x.data)
+    assert any("DivPrune on gqa" in w for w in report.warnings)
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "reason"),
+    [
+        ("benchmark", {"prompt": {"ocr": False}}, "other prompt settings"),
+        ("benchmark", {"limit": 3}, "other document limit"),
+        ("budget", {"protocol": "kept"}, "budget protocol kept in a row of layer_average"),
+    ],
+)
+def test_other_questions_and_budgets_are_refused(store, part, change, reason):
+    results = collected(store)
+    place = next(p for p in results.entries if p[0].method == "tops" and p[1].slug == "gqa")
+    entry = results.entries[place]
+    record = entry.records[0]
+    spec = replace(record.spec, **{part: replace(getattr(record.spec, part), **change)})
+    mixed = {**results.entries, place: replace(entry, records=(replace(record, spec=spec),))}
+    clean = unmixed(replace(results, entries=mixed))
+    assert clean.entries[place].value is None
+    assert reason in clean.entries[place].reason
+    assert any("TOPS on gqa" in w for w in clean.warnings)
+
+
+def test_paper_and_reproduction_stand_side_by_side_with_a_verdict(paper_store):
+    report = make(collected(paper_store, profile="paper"))
+    table = next(t for t in report.more if t.name.endswith("_comparison"))
+    (line,) = [x for x in lines(table, "TOPS") if "77.8" in x.section and x.data[0].text == "GQA"]
+    assert line.data[3].text == str(published_value("11", BACKBONE, "tops", 128, "gqa"))
+    assert line.data[5].text in ("agrees", "differs", "cannot tell")
+    assert not [x for x in table.lines if x.data[0].text.startswith(("Acc", "Rel"))]  # MM-Vet has no number
+    assert not lines(table, "Random")
+
+
+@pytest.mark.parametrize(
+    ("ours", "complete", "expected"),
+    [
+        (Interval(60.4, 59, 62, 0.7, 500), True, "agrees"),
+        (Interval(60.4, 59, 62, 0.7, 500), False, "cannot tell"),
+        (Interval(60.1, 59.9, 60.3, 0.1, 500), False, "agrees"),
+        (Interval(62.0, 59, 65, 1.5, 500), True, "cannot tell"),
+        (Interval(62.0, 61, 63, 0.5, 500), True, "differs"),
+        (Interval(62.0, float("nan"), float("nan"), float("nan"), 1), True, "cannot tell"),
+    ],
+)
+def test_verdicts(ours, complete, expected):
+    assert verdict(60.0, ours, 0.5, complete=complete) == expected
+
+
+def test_controls_table_knows_budgets_flips_and_blind_scores(report):
+    table = next(t for t in report.more if t.name.endswith("_controls"))
+    place = {h.title: i for i, h in enumerate(table.headers)}
+    (line,) = [x for x in lines(table, "TOPS") if "77.8" in x.section]
+    assert line.data[place["tokens"]].value == pytest.approx((144 + 7 * 32) / 8)
+    assert line.data[place["lost %"]].value > 0
+    assert line.data[place["− blind"]].value > 20
+    assert line.data[place["on hard documents %"]].value is not None
+    assert lines(table, "Unpruned")[0].data[place["lost %"]].text == ""
+
+
+def test_best_is_bold_only_beyond_chance(report):
+    best = next(t for t in report.more if t.name.endswith("_best"))
+    beyond = sum(line.data[5].text == "beyond chance" for line in best.lines)
+    assert beyond == sum(d.bold for line in report.main[0].lines for d in line.data)
+    assert beyond < len(best.lines)
+
+
+HOSTILE = "<b>&_%$#{}~^\\|`*\n=1"
+TABLE = Table(
+    "t",
+    HOSTILE,
+    (Header(HOSTILE, "g"), Header("b", "g")),
+    (Line(HOSTILE, (number(1.25, bold=True), hole(HOSTILE))), Line("=cmd()", (number(-1.5), hole("other")))),
+    (HOSTILE,),
+)
+
+
+def test_formats_escape_what_is_theirs():
+    assert "<b>" not in render.markdown(TABLE).replace("\\<b>", "")
+    assert r"\textless{}b\textgreater{}\&\_\%\$\#\{\}" in render.latex(TABLE)
+    rows = list(csv.reader(io.StringIO(render.as_csv(TABLE))))
+    assert rows[2][2] == "'=cmd()"
+    assert rows[2][4] == "-1.5"
+    assert rows[1][5] == ""
+
+
+def test_markdown_tables_are_rectangular(report):
+    for table in (*report.main, *report.more):
+        body = [x for x in render.markdown(table).splitlines() if x.startswith("|")]
+        assert len({len(re.findall(r"(?<!\\)\|", x)) for x in body}) == 1
+
+
+def test_footnote_letters():
+    assert [letter(i) for i in (0, 25, 26, 27, 701, 702)] == ["a", "z", "aa", "ab", "zz", "aaa"]
+
+
+def test_latex_compiles(report, tmp_path):
+    engine = shutil.which("pdflatex") or shutil.which("tectonic")
+    if engine is None:
+        pytest.skip("neither pdflatex nor tectonic is installed")
+    body = "\n".join(render.latex(t) for t in (*report.main, *report.more, TABLE))
+    head = r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage[utf8]{inputenc}\usepackage{booktabs,graphicx}"
+    (tmp_path / "t.tex").write_text(f"{head}\n\\begin{{document}}\n{body}\n\\end{{document}}\n", encoding="utf-8")
+    options = ["-interaction=nonstopmode", "-halt-on-error"] if "pdflatex" in engine else []
+    done = subprocess.run([engine, *options, "t.tex"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_every_table_has_its_files(report, tmp_path):
+    paths = write_tables(report, tmp_path)
+    assert {p.name for p in paths} >= {"small.md", "small.tex", "small.csv", "small_controls.csv"}
+    assert all(p.stat().st_size > 100 for p in paths)
+
+
+def test_a_second_report_reads_the_cache_and_says_the_same(store, tmp_path):
+    first = make(collected(store), tmp_path)
+    assert list(tmp_path.glob("*.npz"))
+    second = make(collected(store), tmp_path)
+    assert first.main == second.main
+    assert first.more == second.more
+    for file in tmp_path.glob("*.npz"):
+        file.write_bytes(b"damaged")
+    assert make(collected(store), tmp_path).more == first.more
+
+
+def test_reports_never_import_torch(tmp_path):
+    code = (
+        "import sys; from tops.reporting.command import main; "
+        f"main(['experiment=table1', 'profile=miniature', 'results={tmp_path}/none', 'reports={tmp_path}/out']); "
+        "from tops.paper.command import main; main(['audit']); "
+        "sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'lmms_eval')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "settings", [["experiment"], ["experimnt=table1"], ["profile=miniature"], ["experiment=tabel1"]]
+)
+def test_wrong_settings_are_refused_with_what_to_write(settings):
+    with pytest.raises(ConfigurationError, match=r"table1|experiment"):
+        command.main(settings)
