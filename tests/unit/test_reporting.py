@@ -12,7 +12,7 @@ import pytest
 from synthetic_store import fill
 
 from tops.errors import ConfigurationError
-from tops.experiments.plan import plan
+from tops.experiments.plan import PlanStatus, plan
 from tops.experiments.schema import ColumnChoice, Experiment, PaperReference, RowChoice
 from tops.paper.published import published_value
 from tops.reporting import command, render
@@ -131,6 +131,17 @@ def test_an_empty_store_gives_a_table_of_holes(tmp_path):
     report = make(collected(tmp_path, BY_LEVEL))
     assert all(d.text == "" and d.reason for line in report.main[0].lines for d in line.data)
     assert report.warnings == ()
+
+
+def test_a_machine_with_other_packages_and_no_data_reads_the_same_numbers(store):
+    def elsewhere(one):
+        cell = replace(one.cell, versions={"torch": "9.9"}, backbone=replace(one.cell.backbone, revision="unknown"))
+        return replace(one, cell=cell, status=PlanStatus.MISSING)
+
+    here = plan(SMALL, "miniature", results=store)
+    there = replace(here, cells=tuple(elsewhere(one) for one in here.cells))
+    values = [{p: e.value for p, e in collect(x, store).entries.items()} for x in (here, there)]
+    assert values[0] == values[1]
 
 
 def test_table_1_shows_rel_by_backbone_and_level(store):

@@ -12,6 +12,7 @@ from tops.errors import DataError
 from tops.experiments.plan import Column, Plan, PlannedCell, PlanStatus, Row
 from tops.experiments.store import CellStatus, Record, Store
 from tops.reporting.headline import headline
+from tops.reporting.lookup import Lookup
 
 _WHY = {
     PlanStatus.MISSING: "not run yet",
@@ -112,24 +113,21 @@ class Results:
 
 def collect(plan: Plan, results: str | Path = "results") -> Results:
     """Read what a plan's cells have; a half-finished store gives entries with reasons, never an error."""
-    store = Store(results, plan.profile.name)
-    known: dict[str, Record | str] = {}
+    lookup = Lookup(Store(results, plan.profile.name))
     places: dict[tuple[Row, Column], list[PlannedCell]] = {}
     for planned in plan.cells:
         places.setdefault((planned.row, planned.column), []).append(planned)
-    return Results(plan, {place: _entry(place, cells, store, known) for place, cells in places.items()})
+    return Results(plan, {place: _entry(place, cells, lookup) for place, cells in places.items()})
 
 
-def _entry(
-    place: tuple[Row, Column], planned: list[PlannedCell], store: Store, known: dict[str, Record | str]
-) -> Entry:
+def _entry(place: tuple[Row, Column], planned: list[PlannedCell], lookup: Lookup) -> Entry:
     row, column = place
     printed, budget = planned[0].printed, next((p.cell.budget for p in planned if p.cell is not None), None)
     records: list[Record] = []
     values: list[float] = []
     status, reasons = PlanStatus.SCORED, []
     for one in planned:
-        record = _read(one, store, known)
+        record = _read(one, lookup)
         if isinstance(record, str):
             reasons.append(record)
             status = one.status
@@ -150,14 +148,12 @@ def _entry(
     return Entry(row, column, printed, budget, PlanStatus.SCORED, tuple(records), tuple(values))
 
 
-def _read(one: PlannedCell, store: Store, known: dict[str, Record | str]) -> Record | str:
+def _read(one: PlannedCell, lookup: Lookup) -> Record | str:
     """The record of a planned cell, or why there is none."""
-    if one.cell is None or not one.status.done:
+    try:
+        record = None if one.cell is None else lookup.find(one.cell)
+    except DataError as error:
+        return f"unreadable: {error}"
+    if record is None:
         return ": ".join(p for p in (_WHY.get(one.status, "refused"), one.reason) if p)
-    key = one.cell.key
-    if key not in known:
-        try:
-            known[key] = store.read(key)
-        except DataError as error:
-            known[key] = f"unreadable: {error}"
-    return known[key]
+    return record
