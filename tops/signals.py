@@ -1,4 +1,4 @@
-"""What a method may ask of a backbone at a pruning point. Computed on demand and once: what nobody asks for costs nothing."""
+"""What a method may ask of a backbone at a pruning point. Computed on demand: what nobody asks for costs nothing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class VisionSignals(Protocol):
         ...
 
     def embeddings(self) -> Tensor:
-        """(N0, d): the prompt's projected visual tokens as they were before any cut (SparseVLM chooses raters on them)."""
+        """(N0, d): the prompt's projected visual tokens before any cut (SparseVLM chooses raters on them)."""
         ...
 
     def saliency(self, *, reduce: Literal["mean", "sum"] = "mean") -> Tensor:
@@ -60,7 +60,7 @@ class VisionSignals(Protocol):
         ...
 
     def joint_embeddings(self) -> Tensor:
-        """(U, n, j): patches in CLIP's joint space (post layer norm, visual projection). Only with ``Signal.TEXT_TOWER``."""
+        """(U, n, j): patches in CLIP's joint space (post layer norm, projection). Only with ``Signal.TEXT_TOWER``."""
         ...
 
     def project(self, rows: Tensor) -> Tensor:
@@ -94,13 +94,21 @@ class PruningPoint(Protocol):
 
     layer: int  # decoder layer about to run; 0 is before the language model
     keep: int  # tokens that must remain after this cut, from the method's own schedule
-    tokens: VisualTokens
     vision: VisionSignals
     text: TextSignals
     shape: PromptShape  # what the schedule was made for
-    initial: int  # visual tokens of the prompt before any cut
     sample: str  # the caller's name for the sample (benchmark and document), "" when not told: seeds random choices
     memory: dict[str, Tensor]  # a method's own notes from earlier cuts of the same prompt; empty at the first
+
+    @property
+    def tokens(self) -> VisualTokens:
+        """The visual tokens as they stand, N of them."""
+        ...
+
+    @property
+    def initial(self) -> int:
+        """Visual tokens of the prompt before any cut."""
+        ...
 
     @property
     def positions(self) -> Tensor:

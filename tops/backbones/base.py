@@ -6,8 +6,8 @@ How to add a family
 2. Name the transformers classes it serves in ``model_classes``. A subclass of one of them is served too.
 3. Fill in :meth:`Adapter.layout`. It answers one question: of which image, unit and grid cell is each visual
    placeholder of a prompt, in prompt order? It sees only the keyword arguments of the model's inner ``forward``
-   (``input_ids``, ``pixel_values``, ``image_sizes``, ``image_grid_thw``, ...) and runs before any compute, so that budgets are refused
-   early.
+   (``input_ids``, ``pixel_values``, ``image_sizes``, ``image_grid_thw``, ...) and runs before any compute, so that
+   budgets are refused early.
 4. Name in :meth:`Adapter.watches` the vision modules whose input or output the signals need. The engine keeps
    references for one prompt, copies nothing and computes nothing.
 5. Turn what was seen into :class:`tops.signals.VisionSignals` in :meth:`Adapter.vision`.
@@ -368,7 +368,8 @@ class Adapter:
         """Configuration of a checkpoint."""
         from transformers import AutoConfig
 
-        return AutoConfig.from_pretrained(checkpoint, revision=revision)
+        config: PretrainedConfig = AutoConfig.from_pretrained(checkpoint, revision=revision)
+        return config
 
     @classmethod
     def load_model(
@@ -385,17 +386,18 @@ class Adapter:
         **options
             ``revision``, ``dtype``, ``device_map``, ``attn_implementation``.
         """
-        loaded: tuple[PreTrainedModel, dict[str, Any]] = cls.model_class(config).from_pretrained(
+        build: Any = cls.model_class(config)
+        model, report = build.from_pretrained(
             checkpoint, config=config, use_safetensors=True, output_loading_info=True, **options
         )
-        return loaded
+        return model, report
 
     @classmethod
     def load_processor(cls, checkpoint: str, revision: str | None) -> Any:
         """Processor of a checkpoint."""
         from transformers import AutoProcessor
 
-        return AutoProcessor.from_pretrained(checkpoint, revision=revision)
+        return AutoProcessor.from_pretrained(checkpoint, revision=revision)  # type: ignore[no-untyped-call]
 
     @staticmethod
     def _module(parent: nn.Module, name: str) -> nn.Module:

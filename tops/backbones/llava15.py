@@ -15,7 +15,7 @@ from tops.signals import Signal, VisionSignals
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-_DECODERS: dict[str, dict[str, int]] = {
+_DECODERS: dict[str, dict[str, Any]] = {
     "7b": {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32},
     "13b": {"hidden_size": 5120, "intermediate_size": 13824, "num_hidden_layers": 40, "num_attention_heads": 40},
 }

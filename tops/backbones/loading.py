@@ -120,7 +120,8 @@ def load_backbone(
     else:
         model = _pretrained(cls, source, revision, dtype, device_map, attention)
         processor = cls.load_processor(source, revision)
-    adapter = cls(model.eval())
+    model.eval()  # type: ignore[no-untyped-call]
+    adapter = cls(model)
     adapter.check()
     local = Path(source) / TEXT_TOWER_FOLDER
     tower = text_tower or (local if weights == "pretrained" and local.is_dir() else None)
@@ -192,5 +193,6 @@ def _random(
     config = cls.load_config(source, None) if Path(source).is_dir() else cls.real_config(source)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), device:
         torch.manual_seed(0)
-        model: PreTrainedModel = cls.model_class(config)._from_config(config, dtype=kind, attn_implementation=attention)
+        build: Any = cls.model_class(config)
+        model: PreTrainedModel = build._from_config(config, dtype=kind, attn_implementation=attention)
     return model

@@ -66,7 +66,8 @@ class TextEncoder:
         padded, mask = padded.view(count, -1), mask.view(count, -1)
         states = self.model.text_model(input_ids=padded, attention_mask=mask).last_hidden_state
         rows = torch.arange(count, device=device)
-        return self.model.text_projection(states[rows, self._pooled(padded)]).float()
+        embeddings: Tensor = self.model.text_projection(states[rows, self._pooled(padded)])
+        return embeddings.float()
 
     def _pooled(self, ids: Tensor) -> Tensor:
         # CLIP pools at the end mark. A segment without one pools at its largest id, the rule of the original code,
@@ -89,7 +90,7 @@ def load_text_encoder(source: str | Path, *, revision: str | None = None, device
     Parameters
     ----------
     source : str or Path
-        A full CLIP checkpoint (``openai/clip-vit-large-patch14-336``), or a folder that :func:`save_text_encoder` wrote.
+        A full CLIP checkpoint (``openai/clip-vit-large-patch14-336``), or what :func:`save_text_encoder` wrote.
     revision : str, optional
         Revision on the hub.
     device : optional
@@ -103,6 +104,7 @@ def load_text_encoder(source: str | Path, *, revision: str | None = None, device
     from transformers import AutoTokenizer, CLIPModel, CLIPTextModelWithProjection
 
     folder = Path(source)
+    model: Any
     options: dict[str, Any] = {"revision": revision, "dtype": torch.float32, "use_safetensors": True}
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
@@ -111,7 +113,7 @@ def load_text_encoder(source: str | Path, *, revision: str | None = None, device
             norm, projection = _joint_space(folder / JOINT_FILE, model.config.layer_norm_eps)
         else:
             whole = CLIPModel.from_pretrained(source, **options)
-            model = CLIPTextModelWithProjection(whole.config.text_config)
+            model = CLIPTextModelWithProjection(whole.text_model.config)
             model.text_model, model.text_projection = whole.text_model, whole.text_projection
             norm, projection = whole.vision_model.post_layernorm, whole.visual_projection
     except OSError as error:

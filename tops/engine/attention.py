@@ -57,8 +57,7 @@ def row_attention(adapter: Adapter, layer: nn.Module, hidden: Tensor, positions:
     assert queries is not None
     keys = keys * cos[0] + rotate_half(keys) * sin[0]
     queries = queries * cos[0, rows] + rotate_half(queries) * sin[0, rows]
-    groups = queries.shape[0] // keys.shape[0]
-    grouped = queries.float().unflatten(0, (keys.shape[0], groups))
-    scores = (grouped @ keys.float().transpose(-1, -2)[:, None]).flatten(0, 1) * adapter.scaling(layer)
+    grouped = queries.float().reshape(len(keys), -1, *queries.shape[1:])
+    scores: Tensor = (grouped @ keys.float().transpose(-1, -2)[:, None]).flatten(0, 1) * adapter.scaling(layer)
     future = torch.arange(len(hidden), device=rows.device) > rows[:, None]
     return scores.masked_fill_(future, float("-inf")).softmax(-1)

@@ -109,7 +109,7 @@ def check_prefill(call: Mapping[str, Any], cache: Cache | None) -> None:
         )
 
 
-def check_step(call: Mapping[str, Any], cache: Cache, state: PromptState, adapter: Adapter) -> None:
+def check_step(call: Mapping[str, Any], cache: Cache | None, state: PromptState, adapter: Adapter) -> None:
     """Refuse steps that a pruned cache cannot serve.
 
     Raises
@@ -117,6 +117,7 @@ def check_step(call: Mapping[str, Any], cache: Cache, state: PromptState, adapte
     UnsupportedModelError
         A cache that was cropped or extended from outside, a second turn, a new image.
     """
+    assert cache is not None
     have, want = cache.get_seq_length(), state.segments[0].length + state.generated
     if have != want:
         raise UnsupportedModelError(

@@ -51,13 +51,13 @@ def renumber(positions: Tensor, visual: Tensor, source: Tensor, mode: Positions)
         stays = block[present[block]]
         before = after = 0
         for axis in range(len(positions)):
-            full = positions[axis, block].unique()
+            full = torch.unique(positions[axis, block])
             if axis:
                 before = max(before, len(full))
             if not len(stays):
                 continue
             step = int((full[1:] - full[:-1]).min()) if len(full) > 1 else 1
-            values, rank = positions[axis, stays].unique(return_inverse=True)
+            values, rank = torch.unique(positions[axis, stays], return_inverse=True)
             out[axis, stays] = full[0] + shift + rank * step
             if axis:
                 after = max(after, len(values))

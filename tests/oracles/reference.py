@@ -1,0 +1,98 @@
+"""References that know nothing of the engine: full-length runs with masked keys, shortened embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Inputs = dict[str, Tensor]
+GREEDY: dict[str, Any] = {"do_sample": False, "output_logits": True, "return_dict_in_generate": True}
+
+
+@torch.no_grad()
+def generate(model: Any, inputs: Inputs, steps: int = 5, **options: Any) -> tuple[Tensor, Tensor]:
+    """New tokens (B, S) and their logits (B, S, V), greedy."""
+    out = model.generate(**inputs, max_new_tokens=steps, **GREEDY, **options)
+    return out.sequences[:, -steps:], torch.stack(out.logits, 1)
+
+
+@torch.no_grad()
+def entering(model: Any, inputs: Inputs) -> tuple[Tensor, Tensor | None]:
+    """Embeddings and position ids that the unpruned text model receives."""
+    got: dict[str, Any] = {}
+    handle = model.model.language_model.register_forward_pre_hook(lambda m, a, k: got.update(k), with_kwargs=True)
+    try:
+        model(**inputs)
+    finally:
+        handle.remove()
+    return got["inputs_embeds"], got.get("position_ids")
+
+
+def extended(inputs: Inputs, tokens: Tensor) -> Inputs:
+    """The prompt with tokens added to its end."""
+    out = {
+        **inputs,
+        "input_ids": torch.cat([inputs["input_ids"], tokens], 1),
+        "attention_mask": torch.cat([inputs["attention_mask"], torch.ones_like(tokens)], 1),
+    }
+    if "mm_token_type_ids" in inputs:
+        kinds = inputs["mm_token_type_ids"]
+        out["mm_token_type_ids"] = torch.cat([kinds, torch.zeros_like(tokens, dtype=kinds.dtype)], 1)
+    return out
+
+
+@contextmanager
+def masked(model: Any, dropped: Mapping[int, Tensor], positions: Mapping[int, Tensor]) -> Iterator[None]:
+    """Run at full length; from each layer on, dropped keys get -inf and RoPE reads the given positions.
+
+    ``dropped`` (L,) bool and ``positions`` (..., L), both per first layer, of one sample.
+    """
+    text = model.model.language_model
+
+    def hook(number: int) -> Any:
+        first = max((layer for layer in dropped if layer <= number), default=None)
+
+        def before(layer: Any, args: Any, kwargs: Any) -> Any:
+            if first is None:
+                return None
+            hidden = args[0] if args else kwargs["hidden_states"]
+            n = hidden.shape[1]
+            mask = torch.full((n, n), float("-inf"), dtype=hidden.dtype).triu(1)
+            mask[:, dropped[first][:n]] = float("-inf")
+            mask.fill_diagonal_(0.0)  # a dropped row looks at itself, so that nothing is NaN; nobody looks at it
+            kwargs = {**kwargs, "attention_mask": mask[None, None], "position_ids": None}
+            kwargs["position_embeddings"] = text.rotary_emb(hidden, positions[first][..., None, :n])
+            return args, kwargs
+
+        return before
+
+    handles = [
+        layer.register_forward_pre_hook(hook(number), with_kwargs=True) for number, layer in enumerate(text.layers)
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def worst(a: Tensor, b: Tensor) -> float:
+    """Largest absolute difference."""
+    return float((a - b).abs().max())
+
+
+def pad_left(rows: list[Inputs]) -> Inputs:
+    """A left-padded batch; pixels are joined along the first axis."""
+    length = max(row["input_ids"].shape[1] for row in rows)
+    out = {}
+    for name in rows[0]:
+        if rows[0][name].shape == rows[0]["input_ids"].shape:
+            parts = [torch.nn.functional.pad(row[name], (length - row[name].shape[1], 0)) for row in rows]
+        else:
+            parts = [row[name] for row in rows]
+        out[name] = torch.cat(parts)
+    return out

@@ -1,0 +1,202 @@
+"""What a pruned run must equal, and proof that these comparisons notice a wrong position, delta or mask."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from probes import Fixed, keep_all
+from torch import Tensor
+
+import tops.engine.passes as passes
+import tops.engine.segment as segment
+from oracles.reference import entering, extended, generate, masked, pad_left, worst
+from tops.backbones import adapter_for
+from tops.engine import prune
+from tops.engine.positions import renumber
+from tops.engine.segment import PromptState
+
+CASES = [pytest.param(build, id=name) for name, build in tiny.FAMILIES.items()]
+POSITIONS = ["contiguous", "original"]
+STEPS = 4
+each_family = pytest.mark.parametrize("build", CASES)
+each_mode = pytest.mark.parametrize("positions", POSITIONS)
+
+
+@each_family
+@each_mode
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_keep_all_is_bit_equal(build: Any, positions: Any, dtype: torch.dtype) -> None:
+    case = build()
+    case.model.to(dtype)
+    with torch.no_grad():
+        full = case.model(**case.inputs).logits
+        tokens, logits = generate(case.model, case.inputs, STEPS)
+        with prune(case.model, keep_all(positions)):
+            assert torch.equal(case.model(**case.inputs).logits, full)
+            kept_tokens, kept_logits = generate(case.model, case.inputs, STEPS)
+        assert torch.equal(case.model(**case.inputs).logits, full)
+    assert torch.equal(kept_tokens, tokens)
+    assert torch.equal(kept_logits, logits)
+
+
+@each_family
+@each_mode
+def test_stage_one_is_a_run_on_shortened_embeddings(build: Any, positions: Any) -> None:
+    case, method = build(), Fixed((0,), positions=positions)
+    embeds, ids = entering(case.model, case.inputs)
+    adapter = adapter_for(case.model)
+    visual = torch.isin(case.inputs["input_ids"][0], torch.tensor(adapter.placeholder_ids))
+    counts = [int(visual.sum())]
+    newline = adapter.layout(case.inputs, counts)[0].newline
+    keep = torch.nonzero(~visual | _among(visual, method.kept(0)[: counts[0]] & ~newline))[:, 0]
+    places = torch.arange(len(visual)) if ids is None else ids[..., 0, :].cpu()
+    axes = places if places.ndim == 1 or len(places) == 3 else places[1:]
+    moved, _ = renumber(axes, visual, keep, positions)
+    moved = moved[..., None, :]
+    whole = torch.cat([torch.arange(len(keep))[None, None], moved]) if moved.ndim == 3 else moved
+    short = {
+        "inputs_embeds": embeds[:, keep],
+        "attention_mask": torch.ones(1, len(keep), dtype=torch.int64),
+        "position_ids": whole,
+    }
+    tokens, logits = generate(case.model, short, STEPS)
+    with prune(case.model, method) as run:
+        got_tokens, got_logits = generate(case.model, case.inputs, STEPS)
+    assert run.visual_tokens_per_layer[0] == len(keep) - int((~visual).sum())
+    assert torch.equal(got_tokens, tokens)
+    assert worst(got_logits, logits) <= 1e-5
+
+
+def _among(visual: Tensor, flags: Tensor) -> Tensor:
+    out = torch.zeros_like(visual)
+    out[visual] = flags
+    return out
+
+
+def _mask_error(case: tiny.Case, method: Fixed) -> float:
+    """Largest error of a pruned generation against a full-length run with -inf on dropped keys."""
+    with prune(case.model, method):
+        tokens, logits = generate(case.model, case.inputs, STEPS)
+        with torch.no_grad():
+            out = case.model(**case.inputs, use_cache=True)
+    state = PromptState.of(out.past_key_values)
+    assert state is not None
+    start, total = state.prompt_length, state.prompt_length + STEPS
+    whole = extended(case.inputs, tokens)
+    _, ids = entering(case.model, whole)
+    full = torch.arange(total) if ids is None else ids[..., 0, :].cpu()
+    full = full[1:] if full.ndim == 2 and len(full) == 4 else full
+    dropped, positions = {}, {}
+    for part in state.segments:
+        row = part.rows[0]
+        gone = torch.ones(total, dtype=torch.bool)
+        gone[start:] = False
+        gone[row.index] = False
+        new = full.clone()
+        if method.positions == "contiguous":
+            new[..., row.index] = row.positions
+            new[..., start:] += row.delta[..., None]
+        dropped[part.start], positions[part.start] = gone, new
+    with torch.no_grad(), masked(case.model, dropped, positions):
+        reference = case.model(**whole).logits
+    decoded = worst(logits, reference[:, start - 1 : -1])
+    prefilled = worst(out.logits, reference[:, state.segments[-1].rows[0].index])
+    return max(decoded, prefilled)
+
+
+@each_family
+@each_mode
+@pytest.mark.parametrize("layers", [(2, 4), (0, 1, 3)])
+def test_cuts_are_a_mask_on_dropped_keys(build: Any, positions: Any, layers: tuple[int, ...]) -> None:
+    assert _mask_error(build(), Fixed(layers, positions=positions)) <= 1e-5
+
+
+def test_the_mask_oracle_sees_a_position_off_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(positions: Tensor, visual: Tensor, source: Tensor, mode: Any) -> tuple[Tensor, Tensor]:
+        new, shift = renumber(positions, visual, source, mode)
+        return torch.where(visual[source], new + 1, new), shift
+
+    monkeypatch.setattr(segment, "renumber", wrong)
+    # The reference must not read the wrong positions back from the engine, so it keeps the original ones.
+    assert _mask_error(tiny.llava(), Fixed((2, 4), positions="original")) > 1e-2
+
+
+def test_the_mask_oracle_sees_a_dropped_delta(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = passes.Decode.layer
+
+    def wrong(self: passes.Decode, number: int, hidden: Tensor) -> Any:
+        self.state.segments[:] = [replace(s, delta=torch.zeros_like(s.delta)) for s in self.state.segments]
+        return real(self, number, hidden)
+
+    monkeypatch.setattr(passes.Decode, "layer", wrong)
+    assert _mask_error(tiny.llava(), Fixed((2, 4), positions="contiguous")) > 1e-2
+
+
+def test_the_mask_oracle_sees_a_future_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = passes.create_causal_mask
+
+    def wrong(**options: Any) -> Any:
+        mask = real(**options, allow_is_causal_skip=False)
+        return torch.ones_like(mask) if mask.dtype == torch.bool else torch.zeros_like(mask)
+
+    monkeypatch.setattr(passes, "create_causal_mask", wrong)
+    assert _mask_error(tiny.llava(), Fixed((2, 4), positions="original")) > 1e-2
+
+
+@each_family
+@each_mode
+def test_cached_generation_is_recomputation(build: Any, positions: Any) -> None:
+    case = build()
+    with prune(case.model, Fixed((0, 1, 3), positions=positions)) as run:
+        tokens, logits = generate(case.model, case.inputs, STEPS)
+        again, recomputed = generate(case.model, case.inputs, STEPS, use_cache=False)
+        for given in (True, False):
+            assert worst(_by_hand(case, tokens, given), logits) <= 1e-5
+    assert torch.equal(tokens, again)
+    assert worst(logits, recomputed) <= 1e-5
+    assert len(run.prompts) == 4, "a recomputed prompt is one prompt"
+
+
+@torch.no_grad()
+def _by_hand(case: tiny.Case, tokens: Tensor, give_mask: bool) -> Tensor:
+    out = case.model(**case.inputs, use_cache=True)
+    logits, mask = [out.logits[:, -1]], case.inputs["attention_mask"]
+    for token in tokens.T[:-1]:
+        mask = torch.cat([mask, torch.ones_like(mask[:, :1])], 1)
+        options = {"attention_mask": mask} if give_mask else {}
+        out = case.model(input_ids=token[:, None], past_key_values=out.past_key_values, use_cache=True, **options)
+        logits.append(out.logits[:, -1])
+    return torch.stack(logits, 1)
+
+
+@each_family
+@each_mode
+def test_a_padded_row_is_batch_one(build: Any, positions: Any) -> None:
+    case, other = build(), build(seed=3)
+    batch = pad_left([case.inputs, other.inputs])
+    method = Fixed((0, 1, 3), positions=positions)
+    with prune(case.model, method) as run:
+        alone = [generate(case.model, inputs, STEPS) for inputs in (case.inputs, other.inputs)]
+        tokens, logits = generate(case.model, batch, STEPS)
+        beams = [case.model.generate(**i, max_new_tokens=3, num_beams=2, do_sample=False) for i in (case.inputs, batch)]
+    assert [r.visual_tokens_per_layer for r in run.prompts[2:4]] == [r.visual_tokens_per_layer for r in run.prompts[:2]]
+    assert torch.equal(tokens, torch.cat([a[0] for a in alone]))
+    assert worst(logits, torch.cat([a[1] for a in alone])) <= 1e-5
+    assert torch.equal(beams[0][0, -3:], beams[1][0, -3:])
+
+
+@each_family
+@each_mode
+def test_sdpa_is_eager(build: Any, positions: Any) -> None:
+    method = Fixed((0, 1, 3), positions=positions)
+    got = []
+    for attention in ("sdpa", "eager"):
+        case = build(attention=attention)
+        with prune(case.model, method):
+            got.append(generate(case.model, case.inputs, STEPS))
+    assert torch.equal(got[0][0], got[1][0])
+    assert worst(got[0][1], got[1][1]) <= 1e-5
