@@ -65,7 +65,7 @@ def root_defaults() -> dict[str, Any]:
 
 
 def raw_choice(group: str, name: str) -> dict[str, Any]:
-    """The plain content of ``configs/<group>/<name>.yaml``.
+    """The plain content of ``configs/<group>/<name>.yaml``; ``extends: other`` takes what it does not give from there.
 
     Raises
     ------
@@ -73,7 +73,12 @@ def raw_choice(group: str, name: str) -> dict[str, Any]:
         For an unknown name, or a file that is not a YAML mapping.
     """
     check_name(group, name)
-    return _read(config_folder() / group / f"{name}.yaml")
+    content = _read(config_folder() / group / f"{name}.yaml")
+    if (base := content.pop("extends", None)) is None:
+        return content
+    if base == name:
+        raise ConfigurationError(f"configs/{group}/{name}.yaml extends itself")
+    return {**raw_choice(group, base), **content}
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -89,6 +94,11 @@ def _read(path: Path) -> dict[str, Any]:
 def choice_from(group: str, name: str, content: dict[str, Any]) -> Any:
     """A checked choice from plain values, such as Hydra composed."""
     values = {**content, "name": name} if group in NAMED else content
+    if group == "experiment" and isinstance(values.get("levels"), dict) and isinstance(values.get("backbones"), list):
+        values["levels"] = {  # one keep ratio for all
+            label: dict.fromkeys(values["backbones"], budget) if isinstance(budget, int | float) else budget
+            for label, budget in values["levels"].items()
+        }
     return parse(SCHEMAS[group], values, f"configs/{group}/{name}.yaml")
 
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from tops.budget import Protocol
-from tops.errors import ConfigurationError
+from tops.errors import ConfigurationError, nearest_names
 from tops.experiments import specs
 from tops.experiments.cell import Cell
 from tops.experiments.choices import load_backbone, load_experiment, load_profile
@@ -227,6 +227,9 @@ def _subset(names: tuple[str, ...], exp: Experiment) -> tuple[str, ...]:
 def _rows(block: RowChoice, exp: Experiment) -> Iterable[tuple[Row, dict[str, object]]]:
     """Rows of a block level by level, as the paper groups its tables."""
     levels = tuple(exp.levels) if block.levels is None else block.levels
+    for level in levels:
+        if level not in exp.levels:
+            raise ConfigurationError(f"{exp.name}: unknown level {level!r}. {nearest_names(level, exp.levels)}")
     for level in levels or ("",):
         for method in block.methods:
             title = specs.method_title(method)
@@ -250,6 +253,7 @@ def _cells(
         reason = f"{exp.name} names no budget of {backbone.title} at level {row.level}"
         return [PlannedCell(None, row, column, None, PlanStatus.REFUSED, reason)]
     budget = None if printed is None else specs.profile_budget(printed, backbone, prof)
+    options = specs.profile_options(options, backbone, prof)
     out = []
     for seed in block.seeds:
         result = specs.cell(

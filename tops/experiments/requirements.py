@@ -24,14 +24,10 @@ def check_requirements(plan: Plan, launcher: LauncherChoice) -> None:
     if plan.profile.device == "cuda" and launcher.kind == "local" and gpu_count() == 0:
         missing.append("a CUDA GPU (no driver shows one); launcher=slurm and launcher=ray run on other machines")
     if not plan.profile.miniature:
-        names = dict.fromkeys(cell.backbone.name for cell in plan.todo())
-        absent = [
-            load_backbone(n).checkpoint for n in names if staging.checkpoint(load_backbone(n), plan.profile) is None
-        ]
+        choices = [load_backbone(n) for n in dict.fromkeys(cell.backbone.name for cell in plan.todo())]
+        absent = ", ".join(c.checkpoint for c in choices if staging.checkpoint(c, plan.profile) is None)
         if absent:
-            missing.append(
-                f"checkpoints {', '.join(absent)}: stage them with `tops fetch`, or set profile.checkpoints to their folder"
-            )
+            missing.append(f"checkpoints {absent}: stage them with `tops fetch` or set profile.checkpoints")
         benchmarks = dict.fromkeys(cell.benchmark.name for cell in plan.todo() if not cell.benchmark.data_hash)
         if benchmarks:
             missing.append(f"data of {', '.join(benchmarks)}: stage it with `tops fetch {' '.join(benchmarks)}`")

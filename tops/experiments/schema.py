@@ -10,7 +10,6 @@ from tops.budget import Protocol
 from tops.errors import ConfigurationError, nearest_names
 
 Role = Literal["reference", "method", "control"]
-Kind = Literal["table", "figure", "study"]
 T = TypeVar("T")
 
 
@@ -38,6 +37,8 @@ class BackboneChoice:
         Of the whole model, in units of 1; estimates downloads and memory.
     signals : tuple of str
         Names of ``tops.signals.Signal`` that this family has.
+    text_tower : str or None
+        CLIP checkpoint whose text tower belongs to the vision tower, for methods that compare patches with words.
     width, feed_forward : int
         Hidden and intermediate size of the language model, for FLOPs.
     miniature : MiniatureChoice or None
@@ -54,6 +55,7 @@ class BackboneChoice:
     feed_forward: int
     parameters: float
     signals: tuple[str, ...]
+    text_tower: str | None = None
     miniature: MiniatureChoice | None = None
     frames: int = 1
     dtype: str = "bfloat16"
@@ -132,11 +134,16 @@ class PaperReference:
 
 @dataclass(frozen=True)
 class ColumnChoice:
-    """A benchmark of an experiment. ``slug`` and ``metric`` name a part of it, as in ``videomme_short``."""
+    """A benchmark of an experiment.
+
+    ``slug`` and ``metric`` name a part of it, as in ``videomme_short``; ``backbones`` are those that are asked it, all
+    of the experiment's for None.
+    """
 
     benchmark: str
     slug: str = ""
     metric: str = ""
+    backbones: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -172,7 +179,8 @@ class Experiment:
     Attributes
     ----------
     levels : dict
-        Label of a level (``77.8``) to its budget per backbone, as printed in the paper: a count per image or frame.
+        Label of a level (``77.8``) to its budget as printed in the paper: a count per image or frame for each backbone,
+        or one keep ratio for all of them.
     limit : dict
         Profile to documents per benchmark; a profile that is not named runs all of them.
     record_kept : bool
@@ -186,10 +194,8 @@ class Experiment:
     rows: tuple[RowChoice, ...]
     levels: dict[str, dict[str, int | float]] = field(default_factory=dict)
     paper: PaperReference = field(default_factory=PaperReference)
-    kind: Kind = "table"
     limit: dict[str, int] = field(default_factory=dict)
     record_kept: bool = False
-    measure: str = "benchmark"
 
 
 def parse(cls: type[T], values: Any, where: str) -> T:

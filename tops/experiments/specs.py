@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 
 from tops.budget import Budget, PromptShape, Protocol
 from tops.errors import ConfigurationError, DataError
+from tops.evaluation.benchmark import load_benchmark
 from tops.experiments import staging
 from tops.experiments.cell import BackboneSpec, BenchmarkSpec, Cell, MethodSpec
 from tops.experiments.schema import BackboneChoice, ProfileChoice, typed
@@ -30,6 +31,27 @@ def profile_budget(printed: int | float, backbone: BackboneChoice, profile: Prof
     return max(1, round(printed / backbone.visual * backbone.miniature.visual))
 
 
+def profile_options(options: dict[str, Any], backbone: BackboneChoice, profile: ProfileChoice) -> dict[str, Any]:
+    """Options that name layers of the real model, at the same depth of the miniature.
+
+    Token counts per cut are left out there: whole numbers of so few tokens and layers would miss the layer average,
+    which the budget solves for.
+    """
+    small = backbone.miniature
+    if not profile.miniature or small is None:
+        return options
+
+    def scaled(layer: int) -> int:
+        return min(max(1, round(layer * small.depth / backbone.depth)), small.depth - 1)
+
+    out = {k: v for k, v in options.items() if k != "counts"}
+    if "cut_layers" in out:
+        out["cut_layers"] = sorted({scaled(layer) for layer in out["cut_layers"]})
+    if "layer" in out and out.get("of", 0) is None:
+        out["layer"] = scaled(out["layer"])
+    return out
+
+
 def backbone_spec(backbone: BackboneChoice, profile: ProfileChoice) -> BackboneSpec:
     """Weights and how they run.
 
@@ -40,14 +62,16 @@ def backbone_spec(backbone: BackboneChoice, profile: ProfileChoice) -> BackboneS
     """
     if profile.miniature and backbone.miniature is None:
         raise ConfigurationError(
-            f"the miniature has one size per family: {backbone.name} would repeat the smaller {backbone.family} model"
+            f"the miniature has one size per family; {backbone.title} would repeat the smaller model"
         )
     small = backbone.miniature if profile.miniature else None
+    staged = staging.checkpoint(backbone, profile)
     return BackboneSpec(
         name=backbone.name,
         family=backbone.family,
         checkpoint=backbone.checkpoint if small is None else small.checkpoint,
-        revision="",
+        revision="" if staged is None else staged.revision,
+        trained=staged is None or staged.trained,
         dtype=profile.dtype or backbone.dtype,
         attention=backbone.attention,
         options=dict(backbone.options),
@@ -125,6 +149,10 @@ def build_method(method: MethodSpec, budget: Budget | None, *, seed: int) -> Any
     return build(method.name, **options)
 
 
+# Raised by hand when a change of this package changes answers that were stored before it.
+ANSWERS = "1"
+
+
 @dataclass(frozen=True)
 class Refusal:
     """Why a cell cannot run, and the cell as far as it could be specified."""
@@ -171,23 +199,20 @@ def changed_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
 def benchmark_spec(
     name: str, profile: ProfileChoice, limit: int | None, convention: str | None = None
 ) -> BenchmarkSpec:
-    """What is asked, with the hash of the documents that are staged."""
-    from tops.evaluation.benchmark import load_benchmark
-
-    return load_benchmark(name).spec("", profile=profile.name, convention=convention, limit=limit)
+    """What is asked, with the hash of the documents that are staged (empty when they are not)."""
+    benchmark = load_benchmark(name)
+    return benchmark.spec(staging.data(name, profile), profile=profile.name, convention=convention, limit=limit)
 
 
 @cache
 def versions() -> dict[str, str]:
     """Versions of the packages that can change an answer."""
-    return {name: version(name) for name in ("lmms_eval", "torch", "transformers")}
+    return {"answers": ANSWERS, **{name: version(name) for name in ("lmms_eval", "torch", "transformers")}}
 
 
 def documents(spec: BenchmarkSpec, profile: ProfileChoice) -> int:
     """How many documents a cell will ask, as far as it can be known before loading them."""
-    from tops.evaluation.benchmark import load_benchmark
-
-    there = staging.miniature_documents(spec.name) if profile.miniature else load_benchmark(spec.name).data.documents
+    there = staging.documents(spec.name, profile)
     return there if spec.limit is None else min(spec.limit, there)
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from tops.errors import DataError
+from tops.evaluation.benchmark import load_benchmark
+from tops.evaluation.data import DataRoot, data_hash
 from tops.experiments.schema import BackboneChoice, ProfileChoice
+from tops.miniature import data as miniature_data
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,7 @@ class Staged:
 
     path: Path
     revision: str
+    trained: bool = True
 
 
 def hub_cache() -> Path:
@@ -59,25 +64,46 @@ def checkpoint(backbone: BackboneChoice, profile: ProfileChoice) -> Staged | Non
 
 
 def _miniature(family: str) -> Staged | None:
-    from tops.miniature import checkpoints
-
     try:
+        from tops.miniature import checkpoints
+
         folder = checkpoints.path(family)
-    except DataError:
+    except (DataError, ImportError):
         return None
     return Staged(folder, _folder_hash(folder))
 
 
+@cache
+def data_root(profile: ProfileChoice) -> DataRoot:
+    """Folder of the documents that a profile asks: the miniature's cache, or where ``tops fetch`` stages."""
+    if not profile.miniature:
+        return DataRoot.at(profile.data)
+    root = miniature_data.folder_of()
+    return DataRoot(root / "mirror", root / "hf")
+
+
+@cache
 def data(benchmark: str, profile: ProfileChoice) -> str:
     """Hash of the staged documents of a benchmark; empty when they are not here."""
-    from tops.evaluation.data import data_hash
+    try:
+        return data_hash(load_benchmark(benchmark), data_root(profile))
+    except DataError:
+        return ""
 
-    return data_hash(benchmark, profile)
+
+def documents(benchmark: str, profile: ProfileChoice) -> int:
+    """Documents of a benchmark: of the miniature's where it has been built, else of the published one."""
+    manifest = miniature_data.folder_of() / miniature_data.MANIFEST
+    if profile.miniature and manifest.is_file():
+        return int(json.loads(manifest.read_text())["benchmarks"][benchmark]["documents"])
+    return load_benchmark(benchmark).data.documents
 
 
-def miniature_documents(benchmark: str) -> int:
-    """Documents of a miniature benchmark."""
-    return 200
+def prepare(profile: ProfileChoice) -> None:
+    """Build what a run can build by itself: the miniature's documents."""
+    if profile.miniature:
+        miniature_data.ensure()
+        data.cache_clear()
 
 
 @cache

@@ -57,7 +57,11 @@ def main(argv: list[str]) -> int:
         return 0
     from tops.experiments.requirements import check_requirements
     from tops.experiments.run import run
+    from tops.experiments.staging import prepare
 
+    if asked.config.profile.miniature:
+        prepare(asked.config.profile)
+        asked = request(words, multirun=bool(given & {"-m", "--multirun"}))  # the documents are named by their hash
     if asked.plan.todo():
         check_requirements(asked.plan, asked.config.launcher)
     print(plan_text(asked.plan, short=True), file=sys.stderr)
