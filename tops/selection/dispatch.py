@@ -95,11 +95,39 @@ def run(
         if name == "incremental":
             batched = batched.cpu()
         similarity = fixed_point_similarity(batched) if needs_similarity else None
-        inputs: list[object] = [similarity]
         if scores is not None:
-            inputs.append(scores.detach().reshape(batched.shape[:-1]).to(batched.device, torch.float64))
-        if name == "incremental":
-            inputs = [x.numpy() if isinstance(x, Tensor) else x for x in inputs]
-        home = "tops.selection.kernels.greedy" if name == "triton" else f"tops.selection.{name}"
-        order = torch.as_tensor(getattr(import_module(home), method)(*inputs, k, **options)[0])
+            scores = scores.detach().reshape(batched.shape[:-1]).to(batched.device, torch.float64)
+        order = loop(method, name, similarity, scores, k, **options)
     return order.reshape(*features.shape[:-2], k).to(features.device)
+
+
+def loop(
+    method: str, implementation: str, similarity: Tensor | None, scores: Tensor | None, k: int, **options: object
+) -> Tensor:
+    """The greedy loop alone, on similarities that are there.
+
+    Parameters
+    ----------
+    method : str
+        As in :func:`run`.
+    implementation : str
+        One of ``IMPLEMENTATIONS``.
+    similarity : Tensor or None, (B, N, N) int32
+        From :func:`tops.selection.similarity.fixed_point_similarity`.
+    scores : Tensor or None, (B, N) float64
+        Scores per token, for the methods that take them.
+    k : int
+        Tokens to keep.
+    **options
+        Of the method.
+
+    Returns
+    -------
+    Tensor, (B, k) int64
+        Indices in order of selection.
+    """
+    inputs: list[object] = [similarity] if scores is None else [similarity, scores]
+    if implementation == "incremental":
+        inputs = [x.numpy() if isinstance(x, Tensor) else x for x in inputs]
+    home = "tops.selection.kernels.greedy" if implementation == "triton" else f"tops.selection.{implementation}"
+    return torch.as_tensor(getattr(import_module(home), method)(*inputs, k, **options)[0])

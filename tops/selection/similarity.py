@@ -67,8 +67,8 @@ def fixed_point_similarity(features: Tensor) -> Tensor:
         result = torch.empty(*rows.shape[:-1], n, dtype=torch.int32, device=rows.device)
         for start in range(0, n, _ROWS):
             stop = min(start + _ROWS, n)
-            block = rows[..., start:stop, :] @ rows[..., start:, :].mT
-            upper = block.mul_(ONE).round_().clamp_(-ONE, ONE).int()
+            # Two unit vectors: at most 1 + 1e-15, which rounds to ONE.
+            upper = ((rows[..., start:stop, :] * ONE) @ rows[..., start:, :].mT).round_().int()
             corner = upper[..., : stop - start].triu(1)
             result[..., start:stop, start:stop] = corner + corner.mT
             if stop < n:

@@ -1,0 +1,29 @@
+"""``tops bench``: the table of benchmarks."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+from tops.errors import nearest_names
+
+# name -> (module with ``main(argv: list[str]) -> int``, one line of help)
+BENCHMARKS: dict[str, tuple[str, str]] = {
+    "selection": (
+        "tops.bench.selection",
+        "speed of select_tops over the direct evaluation, and that both choose the same",
+    ),
+    "scaling": ("tops.bench.scaling", "time and memory of selection against the number of tokens and of picks"),
+}
+
+
+def main(argv: list[str]) -> int:
+    """Run one benchmark; returns the exit status."""
+    if not argv or argv[0] in ("-h", "--help"):
+        rows = "\n".join(f"  {name:<10}  {text}" for name, (_, text) in BENCHMARKS.items())
+        print(f"usage: tops bench NAME [options]\n\nbenchmarks:\n{rows}\n\n`tops bench NAME --help` tells more.")
+        return 0
+    if argv[0] not in BENCHMARKS:
+        print(f"tops bench: unknown benchmark {argv[0]!r}. {nearest_names(argv[0], BENCHMARKS)}", file=sys.stderr)
+        return 2
+    return int(import_module(BENCHMARKS[argv[0]][0]).main(argv[1:]))
