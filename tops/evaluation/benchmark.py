@@ -76,6 +76,8 @@ class Benchmark:
     cluster : tuple of str
         Fields that documents which must be resampled together share; ``image`` stands for the picture itself, empty
         for each document alone. ``cluster_modulo`` is applied to a numeric field.
+    whole_groups : bool
+        Whether documents of a cluster are scored as one, so that a limited run must not split it.
     question : str
         Field with the user's plain words, given to methods that read the question.
     target : tuple of str
@@ -115,6 +117,7 @@ class Benchmark:
     chance: float | None = None
     cluster: tuple[str, ...] = ()
     cluster_modulo: int | None = None
+    whole_groups: bool = False
     prompt: dict[str, Any] = field(default_factory=dict)
     conventions: dict[str, dict[str, Any]] = field(default_factory=dict)
     miniature: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,75 @@
+"""The small pieces between a document and a stock chat model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from tops.evaluation.media import Inputs, Media, MediaReader
+from tops.evaluation.models import Asker, QwenAsker, asker_for
+
+if TYPE_CHECKING:
+    from tops.backbones.loading import Backbone
+    from tops.evaluation.tasks import Task
+
+
+def asker_and_reader(
+    backbone: Backbone, options: dict[str, Any], task: Task, method: object
+) -> tuple[Asker, MediaReader]:
+    """The chat model for a backbone, and the reader of its media."""
+    inputs = Inputs.of(options)
+    asker = asker_for(backbone, inputs)
+    images: Any = getattr(backbone.processor, "image_processor", None)
+    qwen = isinstance(asker, QwenAsker)
+    reader = MediaReader(
+        task,
+        inputs,
+        method,
+        mean=getattr(images, "image_mean", None) or (0.5, 0.5, 0.5),
+        token_pixels=token_pixels(backbone),
+        rule="round" if qwen else "floor",
+        even=qwen,
+    )
+    return asker, reader
+
+
+def token_pixels(backbone: Backbone) -> int:
+    """Side, in pixels of the processed image, of the square that one visual token covers."""
+    config: Any = backbone.model.config
+    vision: Any = config.vision_config
+    patch = vision.patch_size
+    side = int(patch[0] if isinstance(patch, list | tuple) else patch)
+    merge = getattr(vision, "spatial_merge_size", None)
+    shuffle = getattr(config, "downsample_ratio", None)
+    if merge:
+        return side * int(merge)
+    return round(side / float(shuffle)) if shuffle else side
+
+
+def messages(text: str, media: Media) -> list[dict[str, Any]]:
+    """One user turn in lmms-eval's form: pictures first, as its own tasks put them."""
+    if media.video:
+        shown: list[dict[str, Any]] = [{"type": "video", "url": list(media.images)}]
+    else:
+        shown = [{"type": "image", "url": image} for image in media.images]
+    return [{"role": "user", "content": [*shown, {"type": "text", "text": text}]}]
+
+
+def tokens_unpruned(backbone: Backbone, inputs: Mapping[str, Any]) -> tuple[int, ...]:
+    """Visual tokens that each decoder layer of the unpruned model sees, newlines not counted.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        The loaded model.
+    inputs : mapping
+        Arguments of ``generate`` for one prompt.
+    """
+    adapter = backbone.adapter
+    ids = inputs["input_ids"]
+    count = int(sum((ids == token).sum() for token in adapter.placeholder_ids))
+    seen = 0
+    if count:
+        layout = adapter.layout(inputs, [count])[0]
+        seen = int((~layout.newline).sum())
+    return (seen,) * len(adapter.layers)

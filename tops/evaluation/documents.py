@@ -1,0 +1,78 @@
+"""Which documents a limited run asks, and which of them belong together."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tops.errors import DataError
+from tops.evaluation.benchmark import Benchmark
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+def cluster_of(benchmark: Benchmark, document: Mapping[str, Any], number: int, images: Sequence[Image] = ()) -> str:
+    """Name of the cluster of a document: those of one name are resampled together.
+
+    Parameters
+    ----------
+    benchmark : Benchmark
+        Its YAML names the fields.
+    document : mapping
+        Without its picture is enough, unless the benchmark's cluster is ``image``.
+    number : int
+        Of the document; its own cluster when the benchmark has none.
+    images : sequence of PIL images
+        Pictures of the document.
+    """
+    parts = []
+    for name in benchmark.cluster:
+        if name == "image" and "image" not in document:
+            digest = hashlib.sha256()
+            for image in images:
+                digest.update(image.tobytes())
+            parts.append(digest.hexdigest()[:16])
+        else:
+            value = _field(benchmark, document, name)
+            parts.append(str(int(value) % benchmark.cluster_modulo if benchmark.cluster_modulo else value))
+    return "|".join(parts) or str(number)
+
+
+def limited(benchmark: Benchmark, documents: Sequence[Mapping[str, Any]], limit: int | None) -> list[int]:
+    """Numbers of the documents to ask: all, or ``limit`` of them, evenly spread over the split.
+
+    Benchmarks that score documents in groups (MME's pairs, MMBench's rotations, HallusionBench's sets) are limited by
+    whole groups, as many as fit but at least one: half a group would be scored by another rule.
+    """
+    if limit is None or limit >= len(documents):
+        return list(range(len(documents)))
+    groups: dict[str, list[int]] = {}
+    for number, document in enumerate(documents):
+        name = cluster_of(benchmark, document, number) if benchmark.whole_groups else str(number)
+        groups.setdefault(name, []).append(number)
+    members = list(groups.values())
+    mean = len(documents) / len(members)
+    count = max(1, int(limit / mean))
+    picked = [members[i * len(members) // count] for i in range(count)]
+    return sorted(number for group in picked for number in group)
+
+
+def target_of(benchmark: Benchmark, document: Mapping[str, Any]) -> dict[str, Any]:
+    """What the scorers need of a document."""
+    return {name: _field(benchmark, document, name) for name in benchmark.target}
+
+
+def question_of(benchmark: Benchmark, document: Mapping[str, Any]) -> str:
+    """The user's plain words."""
+    return str(_field(benchmark, document, benchmark.question))
+
+
+def _field(benchmark: Benchmark, document: Mapping[str, Any], name: str) -> Any:
+    if name not in document:
+        raise DataError(
+            f"documents of {benchmark.name} have no field {name!r} (they have {', '.join(sorted(document))}); correct "
+            "the benchmark's YAML, or fetch the data again"
+        )
+    return document[name]

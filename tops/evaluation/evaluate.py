@@ -1,0 +1,325 @@
+"""One cell: ask every document, store every answer, score them, seal the result."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tops.errors import ConfigurationError, DataError, TopsError
+from tops.evaluation.benchmark import Benchmark
+from tops.evaluation.data import DataRoot
+from tops.evaluation.documents import cluster_of, limited, question_of, target_of
+from tops.evaluation.provenance import now, provenance
+from tops.evaluation.scorers import rule_of, score_answers, summarise
+from tops.experiments.answers import Answer
+from tops.experiments.cell import Cell
+from tops.experiments.store import CellStatus, CellWriter, Store
+
+if TYPE_CHECKING:
+    from tops.backbones.loading import Backbone
+    from tops.engine import Run
+    from tops.evaluation.data import Staged
+    from tops.evaluation.judge import Judge
+    from tops.evaluation.media import MediaReader
+    from tops.evaluation.models import Asker
+    from tops.evaluation.tasks import Task
+    from tops.methods.base import Method
+
+log = logging.getLogger(__name__)
+HOPELESS = 5  # failures with which a cell must begin to be given up
+
+
+class Progress(Protocol):
+    """Who wants to know how a cell goes on."""
+
+    def begin(self, label: str, total: int, done: int) -> None:
+        """A cell of ``total`` documents starts, ``done`` of which are already stored."""
+
+    def advance(self, answer: Answer, score: float | None) -> None:
+        """One more document; its own score where a rule can give one."""
+
+    def end(self, status: CellStatus) -> None:
+        """The cell is left."""
+
+
+def evaluate_cell(
+    cell: Cell,
+    *,
+    store: Store,
+    backbone: Backbone,
+    method: Method | None,
+    benchmark: Benchmark,
+    data_root: Staged | str | None = None,
+    judge: Judge | None = None,
+    limit: int | None = None,
+    progress: Progress | None = None,
+    record_kept: bool = False,
+    let_through: tuple[type[BaseException], ...] = (),
+) -> CellStatus:
+    """Evaluate one cell on one loaded model; go on where an earlier run stopped.
+
+    Parameters
+    ----------
+    cell : Cell
+        Its key names the result; a complete cell is left alone, one that another process holds is skipped.
+    store : Store
+        Where the result goes.
+    backbone : Backbone
+        Loaded model and processor; they are as before afterwards.
+    method : Method or None
+        None for the unpruned model.
+    benchmark : Benchmark
+        The one that ``cell.benchmark`` names.
+    data_root : path or object with ``mirror`` and ``hf_home``
+        Staged data; the default place for None.
+    judge : Judge, optional
+        For judged benchmarks; probed before the first document.
+    limit : int, optional
+        Must agree with ``cell.benchmark.limit``.
+    progress : Progress, optional
+        Told of every document.
+    record_kept : bool
+        Store which visual tokens each cut kept, and the pictures.
+    let_through : tuple of exception types
+        Not failures of a document: a scheduler's notice that the time is up.
+
+    Returns
+    -------
+    CellStatus
+        ``SCORED`` or ``ANSWERED`` when it is complete, ``INCOMPLETE`` when documents failed (each is recorded with its
+        error, and no score exists), ``RUNNING`` when another process has it.
+
+    Raises
+    ------
+    ConfigurationError
+        If the arguments contradict the cell.
+    DataError
+        If data is missing or is not what the cell was planned on.
+    """
+    _check(cell, benchmark, limit)
+    if judge is not None and benchmark.judged:
+        judge.probe()
+    writer = store.open_cell(cell)
+    if writer is None:
+        return store.status(cell.key)
+    with writer:
+        try:
+            session = _Session(cell, writer, backbone, method, benchmark, DataRoot.at(data_root), record_kept)
+            status = session.run(progress, let_through)
+        except KeyboardInterrupt:
+            log.warning(
+                "stopped; %d documents of %s are stored, the same command goes on", len(writer.answers), cell.label
+            )
+            raise
+        except let_through:
+            raise
+        except Exception as error:
+            writer.fail(described(error))
+            raise
+    if status is CellStatus.ANSWERED and judge is not None:
+        status = _judge(cell, store, benchmark, judge)
+    return status
+
+
+def described(error: BaseException) -> str:
+    """Type and message of an error, in one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:500]}" if text else type(error).__name__
+
+
+def _check(cell: Cell, benchmark: Benchmark, limit: int | None) -> None:
+    if cell.benchmark.name != benchmark.name:
+        raise ConfigurationError(f"the cell is of benchmark {cell.benchmark.name!r}, not {benchmark.name!r}")
+    if limit is not None and limit != cell.benchmark.limit:
+        raise ConfigurationError(f"limit={limit}, but the cell was specified with {cell.benchmark.limit}")
+    if not cell.benchmark.data_hash:
+        raise ConfigurationError(
+            f"{cell.label}: the specification has no data hash, so its key would not tell which documents were asked; "
+            "fill it from tops.evaluation.data.data_hash"
+        )
+
+
+@dataclass
+class _Session:
+    """One attempt at one cell."""
+
+    cell: Cell
+    writer: CellWriter
+    backbone: Backbone
+    method: Method | None
+    benchmark: Benchmark
+    root: DataRoot
+    record_kept: bool
+
+    def run(self, progress: Progress | None, let_through: tuple[type[BaseException], ...]) -> CellStatus:
+        import torch
+
+        from tops.evaluation.quiet import environment
+        from tops.evaluation.tasks import load_task
+
+        started, clock, resumed = now(), time.perf_counter(), self.writer.salvaged
+        task = load_task(self.benchmark, self.cell.benchmark, self.root)
+        plain = [task.documents.plain(i) for i in range(len(task.documents))]
+        numbers = limited(self.benchmark, plain, self.cell.benchmark.limit)
+        torch.manual_seed(self.cell.seed)
+        status = CellStatus.INCOMPLETE
+        if progress is not None:
+            progress.begin(self.cell.label, len(numbers), len(self.writer.answers))
+        try:
+            with environment(self.root.hf_home), self._pruned() as run:
+                self._ask_all(task, numbers, run, progress, let_through)
+            failed = [a for a in self.writer.answers.values() if a.error is not None]
+            if failed or set(self.writer.answers) != set(numbers):
+                self.writer.fail(self._why(failed, len(numbers)))
+                return status
+            record = provenance(
+                started=started,
+                seconds=time.perf_counter() - clock,
+                seed=self.cell.seed,
+                documents=len(numbers),
+                resumed=resumed,
+                device=str(self.backbone.model.device),
+            )
+            status = self._seal(record)
+            return status
+        finally:
+            if progress is not None:
+                progress.end(status)
+
+    @contextmanager
+    def _pruned(self) -> Iterator[Run | None]:
+        if self.method is None:
+            yield None
+            return
+        with self.backbone.prune(self.method, record_kept=self.record_kept) as run:
+            yield run
+
+    def _ask_all(
+        self,
+        task: Task,
+        numbers: list[int],
+        run: Run | None,
+        progress: Progress | None,
+        let_through: tuple[type[BaseException], ...],
+    ) -> None:
+        from tops.evaluation.asking import asker_and_reader
+
+        asker, reader = asker_and_reader(self.backbone, self.cell.backbone.options, task, self.method)
+        rule = rule_of(self.benchmark)
+        failures = 0
+        for number in numbers:
+            if number in self.writer.answers:
+                continue
+            try:
+                answer = self._ask(task, asker, reader, run, number)
+            except let_through:
+                raise
+            except Exception as error:
+                log.debug("document %d of %s", number, self.cell.label, exc_info=True)
+                answer = self._failed(task, number, error)
+                failures += 1
+            self.writer.append(answer)
+            if progress is not None:
+                scored = answer.error is None and rule.row is not None
+                progress.advance(answer, float(rule.row(answer.answer, answer.target)["score"]) if scored else None)  # type: ignore[misc]
+            if failures == HOPELESS and failures == len(self.writer.answers):
+                return  # nothing works: the rest would only repeat it
+
+    def _ask(self, task: Task, asker: Asker, reader: MediaReader, run: Run | None, number: int) -> Answer:
+        from tops.evaluation.asking import messages, tokens_unpruned
+
+        document = task.documents[number]
+        media = reader(number, document)
+        question = question_of(self.benchmark, document)
+        if run is not None:
+            run.question, run.sample = question, f"{self.benchmark.name}/{number}"
+            run.prompts.clear()
+        asker.task_dict = {task.stock.config.task: {self.benchmark.data.split: {number: document}}}
+        content = messages(task.text(document), media)
+        request = task.request(number, lambda _: content, self.cell.benchmark.generation)
+        reply = asker.ask(request, media)
+        text = reply.text.strip()
+        if not text and not self.cell.benchmark.generation.get("allow_empty", False):
+            raise DataError("the answer is empty; benchmark.generation.allow_empty=true counts such answers as wrong")
+        if run is None:
+            seen, kept = tokens_unpruned(self.backbone, asker.watch.inputs), None
+        else:
+            record = run.last[0]
+            seen = record.visual_tokens_per_layer
+            kept = None if record.kept is None else {str(layer): list(ids) for layer, ids in record.kept.items()}
+        plain = {k: v for k, v in document.items() if k != "image"}
+        raw = reader.raw(document).images if "image" in self.benchmark.cluster or self.record_kept else ()
+        return Answer(
+            doc_id=number,
+            cluster=cluster_of(self.benchmark, plain, number, raw),
+            prompt=reply.prompt,
+            prompt_hash=hashlib.sha256(reply.prompt.encode()).hexdigest(),
+            question=question,
+            answer=text,
+            target=target_of(self.benchmark, document),
+            output_tokens=reply.output_tokens,
+            visual_tokens_per_layer=tuple(int(n) for n in seen),
+            kept=kept,
+            seconds=round(reply.seconds, 4),
+            image=self._picture(number, raw) if self.record_kept else None,
+        )
+
+    def _failed(self, task: Task, number: int, error: Exception) -> Answer:
+        """A document that could not be answered. What else is known of it is stored too."""
+        import torch
+
+        if isinstance(error, torch.OutOfMemoryError):
+            torch.cuda.empty_cache()
+        plain = task.documents.plain(number)
+        return Answer(
+            doc_id=number,
+            cluster=str(number),
+            prompt="",
+            prompt_hash="",
+            question=str(plain.get(self.benchmark.question, "")),
+            answer="",
+            target=None,
+            error=described(error),
+        )
+
+    def _picture(self, number: int, images: Any) -> str | None:
+        if not images:
+            return None
+        folder = self.writer.path / "images"
+        folder.mkdir(exist_ok=True)
+        images[0].convert("RGB").save(folder / f"{number}.png")
+        return f"images/{number}.png"
+
+    def _why(self, failed: list[Answer], total: int) -> str:
+        if not failed:
+            return f"{len(self.writer.answers)} of {total} documents are answered"
+        first = failed[0]
+        more = "; gave up, for every document fails" if len(self.writer.answers) < total else ""
+        return f"{len(failed)} of {total} documents failed, first document {first.doc_id}: {first.error}{more}"
+
+    def _seal(self, record: Mapping[str, Any]) -> CellStatus:
+        answers = [self.writer.answers[i] for i in sorted(self.writer.answers)]
+        scores, rows = {}, {}
+        for scorer in self.benchmark.scorers:
+            if rule_of(self.benchmark, scorer).row is None:
+                continue
+            rows[scorer] = score_answers(self.benchmark, scorer, answers)
+            scores[scorer] = summarise(self.benchmark, scorer, answers, rows[scorer])
+        default = self.benchmark.scorer if self.benchmark.scorer in scores else None
+        return self.writer.seal(scores=scores, rows=rows, provenance=record, default_scorer=default)
+
+
+def _judge(cell: Cell, store: Store, benchmark: Benchmark, judge: Judge) -> CellStatus:
+    """Scores of a judge; the answers are sealed already, so a judge that fails costs nothing but its own verdicts."""
+    from tops.evaluation.judge import judge_record
+
+    try:
+        judge_record(store, cell.key, benchmark, judge)
+    except TopsError as error:
+        log.warning("%s stays answered, not judged: %s", cell.label, error)
+    return store.read(cell.key).status

@@ -1,0 +1,154 @@
+"""From a document's pictures to those that the processor gets: controls, padding, frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tops.errors import ConfigurationError, nearest_names
+from tops.evaluation.tasks import Task
+from tops.evaluation.videos import Rule, read_frames
+from tops.methods.base import InputContext, InputControl
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+VICUNA = (
+    "A chat between a curious user and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the user's questions."
+)
+OPTIONS = ("system_prompt", "image_padding", "min_pixels", "max_pixels", "min_patches", "max_patches", "frames")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """How pictures and prompts are prepared: the part of a backbone's options that the evaluation carries out.
+
+    Attributes
+    ----------
+    system_prompt : str or None
+        ``vicuna`` puts Vicuna's system prompt before the chat template's text, as LLaVA's own code does (the template
+        of the Hugging Face checkpoint lacks it); None leaves the template as it is.
+    image_padding : str or None
+        ``square`` pads every image to a square in the processor's mean colour, as LLaVA's own code does; None leaves it
+        to the processor (which crops the centre).
+    min_pixels, max_pixels : int or None
+        Pixel range of processors with dynamic resolution; None leaves the processor's own.
+    min_patches, max_patches : int
+        Tiles of InternVL.
+    frames : int
+        Frames of a video.
+    """
+
+    system_prompt: str | None = None
+    image_padding: str | None = None
+    min_pixels: int | None = None
+    max_pixels: int | None = None
+    min_patches: int = 1
+    max_patches: int = 12
+    frames: int = 64
+
+    def __post_init__(self) -> None:
+        for name, known in (("system_prompt", ("vicuna",)), ("image_padding", ("square",))):
+            value = getattr(self, name)
+            if value is not None and value not in known:
+                raise ConfigurationError(f"backbone option {name}={value!r}. {nearest_names(str(value), known)}")
+
+    @classmethod
+    def of(cls, options: dict[str, Any]) -> Inputs:
+        """The part of a backbone's options that is meant here; the loader reads the others."""
+        return cls(**{name: options[name] for name in OPTIONS if name in options})
+
+
+@dataclass(frozen=True)
+class Media:
+    """What one document shows: images, or the frames of one video (with their numbers), or nothing."""
+
+    images: tuple[Image, ...] = ()
+    video: bool = False
+    indices: tuple[int, ...] = ()
+    total: int = 0
+    fps: float = 0.0
+
+
+def square(image: Image, colour: tuple[int, int, int]) -> Image:
+    """Pad to a square, the image in the middle."""
+    from PIL import Image as Pillow
+
+    side = max(image.size)
+    if image.size == (side, side):
+        return image
+    out = Pillow.new("RGB", (side, side), colour)
+    out.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    return out
+
+
+class MediaReader:
+    """Prepares the media of a task's documents.
+
+    Parameters
+    ----------
+    task : Task
+    inputs : Inputs
+    method : object
+        A control that changes images has ``prepare``; other methods are not asked.
+    mean : sequence of float
+        Mean colour of the processor, 0 to 1.
+    token_pixels : int
+        Side of the square of pixels that one visual token covers.
+    rule : str
+        Which frames of a video to take.
+    even : bool
+        Whether the model takes frames in pairs.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        inputs: Inputs,
+        method: object,
+        *,
+        mean: Sequence[float] = (0.5, 0.5, 0.5),
+        token_pixels: int = 14,
+        rule: Rule = "floor",
+        even: bool = False,
+    ) -> None:
+        self._task, self._inputs, self._method = task, inputs, method
+        self._colour = (int(mean[0] * 255), int(mean[1] * 255), int(mean[2] * 255))
+        self._token_pixels, self._rule, self._even = token_pixels, rule, even
+
+    def raw(self, document: dict[str, Any]) -> Media:
+        """Pictures as the task gives them."""
+        visuals = self._task.visuals(document)
+        if not any(isinstance(v, str) for v in visuals):
+            return Media(tuple(visuals))
+        if len(visuals) != 1:
+            raise ConfigurationError(f"{len(visuals)} videos in one document; one is supported")
+        frames = read_frames(visuals[0], self._inputs.frames, self._rule)
+        keep = max(2, len(frames.images) // 2 * 2) if self._even else len(frames.images)
+        images, indices = frames.images[:keep], frames.indices[:keep]
+        if self._even and len(images) == 1:
+            images, indices = images * 2, indices * 2
+        return Media(images, True, indices, frames.total, frames.fps)
+
+    def __call__(self, number: int, document: dict[str, Any]) -> Media:
+        """Pictures as the processor gets them."""
+        media = self.raw(document)
+        images = list(media.images)
+        if isinstance(self._method, InputControl):
+            images = self._method.prepare(images, self._context(number))
+        if self._inputs.image_padding == "square":
+            images = [square(image, self._colour) for image in images]
+        if not images:
+            return Media()
+        return Media(tuple(images), media.video, media.indices[: len(images)], media.total, media.fps)
+
+    def _context(self, number: int) -> InputContext:
+        documents = self._task.documents
+        return InputContext(
+            document=number,
+            documents=len(documents),
+            images_of=lambda other: self.raw(documents[other]).images,
+            token_pixels=self._token_pixels,
+        )

@@ -1,0 +1,256 @@
+"""Stock lmms-eval chat models with our model inside: their prompts and decoding, without their silent failures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+
+from tops.errors import UnsupportedModelError
+from tops.evaluation.media import VICUNA, Inputs, Media
+from tops.evaluation.quiet import import_lmms_eval
+
+import_lmms_eval()
+
+from lmms_eval.api.model import lmms  # noqa: E402
+from lmms_eval.models.chat import internvl_hf, llava_hf, qwen2_5_vl  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a model said to one prompt.
+
+    Attributes
+    ----------
+    text : str
+        As the stock wrapper gives it.
+    prompt : str
+        As the processor got it, template included.
+    output_tokens : int
+    seconds : float
+        Preparation and generation.
+    """
+
+    text: str
+    prompt: str
+    output_tokens: int
+    seconds: float
+
+
+@dataclass
+class _Watch:
+    """What went through the processor and the model during one request."""
+
+    prompt: str = ""
+    media: Media = field(default_factory=Media)
+    error: BaseException | None = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+
+
+class _Processor:
+    """A processor that notes the prompt, gets decoded frames, and never drops what it was given."""
+
+    def __init__(self, processor: Any, watch: _Watch, inputs: Inputs) -> None:
+        self._processor, self._watch, self._inputs = processor, watch, inputs
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._processor, name)
+
+    def apply_chat_template(self, messages: Any, **options: Any) -> Any:
+        text = self._processor.apply_chat_template(messages, **options)
+        single = isinstance(text, str)
+        texts = [text] if single else list(text)
+        if self._inputs.system_prompt == "vicuna":
+            texts = [f"{VICUNA} {t}" for t in texts]
+        self._watch.prompt = texts[0]
+        return texts[0] if single else texts
+
+    def __call__(self, *, text: Any, images: Any = None, videos: Any = None, **options: Any) -> Any:
+        for name in ("num_frames", "fps", "do_sample_frames", "video_metadata"):
+            options.pop(name, None)
+        media = self._watch.media
+        images = images or None
+        if videos is not None and len(videos):
+            if getattr(self._processor, "video_processor", None) is None:
+                raise UnsupportedModelError(
+                    f"{type(self._processor).__name__} has no video processor; choose a video backbone"
+                )
+            metadata = {"fps": media.fps, "frames_indices": list(media.indices), "total_num_frames": media.total}
+            videos = [np.stack([np.asarray(f) for f in v]) if isinstance(v, list | tuple) else v for v in videos]
+            options |= {"videos": videos, "do_sample_frames": False, "video_metadata": [metadata]}
+        elif media.video:
+            raise UnsupportedModelError("the frames of the video did not reach the processor")
+        for name in ("min_pixels", "max_pixels"):
+            value = getattr(self._inputs, name)
+            if value is not None and images is not None:
+                options[name] = value
+        return self._processor(text=text, images=images, **options)
+
+
+class _Model:
+    """A model whose errors are kept, because the stock wrappers turn them into empty answers."""
+
+    def __init__(self, model: Any, watch: _Watch) -> None:
+        self._model, self._watch = model, watch
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def generate(self, **options: Any) -> Any:
+        self._watch.inputs = options
+        for name in ("temperature", "top_p", "top_k"):  # greedy has none; transformers warns about each
+            options.pop(name, None)
+        if options.get("do_sample") or options.get("num_beams", 1) != 1:
+            raise UnsupportedModelError(f"decoding must be greedy, not {options}")
+        try:
+            with torch.inference_mode():
+                return self._model.generate(**options)
+        except Exception as error:
+            self._watch.error = error
+            raise
+
+
+def _no_progress(*args: Any, **options: Any) -> Any:
+    from tqdm import tqdm
+
+    options["disable"] = True
+    return tqdm(*args, **options)
+
+
+@contextmanager
+def _without_noise(module: Any) -> Iterator[None]:
+    with patch.object(module, "tqdm", _no_progress), patch.object(module, "log_metrics", lambda **_: None):
+        yield
+
+
+class Asker:
+    """What our three models have in common. Mixed in before a stock chat class.
+
+    ``ask`` answers one request or raises; ``generate_until`` serves lmms-eval's own evaluator in the same way.
+    """
+
+    stock_module: Any
+    task_dict: dict[str, Any]
+
+    def prepare(self, backbone: Any, inputs: Inputs) -> None:
+        """Take over a loaded backbone instead of loading one.
+
+        Parameters
+        ----------
+        backbone : Backbone
+            With ``model`` and ``processor``.
+        inputs : Inputs
+            How pictures and prompts are prepared.
+        """
+        lmms.__init__(self)
+        model, processor = backbone.model, backbone.processor
+        self.backbone, self.inputs, self.watch = backbone, inputs, _Watch()
+        self._model = _Model(model.eval(), self.watch)
+        self._config, self._tokenizer = model.config, processor.tokenizer
+        self._processor = _Processor(processor, self.watch, inputs)
+        self._device = model.device
+        self.device_map = str(model.device)
+        self.batch_size_per_gpu, self.use_cache, self.chat_template = 1, True, None
+        self.accelerator = SimpleNamespace(is_main_process=False, num_processes=1, unwrap_model=lambda m: m)
+
+    @property
+    def model(self) -> Any:
+        """The model, its errors watched."""
+        return self._model
+
+    def clean(self) -> None:
+        """Keep the model: it serves the next cell. Stock deletes it after every evaluation."""
+
+    def ask(self, request: Any, media: Media | None = None) -> Reply:
+        """Answer one request.
+
+        Raises
+        ------
+        Exception
+            Whatever went wrong, unchanged.
+        """
+        self.watch.prompt, self.watch.error, self.watch.media = "", None, media or Media()
+        started = time.perf_counter()
+        with _without_noise(self.stock_module):
+            result = super().generate_until([request])[0]  # type: ignore[misc]
+        if self.watch.error is not None:
+            raise self.watch.error
+        if result.text is None or result.token_counts is None:
+            raise RuntimeError("the stock wrapper gave no answer and no error")
+        seconds = time.perf_counter() - started
+        return Reply(result.text, self.watch.prompt, int(result.token_counts.output_tokens), seconds)
+
+    def generate_until(self, requests: list[Any]) -> list[Any]:
+        """Answers in the form that lmms-eval's evaluator takes; the first error ends it."""
+        from lmms_eval.api.instance import GenerationResult, TokenCounts
+
+        replies = [self.ask(request) for request in requests]
+        return [GenerationResult(r.text, TokenCounts(output_tokens=r.output_tokens)) for r in replies]
+
+
+class LlavaAsker(Asker, llava_hf.LlavaHf):  # type: ignore[misc]
+    """LLaVA-1.5, LLaVA-NeXT, LLaVA-Video and LLaVA-OneVision."""
+
+    stock_module = llava_hf
+
+    def __init__(self, backbone: Any, inputs: Inputs) -> None:
+        self.prepare(backbone, inputs)
+        self._image_processor = self._processor
+        self._processor.tokenizer.padding_side = "left"
+        self.max_frames_num = inputs.frames
+
+
+class QwenAsker(Asker, qwen2_5_vl.Qwen2_5_VL):  # type: ignore[misc]
+    """Qwen2.5-VL."""
+
+    stock_module = qwen2_5_vl
+
+    def __init__(self, backbone: Any, inputs: Inputs) -> None:
+        self.prepare(backbone, inputs)
+        self.processor = self._processor
+        self.min_pixels = inputs.min_pixels or 256 * 28 * 28
+        self.max_pixels = inputs.max_pixels or 2048 * 28 * 28
+        self.max_num_frames, self.fps, self._max_length = inputs.frames, None, 2048
+
+
+class InternVLAsker(Asker, internvl_hf.InternVLHf):  # type: ignore[misc]
+    """InternVL3."""
+
+    stock_module = internvl_hf
+
+    def __init__(self, backbone: Any, inputs: Inputs) -> None:
+        self.prepare(backbone, inputs)
+        self.processor = self._processor
+        self.min_patches, self.max_patches = inputs.min_patches, inputs.max_patches
+        self.num_frames, self.fps = inputs.frames, None
+
+
+ASKERS: tuple[tuple[str, Callable[[Any, Inputs], Asker]], ...] = (
+    ("Llava", LlavaAsker),
+    ("Qwen2_5_VL", QwenAsker),
+    ("InternVL", InternVLAsker),
+)
+
+
+def asker_for(backbone: Any, inputs: Inputs) -> Asker:
+    """The stock wrapper that fits a loaded backbone.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If there is none.
+    """
+    names = [cls.__name__ for cls in type(backbone.model).__mro__]
+    for prefix, make in ASKERS:
+        if any(name.startswith(prefix) for name in names):
+            return make(backbone, inputs)
+    raise UnsupportedModelError(
+        f"no chat wrapper for {names[0]}; there are those for {', '.join(prefix for prefix, _ in ASKERS)}"
+    )

@@ -1,0 +1,113 @@
+"""Where a number comes from: commit, versions, hardware, seeds, times."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "tops",
+    "torch",
+    "torchvision",
+    "transformers",
+    "tokenizers",
+    "accelerate",
+    "lmms_eval",
+    "datasets",
+    "numpy",
+    "pillow",
+    "av",
+    "qwen-vl-utils",
+)
+
+
+@cache
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+@cache
+def versions() -> dict[str, str | None]:
+    """Installed versions of what can change an answer; None for what is not installed."""
+
+    def one(name: str) -> str | None:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            return None
+
+    return {"python": platform.python_version(), **{name: one(name) for name in PACKAGES}}
+
+
+@cache
+def hardware() -> dict[str, Any]:
+    """Processor, memory-less GPU names, and the host."""
+    import torch
+
+    gpus = (
+        [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    )
+    return {
+        "host": platform.node(),
+        "platform": platform.platform(),
+        "cpu": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "gpus": gpus,
+        "cuda": torch.version.cuda if gpus else None,
+    }
+
+
+def now() -> str:
+    """UTC time, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def provenance(*, started: str, seconds: float, seed: int, documents: int, resumed: int, device: str) -> dict[str, Any]:
+    """Content of ``provenance.json``.
+
+    Parameters
+    ----------
+    started : str
+        When this session began.
+    seconds : float
+        Wall time of this session.
+    seed : int
+        Of the cell.
+    documents : int
+        Documents of the cell.
+    resumed : int
+        How many of them an earlier session had answered.
+    device : str
+        Where the model was.
+    """
+    status = _git("status", "--porcelain")
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": None if status is None else bool(status),
+        "versions": versions(),
+        "hardware": hardware(),
+        "device": device,
+        "seed": seed,
+        "command": sys.argv,
+        "documents": documents,
+        "resumed_documents": resumed,
+        "start": started,
+        "end": now(),
+        "seconds": round(seconds, 3),
+    }

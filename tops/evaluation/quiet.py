@@ -1,0 +1,63 @@
+"""lmms-eval without its side effects on the process that imports it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from unittest.mock import patch
+
+# Variables that change a task's prompts or scores behind the back of its specification.
+_UNWANTED = ("NUM_IMAGE", "LMMS_EVAL_PLUGINS", "OPENAI_API_KEY", "OPENAI_API_URL")
+
+
+@cache
+def import_lmms_eval() -> None:
+    """Import lmms-eval once (seconds), keeping the log sinks, warning filters and environment of the process.
+
+    By itself it removes loguru's sinks, silences all warnings and reads ``.env`` files of the working folder.
+    """
+    from loguru import logger
+
+    before = dict(os.environ)
+    folder = Path.cwd()
+    with tempfile.TemporaryDirectory() as empty, warnings.catch_warnings():
+        os.chdir(empty)
+        try:
+            with patch.object(type(logger), "remove"), patch.object(type(logger), "add"):
+                import lmms_eval.evaluator
+                import lmms_eval.models.chat.internvl_hf
+                import lmms_eval.models.chat.llava_hf
+                import lmms_eval.models.chat.qwen2_5_vl  # noqa: F401
+        finally:
+            os.chdir(folder)
+            for name in set(os.environ) - set(before):
+                if not name.startswith(("TOKENIZERS_", "HF_", "KMP_", "CUDA_")):
+                    del os.environ[name]
+    logger.disable("lmms_eval")
+    logger.disable("utils")  # task modules are loaded under their bare file names
+    logger.disable("evaluate_hb")
+    logging.getLogger("qwen_vl_utils").setLevel(logging.ERROR)
+
+
+@contextmanager
+def environment(hf_home: Path) -> Iterator[None]:
+    """What stock task code may see of the environment while a cell runs."""
+    before = {name: os.environ.get(name) for name in (*_UNWANTED, "HF_HOME", "API_TYPE")}
+    for name in _UNWANTED:
+        os.environ.pop(name, None)
+    os.environ["HF_HOME"] = str(hf_home)
+    os.environ["API_TYPE"] = "dummy"  # a task that wants a judge must not find one by chance
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
