@@ -99,6 +99,7 @@ def _mmbench(ending: str) -> Callable[[Question], str]:
 YES_NO = ("existence", *CONTRASTS)
 OPEN = ("existence", "colour", "shape", "digit", "count", "relation", "relation check", "location")
 CHOICE = ("colour", "shape", "digit", "count", "relation", "neighbour", "location", "place", "contents")
+MM_VET = ("colour", "shape", "digit", "sum", "relation", "location", "place", "rule", "colours", "numbers", "caption")
 
 # MLVU task type -> question kinds
 MLVU_KINDS = {
@@ -125,8 +126,8 @@ FORMATS: dict[str, Format] = {
         choice=True,
         words=CHINESE,
     ),
-    "mmvet": Format((*OPEN, "sum", "rule", "caption"), _hinted),
-    "mmvet_step_by_step": Format((*OPEN, "sum", "rule", "caption"), lambda q: STEP_BY_STEP + _hinted(q)),
+    "mmvet": Format(MM_VET, _hinted),
+    "mmvet_step_by_step": Format(MM_VET, lambda q: STEP_BY_STEP + _hinted(q)),
     "mmstar": Format(
         (*CHOICE, "background", "rule", "sum", "largest"),
         lambda q: mmstar_question(q) + OPTION_LETTER.removesuffix("."),

@@ -13,7 +13,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from tops.miniature.scenes import BACKGROUNDS, COLOURS, DIGITS, NAMES, SHAPE_WEIGHTS, SHAPES, THEMES, Scene
-from tops.miniature.words import ENGLISH, Language, Words, article
+from tops.miniature.words import CHINESE, ENGLISH, Language, Words, article
 
 T = TypeVar("T")
 Negative = Literal["random", "popular", "adversarial"]
@@ -329,6 +329,16 @@ def _contents(rng: np.random.Generator, scene: Scene, words: Words) -> Question:
     return Question("contents", words.say("contents"), pool[0], pool, objects=(index,), language=words.language)
 
 
+def _list(kind: Literal["colours", "numbers"]) -> Maker:
+    def maker(rng: np.random.Generator, scene: Scene, words: Words) -> Question | None:
+        found = tuple(i for i, item in enumerate(scene.objects) if kind == "colours" or item.kind == "digit")
+        items = [scene.objects[i].colour if kind == "colours" else scene.objects[i].name for i in found]
+        answer = ", ".join(dict.fromkeys(items))
+        return Question(kind, words.say(kind), answer, objects=found) if len(set(items)) > 1 else None
+
+    return maker
+
+
 def caption(rng: np.random.Generator, scene: Scene, words: Words = ENGLISH) -> Question:
     """The list of all objects in reading order, each with its place."""
     parts = [(words.noun(item.name, item.colour), words.location(item.row, item.col)) for item in scene.objects]
@@ -355,9 +365,11 @@ MAKERS: dict[str, Maker] = {
     "sum": _sum,
     "rule": _rule,
     "contents": _contents,
+    "colours": _list("colours"),
+    "numbers": _list("numbers"),
     "caption": caption,
 }
-CHINESE_KINDS = tuple(kind for kind in MAKERS if kind != "rule")
+CHINESE_KINDS = tuple(kind for kind in MAKERS if kind in CHINESE.patterns or kind == "relation")
 
 
 def ask(rng: np.random.Generator, scene: Scene, kinds: Sequence[str], words: Words = ENGLISH) -> Question | None:

@@ -95,6 +95,8 @@ ENGLISH = Words(
         "rule even": "What color is the even number?",
         "rule odd": "What color is the odd number?",
         "contents": "Which object is in the image?",
+        "colours": "What colors are the objects?",
+        "numbers": "What numbers are written?",
         "caption": "Describe the image.",
     },
 )
