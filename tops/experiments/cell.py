@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 from tops.budget import Budget
@@ -78,7 +79,7 @@ class Cell:
             **spec,
         )
 
-    @property
+    @cached_property
     def key(self) -> str:
         """sha256 of the canonical JSON of the specification, 64 hex digits."""
         text = json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -172,7 +172,10 @@ def plan(
     documents = None if full else (limit if limit is not None else exp.limit.get(prof.name))
     exp, absent = _present(exp, prof)
     columns = tuple(
-        Column(b, c.benchmark, c.slug or c.benchmark, c.metric) for b in exp.backbones for c in exp.benchmarks
+        Column(b, c.benchmark, c.slug or c.benchmark, c.metric)
+        for b in exp.backbones
+        for c in exp.benchmarks
+        if c.backbones is None or b in c.backbones
     )
     rows: list[Row] = []
     cells: list[PlannedCell] = []

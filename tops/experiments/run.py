@@ -104,7 +104,9 @@ def run(plan: Plan, choice: LauncherChoice, results: str | Path, *, out: TextIO 
         (folder / "run.json").write_text(
             json.dumps({"experiment": plan.experiment.name, "cells": len(todo), "command": sys.argv}, indent=1)
         )
-        assignment = Assignment(str(results), plan.profile, tuple(todo), choice.attempts, choice.threads)
+        assignment = Assignment(
+            str(results), plan.profile, tuple(todo), choice.attempts, choice.threads, plan.experiment.record_kept
+        )
         launcher(choice.kind)(assignment, folder, choice, Progress(len(todo), out))
     store = Store(results, plan.profile.name)
     missing = [

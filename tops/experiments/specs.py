@@ -101,10 +101,15 @@ def method_spec(name: str, options: dict[str, Any]) -> MethodSpec:
     unknown = [o for o in options if o not in defaults]
     if unknown:
         build(name, **{o: options[o] for o in unknown})  # raises with the nearest names
-    hints = get_type_hints(method_class(name))
+    hints = _option_types(name)
     for option, value in options.items():
         typed(hints[option], value, f"method {name!r}: option {option!r}")
     return MethodSpec(name, {**defaults, **options})
+
+
+@cache
+def _option_types(name: str) -> dict[str, Any]:
+    return get_type_hints(method_class(name))
 
 
 @cache

@@ -33,10 +33,17 @@ def hub_cache() -> Path:
     return Path(home) / "hub"
 
 
-def checkpoint(backbone: BackboneChoice, profile: ProfileChoice) -> Staged | None:
+def checkpoint(backbone: BackboneChoice, profile: ProfileChoice, named: str | None = None) -> Staged | None:
     """Where the weights of a backbone are; None when they are not here.
 
     A folder that the profile names comes first, with the hash of its files as revision; then the hub cache.
+
+    Parameters
+    ----------
+    backbone, profile
+        Choices.
+    named : str, optional
+        Checkpoint in place of the backbone's own (``backbone.checkpoint=...`` of a run).
 
     Raises
     ------
@@ -45,22 +52,34 @@ def checkpoint(backbone: BackboneChoice, profile: ProfileChoice) -> Staged | Non
     """
     if profile.miniature:
         return None if backbone.miniature is None else _miniature(backbone.miniature.checkpoint)
-    for name in (backbone.name, Path(backbone.checkpoint).name) if profile.checkpoints else ():
-        folder = Path(str(profile.checkpoints)).expanduser() / name
+    return _staged(backbone.name, named or backbone.checkpoint, profile.checkpoints)
+
+
+@cache
+def _staged(name: str, checkpoint: str, folder_of_checkpoints: str | None) -> Staged | None:
+    for called in (name, Path(checkpoint).name) if folder_of_checkpoints else ():
+        folder = Path(str(folder_of_checkpoints)).expanduser() / called
         if folder.is_dir():
             if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
                 raise DataError(f"profile.checkpoints: {folder} holds no config.json with safetensors weights")
             return Staged(folder, _folder_hash(folder))
-    if Path(backbone.checkpoint).is_dir():
-        return Staged(Path(backbone.checkpoint), _folder_hash(Path(backbone.checkpoint)))
-    repository = hub_cache() / f"models--{backbone.checkpoint.replace('/', '--')}"
-    reference = repository / "refs" / "main"
+    return _snapshot(checkpoint)
+
+
+def _snapshot(repository: str) -> Staged | None:
+    folder = hub_cache() / f"models--{repository.replace('/', '--')}"
+    reference = folder / "refs" / "main"
     if not reference.is_file():
         return None
     commit = reference.read_text().strip()
-    snapshot = repository / "snapshots" / commit
+    snapshot = folder / "snapshots" / commit
     complete = (snapshot / "config.json").exists() and any(snapshot.glob("*.safetensors"))
     return Staged(snapshot, commit) if complete else None
+
+
+def text_tower(backbone: BackboneChoice) -> str | None:
+    """CLIP checkpoint whose text tower belongs to a backbone, where it is staged."""
+    return backbone.text_tower if backbone.text_tower and _snapshot(backbone.text_tower) else None
 
 
 def _miniature(family: str) -> Staged | None:

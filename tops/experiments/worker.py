@@ -60,6 +60,8 @@ class Assignment:
         A cell that has failed this often is set aside.
     threads : int
         CPU threads of each worker; 0 leaves the default.
+    record_kept : bool
+        Store which tokens each cut kept.
     """
 
     results: str
@@ -67,6 +69,7 @@ class Assignment:
     cells: tuple[Cell, ...]
     attempts: int = 3
     threads: int = 0
+    record_kept: bool = False
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
@@ -86,7 +89,9 @@ class Assignment:
 class Evaluator(Protocol):
     """Evaluates cells of one backbone on one loaded model."""
 
-    def __call__(self, cell: Cell, store: Store) -> Any: ...
+    def __call__(
+        self, cell: Cell, store: Store, *, record_kept: bool, let_through: tuple[type[BaseException], ...]
+    ) -> Any: ...
 
 
 @dataclass
@@ -194,7 +199,7 @@ def work(
                 emit(Event("aside", worker, cell.key, cell.label, detail=failure))
                 continue
             tried[cell.key] = 1
-            outcome = _one(cell, store, models, worker, emit, broken, let_through)
+            outcome = _one(cell, store, models, worker, emit, broken, let_through, assignment.record_kept)
             finished += outcome
             progress = progress or outcome
         pending = waiting
@@ -209,6 +214,7 @@ def _one(
     emit: Callable[[Event], None],
     broken: dict[BackboneKey, str],
     let_through: tuple[type[BaseException], ...],
+    record_kept: bool,
 ) -> bool:
     """Run one cell; True when it is complete afterwards. Any error but ``let_through`` is that cell's alone."""
     began, before = time.monotonic(), _attempts(store, cell)
@@ -226,7 +232,7 @@ def _one(
             broken[backbone] = f"{cell.backbone.name} did not load: {describe(error)}"
             raise
         emit(Event("start", worker, cell.key, cell.label))
-        evaluate(cell, store)
+        evaluate(cell, store, record_kept=record_kept, let_through=let_through)
     except let_through:
         raise
     except Exception as error:

@@ -1,0 +1,81 @@
+"""Loading the model of a cell's backbone and evaluating cells on it: here alone torch is needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tops.errors import DataError
+from tops.evaluation import evaluate_cell
+from tops.evaluation.benchmark import load_benchmark
+from tops.experiments import staging
+from tops.experiments.cell import BackboneSpec, Cell
+from tops.experiments.choices import load_backbone
+from tops.experiments.schema import ProfileChoice
+from tops.experiments.specs import build_method
+from tops.experiments.store import CellStatus, Store
+
+if TYPE_CHECKING:
+    from tops.backbones.loading import Backbone
+
+
+@dataclass
+class LoadedEvaluator:
+    """Evaluates every cell of one backbone on the one model in memory."""
+
+    backbone: Backbone
+    profile: ProfileChoice
+
+    def __call__(
+        self, cell: Cell, store: Store, *, record_kept: bool, let_through: tuple[type[BaseException], ...]
+    ) -> CellStatus:
+        """Evaluate one cell into the store."""
+        return evaluate_cell(
+            cell,
+            store=store,
+            backbone=self.backbone,
+            method=build_method(cell.method, cell.budget, seed=cell.seed),
+            benchmark=load_benchmark(cell.benchmark.name),
+            data_root=staging.data_root(self.profile),
+            record_kept=record_kept,
+            let_through=let_through,
+        )
+
+
+def load_evaluator(spec: BackboneSpec, profile: ProfileChoice) -> LoadedEvaluator:
+    """Load the weights that a specification names.
+
+    Raises
+    ------
+    DataError
+        If they are not here, or are not those the cell was planned on.
+    """
+    from tops.backbones.loading import load_backbone as load_model
+
+    choice = load_backbone(spec.name)
+    staged = staging.checkpoint(choice, profile, spec.checkpoint)
+    if staged is None:
+        raise DataError(f"the checkpoint {spec.checkpoint} of {spec.name} is not staged; run `tops fetch`")
+    if staged.revision != spec.revision:
+        raise DataError(
+            f"{staged.path} has revision {staged.revision[:12]}, but {spec.revision[:12]} was planned; run again"
+        )
+    model: Any = load_model(
+        staged.path,
+        family=spec.family,
+        dtype=spec.dtype,
+        device_map=device(profile),
+        attention=spec.attention,
+        text_tower=None if profile.miniature else staging.text_tower(choice),
+        name=spec.name,
+    )
+    return LoadedEvaluator(model, profile)
+
+
+def device(profile: ProfileChoice) -> str:
+    """Device of a worker: the GPU where the profile asks for one, or where there is one."""
+    import torch
+
+    if profile.device != "auto":
+        return profile.device
+    return "cuda" if torch.cuda.is_available() else "cpu"
