@@ -21,7 +21,7 @@ from tops.engine.segment import PromptState
 
 CASES = [pytest.param(build, id=name) for name, build in tiny.FAMILIES.items()]
 POSITIONS = ["contiguous", "original"]
-STEPS = 4
+STEPS = 3
 each_family = pytest.mark.parametrize("build", CASES)
 each_mode = pytest.mark.parametrize("positions", POSITIONS)
 
