@@ -13,6 +13,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("tops.experiments.commands.plan", "what an experiment or sweep would run, what is done, what it costs"),
     "run": ("tops.experiments.commands.run", "run one cell, a sweep, or an experiment, here or on a cluster"),
     "status": ("tops.experiments.commands.status", "where the cells of an experiment stand now"),
+    "miniature": ("tops.miniature.command", "the embedded benchmarks and models: build, contact sheets"),
     "bench": ("tops.bench.command", "speed: selection against the direct evaluation, scaling"),
     "paper": ("tops.paper.command", "audit of the published numbers and their claims"),
     "report": ("tops.reporting.command", "tables, figures and the page of an experiment, from the store alone"),

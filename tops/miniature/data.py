@@ -24,9 +24,10 @@ from typing import Any
 import numpy as np
 
 from tops.errors import DataError, nearest_names
+from tops.experiments.answers import sha256_of
 from tops.miniature.benchmarks import BENCHMARKS, DataSet
 from tops.miniature.chance import chance_of
-from tops.miniature.storage import sha256_of, sha256_of_hashes, write_repository
+from tops.miniature.storage import sha256_of_hashes, write_repository
 
 VERSION = "1"
 MANIFEST = "manifest.json"
@@ -80,6 +81,16 @@ class MiniatureData:
     version: str
     sha256: str
     manifest: Mapping[str, Any] = field(repr=False)
+
+    def documents(self, benchmark: str) -> list[dict[str, Any]]:
+        """The documents of a benchmark's main task, in its order; an image is ``{"bytes": PNG, "path": None}``."""
+        import pyarrow.parquet as pq
+
+        self.hash_of(benchmark)
+        entry = BENCHMARKS[benchmark]
+        folder = self.mirror / entry.data.repository / (entry.config or "data")
+        rows: list[dict[str, Any]] = pq.read_table(folder / f"{entry.split}-00000-of-00001.parquet").to_pylist()
+        return rows
 
     def hash_of(self, benchmark: str) -> str:
         """Hex sha256 over the files of one benchmark.
@@ -152,11 +163,11 @@ def load(root: Path) -> MiniatureData:
             f"miniature data is damaged: {wrong[0]} ({len(wrong)} faults); `tops miniature build` repairs it"
         )
     manifest = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
-    return MiniatureData(root, root / "mirror", root / "hf", manifest["version"], manifest["sha256"], manifest)
+    return MiniatureData(root, root / "mirror", root / "hf_home", manifest["version"], manifest["sha256"], manifest)
 
 
 def _build(root: Path, seed: int) -> None:
-    mirror, hf_home = root / "mirror", root / "hf"
+    mirror, hf_home = root / "mirror", root / "hf_home"
     hf_home.mkdir(parents=True)
     described: dict[str, dict[str, Any]] = {}
     by_data: dict[DataSet, list[str]] = {}
@@ -181,7 +192,7 @@ def _build(root: Path, seed: int) -> None:
         data = BENCHMARKS[name].data
         below = [f"mirror/{data.repository}/"]
         if data.videos:
-            below.append(f"hf/{data.videos.split('/videos')[0].split('/data')[0]}/")
+            below.append(f"hf_home/{data.videos.split('/videos')[0].split('/data')[0]}/")
         entry["sha256"] = sha256_of_hashes({k: v for k, v in files.items() if k.startswith(tuple(below))})
     manifest = {
         "version": VERSION,

@@ -9,17 +9,6 @@ from typing import Any
 
 from tops.miniature.documents import IMAGE, STRINGS, Part
 
-_CHUNK = 1 << 20
-
-
-def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file's bytes."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
 
 def sha256_of_hashes(hashes: Mapping[str, str]) -> str:
     """Hex sha256 over names and hashes of many files, independent of their order."""

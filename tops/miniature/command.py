@@ -1,0 +1,54 @@
+"""``tops miniature``: build the data, write contact sheets."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tops.errors import ConfigurationError, nearest_names
+
+
+def main(argv: list[str]) -> int:
+    """Run one of the actions; exit status 0 when all went well."""
+    parser = argparse.ArgumentParser(prog="tops miniature", description=__doc__)
+    actions = parser.add_subparsers(dest="action", required=True)
+    build = actions.add_parser("build", help="build the data of all benchmarks, or check what is there")
+    sheets = actions.add_parser("sheets", help="write one contact sheet per benchmark")
+    sheets.add_argument("benchmarks", nargs="*", help="which; all when none is named")
+    sheets.add_argument("--documents", type=int, default=24, help="documents per page (default: 24; 0 for all)")
+    sheets.add_argument("--results", type=Path, default=Path("results"), help="result store with replies")
+    sheets.add_argument("--out", type=Path, default=Path("reports/miniature/sheets"), help="folder for the pages")
+    for action in (build, sheets):
+        action.add_argument("--cache", type=Path, help="folder of caches (default: $TOPS_CACHE or ~/.cache/tops)")
+        action.add_argument("--seed", type=int, default=0, help="seed of the data (default: 0)")
+    options = parser.parse_args(argv)
+    return {"build": _build, "sheets": _sheets}[options.action](options)
+
+
+def _build(options: argparse.Namespace) -> int:
+    from tops.miniature.data import ensure
+
+    data = ensure(options.cache, options.seed)
+    print(f"{data.root}\nversion {data.version}, sha256 {data.sha256}\n")
+    print(f"{'benchmark':<16}{'documents':>10}{'chance':>9}  sha256")
+    for name, entry in data.manifest["benchmarks"].items():
+        print(f"{entry['title']:<16}{entry['documents']:>10}{entry['chance']:>9.2f}  {data.hash_of(name)[:12]}")
+    return 0
+
+
+def _sheets(options: argparse.Namespace) -> int:
+    from tops.experiments.store import Store
+    from tops.miniature.benchmarks import BENCHMARKS
+    from tops.miniature.contact_sheet import unpruned_runs, write_sheet
+    from tops.miniature.data import ensure
+
+    for name in options.benchmarks:
+        if name not in BENCHMARKS:
+            raise ConfigurationError(f"no miniature benchmark {name!r}. {nearest_names(name, BENCHMARKS)}")
+    if options.documents < 0:
+        raise ConfigurationError(f"--documents is {options.documents}; it must be 0 (all) or more")
+    data = ensure(options.cache, options.seed)
+    runs = unpruned_runs(Store(options.results, "miniature"))
+    for name in options.benchmarks or BENCHMARKS:
+        print(write_sheet(data, name, options.out, options.documents or None, runs.get(name)))
+    return 0
