@@ -6,7 +6,10 @@ STAMP := $(VENV)/.installed
 PROFILE ?= paper
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: setup test lint format
+# Of an experiment: LIMIT=N documents per benchmark, FULL=1 all of them, RUN="launcher=slurm ..." any setting of `tops run`.
+SETTINGS = profile=$(PROFILE) $(if $(FULL),full=true) $(if $(LIMIT),limit=$(LIMIT))
+
+.PHONY: setup test lint format smoke sweep-keep-ratio ablate-principles falsify reproduce-all
 
 $(STAMP): pyproject.toml scripts/constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -27,3 +30,31 @@ lint: setup
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# reproduce-table1 ... reproduce-figure18: run what is missing, then build the report of what is there.
+reproduce-%: setup
+	$(BIN)/tops run experiment=$* $(SETTINGS) $(RUN); status=$$?; \
+	if [ $$status -le 1 ]; then $(BIN)/tops report experiment=$* $(SETTINGS) || exit 1; fi; exit $$status
+
+plan-%: setup
+	$(BIN)/tops plan experiment=$* $(SETTINGS) $(RUN)
+
+status-%: setup
+	$(BIN)/tops status experiment=$* $(SETTINGS) $(RUN)
+
+TABLES := 1 2 3 4 5 6 11 12 13 14 15 16 17
+FIGURES := 2 4 5 6 8 9 10 13 14 15 16 17 18
+STUDIES := principles falsification protocols keep_ratio
+
+# One failing experiment does not stop the others; make -k goes on and still ends with an error.
+reproduce-all: setup
+	$(MAKE) -k $(TABLES:%=reproduce-table%) $(FIGURES:%=reproduce-figure%) $(STUDIES:%=reproduce-%)
+
+sweep-keep-ratio: reproduce-keep_ratio
+
+ablate-principles: reproduce-principles
+
+falsify: reproduce-falsification
+
+smoke: PROFILE = miniature
+smoke: reproduce-smoke

@@ -89,4 +89,5 @@ class Cell:
     def label(self) -> str:
         """For people: ``llava-1.5-7b / tops@32 / pope``."""
         budget = f"@{self.budget.value}" if self.budget else ""
-        return f"{self.backbone.name} / {self.method.name}{budget} / {self.benchmark.name}"
+        seed = f" seed {self.seed}" if self.seed else ""
+        return f"{self.backbone.name} / {self.method.name}{budget}{seed} / {self.benchmark.name}"

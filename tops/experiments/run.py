@@ -55,17 +55,21 @@ class Progress:
     """Prints one line per finished cell, with the time left by the cells so far."""
 
     def __init__(self, total: int, out: TextIO) -> None:
-        self.total, self.out, self.count, self.began = total, out, 0, time.monotonic()
+        self.total, self.out, self.began = total, out, time.monotonic()
+        self.seen: set[str] = set()
 
     def __call__(self, event: Event) -> None:
         """Take one event of any worker."""
         if event.kind in ("done", "failed", "aside"):
-            self.count += 1
-            left = (time.monotonic() - self.began) / self.count * (self.total - self.count)
+            if event.kind == "aside" and event.key in self.seen:
+                return
+            self.seen.add(event.key)
+            count = len(self.seen)
+            left = (time.monotonic() - self.began) / count * (self.total - count)
             word = "" if event.kind == "done" else f"{event.kind}: "
-            eta = f", {_duration(left)} left" if self.count < self.total else ""
+            eta = f", {_duration(left)} left" if count < self.total else ""
             print(
-                f"[{self.count}/{self.total}] {event.label}  {word}{event.detail}  ({event.seconds:.1f} s{eta})",
+                f"[{count}/{self.total}] {event.label}  {word}{event.detail}  ({event.seconds:.1f} s{eta})",
                 file=self.out,
                 flush=True,
             )

@@ -97,8 +97,7 @@ def _row_text(planned: PlannedCell) -> str:
 def _cell_line(planned: PlannedCell) -> str:
     cell = planned.cell
     label = cell.label if cell else f"{planned.column.backbone} / {planned.row.title} / {planned.column.slug}"
-    seed = f" seed {cell.seed}" if cell and cell.seed else ""
     protocol = f" ({planned.row.protocol})" if planned.row.protocol else ""
     variant = f" [{planned.row.variant}]" if planned.row.variant else ""
     reason = f": {planned.reason}" if planned.reason else ""
-    return f"{planned.status.value:<9} {cell.key[:12] if cell else '-' * 12}  {label}{protocol}{variant}{seed}{reason}"
+    return f"{planned.status.value:<9} {cell.key[:12] if cell else '-' * 12}  {label}{protocol}{variant}{reason}"

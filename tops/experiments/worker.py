@@ -62,6 +62,8 @@ class Assignment:
         CPU threads of each worker; 0 leaves the default.
     record_kept : bool
         Store which tokens each cut kept.
+    began : float
+        Start of the run, seconds of the epoch: what failed since then in another worker is not tried again.
     """
 
     results: str
@@ -70,6 +72,7 @@ class Assignment:
     attempts: int = 3
     threads: int = 0
     record_kept: bool = False
+    began: float = field(default_factory=time.time)
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
@@ -180,7 +183,7 @@ def work(
         load = load_evaluator
     store = Store(assignment.results, assignment.profile.name)
     models = ModelCache(assignment.profile, load)
-    tried: dict[str, int] = {}
+    tried: set[str] = set()
     broken: dict[BackboneKey, str] = {}
     finished = 0
     pending = order_for(worker, assignment.cells)
@@ -194,11 +197,14 @@ def work(
             if state is CellStatus.RUNNING:
                 waiting.append(cell)
                 continue
-            if (failure := _set_aside(store, cell, state, assignment.attempts)) is not None:
-                tried[cell.key] = 0
-                emit(Event("aside", worker, cell.key, cell.label, detail=failure))
+            tried.add(cell.key)
+            failure = store.read(cell.key).failure if state is CellStatus.INCOMPLETE else None
+            if failure is not None and float(failure["time"]) >= assignment.began:
                 continue
-            tried[cell.key] = 1
+            if failure is not None and int(failure["attempts"]) >= assignment.attempts:
+                detail = f"failed {failure['attempts']} times, last with {failure['error']}"
+                emit(Event("aside", worker, cell.key, cell.label, detail=detail))
+                continue
             outcome = _one(cell, store, models, worker, emit, broken, let_through, assignment.record_kept)
             finished += outcome
             progress = progress or outcome
@@ -255,13 +261,6 @@ def describe(error: BaseException) -> str:
     """Type and first line of an error."""
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
-
-
-def _set_aside(store: Store, cell: Cell, state: CellStatus, attempts: int) -> str | None:
-    failure = store.read(cell.key).failure if state is CellStatus.INCOMPLETE else None
-    if failure is None or int(failure["attempts"]) < attempts:
-        return None
-    return f"failed {failure['attempts']} times, last with {failure['error']}"
 
 
 def _attempts(store: Store, cell: Cell) -> int:
