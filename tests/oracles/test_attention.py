@@ -72,7 +72,7 @@ def test_cls_attention_is_eager_attention(build: Any) -> None:
     assert torch.equal(got["embeddings"], got["tokens"])
     assert len(got["saliency"]) == len(got["tokens"])
     assert got["saliency"].dtype == torch.float32
-    units, heads, columns = got["cls"].shape
+    units, heads, _ = got["cls"].shape
     assert worst(got["cls"].sum(-1), torch.ones(units, heads)) <= 1e-5
     if "attentions" in case.extra:
         reference = case.extra["attentions"](case)

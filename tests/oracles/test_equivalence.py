@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from oracles.reference import entering, extended, generate, masked, pad_left, worst
 from probes import Fixed, keep_all
 from torch import Tensor
 
 import tops.engine.passes as passes
 import tops.engine.segment as segment
-from oracles.reference import entering, extended, generate, masked, pad_left, worst
 from tops.backbones import adapter_for
 from tops.engine import prune
 from tops.engine.positions import renumber

@@ -59,7 +59,7 @@ def test_budgets_and_layers(case: tiny.Case, method: Any, words: str) -> None:
 def test_a_budget_below_one() -> None:
     with pytest.raises(BudgetError, match="at least 1 token"):
         TOPS(budget=0)
-    with pytest.raises(BudgetError, match="keep ratio 1.5"):
+    with pytest.raises(BudgetError, match=r"keep ratio 1\.5"):
         TOPS(budget=1.5)
 
 
@@ -148,7 +148,7 @@ class NeedsText(Fixed):
 
 
 def test_missing_signals(case: tiny.Case) -> None:
-    with pytest.raises(MissingSignalError, match="text_tower.*text_encoder="), prune(case.model, NeedsText()):
+    with pytest.raises(MissingSignalError, match=r"text_tower.*text_encoder="), prune(case.model, NeedsText()):
         pass
 
 

@@ -58,34 +58,37 @@ class Pyramid:
         Stage II cut layers.
     depth : int
         Decoder layers they refer to.
-    printed : tuple of float
-        Counts after Stage I and after each cut, over T, as Tables 9 and 10 print them; empty where none is printed.
+    printed : tuple of (int, (int, ...))
+        T, and the counts after Stage I and after each cut, as Tables 9 and 10 print them; empty where none is printed.
     fall : tuple of float
         Relative sizes of the counts after Stage II's cuts. With 2T before them they average T on ``depth`` layers.
     """
 
     layers: tuple[int, ...]
     depth: int
-    printed: tuple[float, ...] = ()
+    printed: tuple[tuple[int, tuple[int, ...]], ...] = ()
     fall: tuple[float, ...] = (2.0, 1.0)
 
 
-_LLAVA_7B = Pyramid((12, 24), 32, (2.0, 1.0, 0.25))
-_LLAVA_13B = Pyramid((15, 30), 40, (2.0, 1.0, 0.25))
-_QWEN = Pyramid((12, 16), 28, (2.0, 281 / 256, 77 / 256), (139.0, 39.0))
+_LLAVA = ((128, (256, 128, 32)), (64, (128, 64, 16)), (32, (64, 32, 8)))
+_NEXT = ((640, (1280, 640, 160)), (320, (640, 320, 80)), (160, (320, 160, 40)))
+_QWEN = ((256, (512, 281, 77)), (128, (256, 139, 39)), (64, (128, 71, 19)))
 PYRAMIDS: dict[str, Pyramid] = {
-    "llava-1.5-7b": _LLAVA_7B,
-    "llava-1.5-13b": _LLAVA_13B,
-    "llava-next-7b": _LLAVA_7B,
-    "llava-next-13b": _LLAVA_13B,
-    "qwen2.5-vl-7b": _QWEN,
-    "internvl3-8b": _QWEN,
+    "llava-1.5-7b": Pyramid((12, 24), 32, _LLAVA),
+    "llava-1.5-13b": Pyramid((15, 30), 40, _LLAVA),
+    "llava-next-7b": Pyramid((12, 24), 32, _NEXT),
+    "llava-next-13b": Pyramid((15, 30), 40, _NEXT),
+    "qwen2.5-vl-7b": Pyramid((12, 16), 28, _QWEN, (139.0, 39.0)),
+    "internvl3-8b": Pyramid((12, 16), 28, _QWEN, (139.0, 39.0)),
 }
 UNPUBLISHED = Pyramid((3, 6), 8)  # cuts at 3/8 and 6/8 of the depth
+_VIDEO = Pyramid((), 28)  # LLaVA-Video has published weights, but no schedule
 
 
 def stage_two_weights(shape: PromptShape, total: int) -> tuple[float, float]:
     """alpha and lambda of Stage II: those published for this backbone at this count, else at the nearest kept share.
+
+    A model of another depth than the published one, such as a miniature, goes by the share alone.
 
     Parameters
     ----------
@@ -103,7 +106,8 @@ def stage_two_weights(shape: PromptShape, total: int) -> tuple[float, float]:
     if not rows:
         return STAGE_ONE
     each, share = total / max(1, shape.images), total / shape.visual
-    best = min(rows, key=lambda row: (row.tokens != each, abs(math.log(share * row.of / row.tokens))))
+    same = shape.depth == PYRAMIDS.get(shape.backbone, _VIDEO).depth
+    best = min(rows, key=lambda row: (not same or row.tokens != each, abs(math.log(share * row.of / row.tokens))))
     return best.alpha, best.lam
 
 
@@ -187,15 +191,16 @@ def _given(
 
 
 def _printed(pyramid: Pyramid, shape: PromptShape, total: int, places: Sequence[int], title: str) -> list[int]:
-    if len(pyramid.printed) != len(places):
-        what = f"a schedule with {len(places)} cuts" if pyramid.printed else "a schedule"
+    if not pyramid.printed or len(places) != 3:
+        what = f"schedule of {len(places)} cuts" if pyramid.printed else "schedule"
         raise BudgetError(
-            f"{title}: the paper prints no such thing as {what} for {shape.backbone or 'this backbone'}; "
-            "use protocol=layer_average"
+            f"{title}: the paper prints no {what} for {shape.backbone or 'this backbone'}; use protocol=layer_average"
         )
+    each = total / max(1, shape.images)
+    of, counts = min(pyramid.printed, key=lambda entry: abs(math.log(each / entry[0])))
     kept: list[int] = []
-    for part in pyramid.printed:
-        kept.append(min(max(1, _half_up(part * total)), kept[-1] if kept else shape.visual))
+    for count in counts:
+        kept.append(min(max(1, _half_up(count * total / of)), kept[-1] if kept else shape.visual))
     return kept
 
 
