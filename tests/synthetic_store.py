@@ -102,10 +102,24 @@ def no_sync():
         yield
 
 
-def fill(root, experiment="table1", profile="miniature", documents=24, *, only=None, hostile=False, provenance=None):
+def picture(folder, i):
+    """A small picture of a document, stored with its cell; returns its relative path."""
+    from PIL import Image, ImageDraw
+
+    (folder / "images").mkdir(exist_ok=True)
+    image = Image.new("RGB", (96, 96), (200, 220 - i % 5 * 10, 235))
+    x, y = 60 * _number("x", i), 60 * _number("y", i)
+    ImageDraw.Draw(image).ellipse((x, y, x + 30, y + 30), fill=(190, 40 + i % 7 * 20, 60))
+    image.save(folder / "images" / f"{i}.png")
+    return f"images/{i}.png"
+
+
+def fill(
+    root, experiment="table1", profile="miniature", documents=24, *, only=None, hostile=False, pictures=False, **more
+):
     """Run a plan in pretence; returns the plan as it then stands.
 
-    ``only(planned)`` chooses the cells. ``provenance(planned)`` adds to what is recorded.
+    ``only(planned)`` chooses the cells. ``provenance=f``: ``f(planned)`` adds to what is recorded.
     """
     planned = plan(experiment, profile, results=root)
     store = Store(root, profile)
@@ -113,14 +127,16 @@ def fill(root, experiment="table1", profile="miniature", documents=24, *, only=N
         for one in planned.unique().values():
             if one.status is not PlanStatus.MISSING or (only is not None and not only(one)):
                 continue
-            _write(store, one, documents, hostile, provenance)
+            _write(store, one, documents, hostile, pictures, **more)
     return plan(experiment, profile, results=root)
 
 
-def _write(store, planned, documents, hostile, provenance):
+def _write(store, planned, documents, hostile, pictures, provenance=None):
     bench = load_benchmark(planned.cell.benchmark.name)
     found = list(answers(planned, documents, hostile=hostile))
     with store.open_cell(planned.cell) as writer:
+        if pictures:
+            found = [replace(a, image=picture(writer.path, a.doc_id)) for a in found]
         for answer in found:
             writer.append(answer)
         facts = {"versions": {"torch": "2.0", "transformers": "5.0"}, "commit": "0" * 40, "dirty": False}

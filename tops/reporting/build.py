@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tops.reporting import render
 from tops.reporting.comparison import comparison_table, matches
 from tops.reporting.honesty import honesty_table
-from tops.reporting.layout import main_tables
+from tops.reporting.layout import main_tables, title_of
 from tops.reporting.mixing import unmixed
+from tops.reporting.page import Picture, page
 from tops.reporting.results import Results
+from tops.reporting.samples import browser_data
 from tops.reporting.significance import intervals_table, winners_table
+from tops.reporting.summary import sentences
 from tops.reporting.table import Table
 from tops.reporting.uncertainty import Uncertainty, winners
 
@@ -28,12 +32,15 @@ class Report:
         Controls and costs, intervals, winners, paper against reproduction; those that have lines.
     warnings : tuple of str
         Mixtures, damaged cells, columns that cannot be paired.
+    summary : list of str
+        The sentences on top of the page.
     """
 
     uncertainty: Uncertainty
     main: list[Table]
     more: list[Table]
     warnings: tuple[str, ...]
+    summary: list[str]
 
     @property
     def name(self) -> str:
@@ -53,7 +60,8 @@ def make(results: Results, cache: Path | None = None) -> Report:
         return winner is not None and winner.row == row and winner.beyond_chance
 
     more = [honesty_table(u), intervals_table(u), winners_table(u, best), comparison_table(u, matches(u))]
-    return Report(u, main_tables(results, bold), [t for t in more if t.lines], (*results.warnings, *u.faults))
+    warnings = (*results.warnings, *u.faults)
+    return Report(u, main_tables(results, bold), [t for t in more if t.lines], warnings, sentences(u, best))
 
 
 def write_tables(report: Report, folder: Path) -> list[Path]:
@@ -74,15 +82,23 @@ def _write(path: Path, text: str) -> Path:
     return path
 
 
+def write_page(report: Report, folder: Path, pictures: Sequence[Picture] = ()) -> Path:
+    """The HTML page."""
+    results = report.uncertainty.results
+    text = page(
+        title=title_of(results),
+        miniature=results.miniature,
+        summary=report.summary,
+        warnings=report.warnings,
+        tables=[*report.main, *report.more],
+        pictures=pictures,
+        records=list(results.records()),
+        documents=browser_data(report.uncertainty),
+    )
+    return _write(folder / f"{report.name}.html", text)
+
+
 def build(results: Results, folder: Path) -> list[Path]:
     """Write the report of an experiment; returns the paths of all files."""
     report = make(results, folder / ".cache")
-    paths = write_tables(report, folder)
-    paths.append(_write(folder / f"{report.name}.html", _document([*report.main, *report.more])))
-    return paths
-
-
-def _document(tables: list[Table]) -> str:
-    body = "\n".join(render.html(t) for t in tables)
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-    return f"<!doctype html><html lang='en'><head>{head}</head><body>{body}</body></html>\n"
+    return [*write_tables(report, folder), write_page(report, folder)]

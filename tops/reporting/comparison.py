@@ -157,4 +157,5 @@ def comparison_table(u: Uncertainty, found: list[Match]) -> Table:
         tuple(Header(t) for t in titles),
         tuple(lines),
         (RULE, f"Paper: {SOURCE}. Acc and Rel by the paper's own rule."),
+        short="Paper against reproduction",
     )

@@ -50,7 +50,14 @@ def honesty_table(uncertainty: Uncertainty) -> Table:
             data = _line(uncertainty, backbone, row)
             if data:
                 lines.append(Line(row_title(row), data, section, row.role))
-    return Table(f"{results.name}_controls", f"Controls and costs. {title_of(results)}", HEADERS, tuple(lines), NOTES)
+    return Table(
+        f"{results.name}_controls",
+        f"Controls and costs. {title_of(results)}",
+        HEADERS,
+        tuple(lines),
+        NOTES,
+        short="Controls and costs",
+    )
 
 
 def _order(results: Results, row: Row) -> tuple[int, bool]:

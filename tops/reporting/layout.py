@@ -160,7 +160,8 @@ def _by_benchmark(results: Results, backbone: str, bold: Best, name: str) -> Tab
     title = title_of(results)
     if len(results.backbones) > 1:
         title = f"{title}: {backbone_title(backbone)}"
-    return Table(name, title, tuple(headers), tuple(_by_section(lines)), tuple(notes))
+    short = f"Scores: {backbone_title(backbone)}" if len(results.backbones) > 1 else "Scores"
+    return Table(name, title, tuple(headers), tuple(_by_section(lines)), tuple(notes), short=short)
 
 
 def _by_section(lines: list[Line]) -> list[Line]:

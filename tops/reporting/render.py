@@ -1,14 +1,12 @@
-"""One table as Markdown, CSV, LaTeX (booktabs) or HTML."""
+"""One table as Markdown, CSV or LaTeX (booktabs)."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
-from html import escape
-from itertools import groupby
 
-from tops.reporting.table import Datum, Table, letter
+from tops.reporting.table import Datum, Table
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -70,7 +68,7 @@ def markdown(table: Table) -> str:
         out += ["| " + " | ".join((markdown_text(line.label), *(place(d) for d in line.data))) + " |" for line in lines]
     out.append("")
     out += [f"- {markdown_text(note)}" for note in table.notes]
-    out += [f"- <sup>{letter(i)}</sup> {markdown_text(text)}" for i, text in enumerate(table.footnotes)]
+    out += [f"- <sup>{mark}</sup> {markdown_text(text)}" for mark, text in table.lettered]
     return "\n".join(out) + "\n"
 
 
@@ -113,10 +111,9 @@ def latex(table: Table) -> str:
         f"\\begin{{tabular}}{{l{'r' * width}}}",
         r"\toprule",
     ]
-    if any(h.group for h in table.headers):
+    if table.spans:
         spans, rules, at = [], [], 2
-        for group, members in groupby(table.headers, key=lambda h: h.group):
-            n = len(list(members))
+        for group, n in table.spans:
             spans.append(f"\\multicolumn{{{n}}}{{c}}{{{latex_text(group)}}}")
             rules.append(f"\\cmidrule(lr){{{at}-{at + n - 1}}}" if group else "")
             at += n
@@ -129,51 +126,8 @@ def latex(table: Table) -> str:
         out += [" & ".join((latex_text(line.label), *(place(d) for d in line.data))) + r" \\" for line in lines]
     out += [r"\bottomrule", r"\end{tabular}}"]
     notes = [latex_text(n) for n in table.notes]
-    notes += [f"\\textsuperscript{{{letter(i)}}}\\,{latex_text(t)}" for i, t in enumerate(table.footnotes)]
+    notes += [f"\\textsuperscript{{{mark}}}\\,{latex_text(t)}" for mark, t in table.lettered]
     if notes:
         out += [r"\par\smallskip\footnotesize\raggedright", *(note + r"\par" for note in notes)]
     out.append(r"\end{table}")
     return "\n".join(out) + "\n"
-
-
-def html(table: Table) -> str:
-    """A fragment of HTML made by great_tables, everything escaped."""
-    import pandas as pd
-    from great_tables import GT, loc, style
-    from great_tables import html as raw
-
-    keys = [f"c{i}" for i in range(len(table.headers))]
-    frame = pd.DataFrame(
-        [
-            [escape(line.section), escape(line.label)] + [_html_place(table, d) for d in line.data]
-            for line in table.lines
-        ],
-        columns=["section", "label", *keys],
-    )
-    many = any(line.section for line in table.lines)
-    if not many:
-        frame = frame.drop(columns="section")
-    gt = GT(frame, rowname_col="label", groupname_col="section" if many else None)
-    gt = gt.tab_header(title=raw(escape(table.title))).tab_stubhead(label=raw(escape(table.label_title)))
-    gt = gt.cols_label({k: raw(escape(h.title)) for k, h in zip(keys, table.headers, strict=True)})
-    gt = gt.cols_align("right", columns=keys)
-    at = 0
-    for group, members in groupby(table.headers, key=lambda h: h.group):
-        n = len(list(members))
-        if group:
-            gt = gt.tab_spanner(label=raw(escape(group)), columns=keys[at : at + n], id=f"span{at}")
-        at += n
-    bold = [(i, k) for i, line in enumerate(table.lines) for k, d in zip(keys, line.data, strict=True) if d.bold]
-    for i, key in bold:
-        gt = gt.tab_style(style=style.text(weight="bold"), locations=loc.body(columns=key, rows=[i]))
-    for note in table.notes:
-        gt = gt.tab_source_note(raw(escape(note)))
-    for i, reason in enumerate(table.footnotes):
-        gt = gt.tab_source_note(raw(f"<sup>{letter(i)}</sup> {escape(reason)}"))
-    fragment: str = gt.as_raw_html()
-    return fragment
-
-
-def _html_place(table: Table, datum: Datum) -> str:
-    note = table.note_of(datum)
-    return (escape(datum.text) or "–") + (f"<sup>{note}</sup>" if note else "")

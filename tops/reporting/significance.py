@@ -31,7 +31,14 @@ def intervals_table(u: Uncertainty) -> Table:
         "itself, and every benchmark's own aggregation runs on every resample. Seeds are fixed.",
         "Ranks among methods and controls at the same budget; rank 1 is best.",
     )
-    return Table(f"{results.name}_intervals", f"Intervals and ranks. {title_of(results)}", headers, tuple(lines), notes)
+    return Table(
+        f"{results.name}_intervals",
+        f"Intervals and ranks. {title_of(results)}",
+        headers,
+        tuple(lines),
+        notes,
+        short="Intervals and ranks",
+    )
 
 
 def ranks_of(drawn: Mapping[Row, Drawn]) -> list[tuple[Datum, ...]]:
@@ -84,4 +91,5 @@ def winners_table(u: Uncertainty, found: Mapping[tuple[str, str, str], Winner]) 
         tuple(lines),
         notes,
         label_title="Column",
+        short="Best against runner-up",
     )

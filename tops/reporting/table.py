@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import groupby
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ class Table:
         File stem.
     title : str
         One line; says so when the numbers are the miniature's.
+    short : str
+        What it shows, where the page has said the rest.
     notes : tuple of str
         Rules and restrictions, below the table.
     """
@@ -72,6 +75,7 @@ class Table:
     lines: tuple[Line, ...]
     notes: tuple[str, ...] = ()
     label_title: str = "Method"
+    short: str = "Scores"
     footnotes: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -82,6 +86,18 @@ class Table:
         """Letter of the footnote of a place; empty when it has none."""
         text = datum.reason or datum.mark
         return letter(self.footnotes.index(text)) if text else ""
+
+    @property
+    def lettered(self) -> list[tuple[str, str]]:
+        """Footnotes with their letters."""
+        return [(letter(i), text) for i, text in enumerate(self.footnotes)]
+
+    @property
+    def spans(self) -> list[tuple[str, int]]:
+        """Spanning titles and how many columns each covers; empty when there are none."""
+        if not any(h.group for h in self.headers):
+            return []
+        return [(group, len(list(members))) for group, members in groupby(self.headers, key=lambda h: h.group)]
 
     def sections(self) -> Iterable[tuple[str, tuple[Line, ...]]]:
         """Lines by section, in order."""

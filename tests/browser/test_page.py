@@ -1,0 +1,168 @@
+"""The page of an experiment in headless Chromium."""
+
+import shutil
+
+import pytest
+from synthetic_store import fill
+
+from tops.experiments.plan import plan
+from tops.experiments.schema import ColumnChoice, Experiment, PaperReference, RowChoice
+from tops.reporting.build import build
+from tops.reporting.results import collect
+
+pytestmark = pytest.mark.browser
+
+BACKBONE = "llava-1.5-7b"
+EXPERIMENT = Experiment(
+    name="shown",
+    title="</title><script>alert('title')</script>",
+    backbones=(BACKBONE,),
+    benchmarks=(ColumnChoice("gqa", "gqa"), ColumnChoice("pope", "pope")),
+    rows=(
+        RowChoice(("none",), "reference", levels=()),
+        RowChoice(("divprune", "visionzip", "tops")),
+        RowChoice(("random",), "control"),
+    ),
+    levels={"77.8": {BACKBONE: 128}, "88.9": {BACKBONE: 64}},
+    paper=PaperReference(tables=(11,)),
+)
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    root, out = tmp_path_factory.mktemp("results"), tmp_path_factory.mktemp("reports")
+    fill(root, EXPERIMENT, documents=40, hostile=True, pictures=True)
+    build(collect(plan(EXPERIMENT, "miniature", results=root), root), out)
+    return (out / "shown.html").as_uri()
+
+
+@pytest.fixture(scope="module")
+def chrome():
+    browser, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
+    if browser is None or driver is None:
+        pytest.skip("Chromium or its driver is not installed")
+    webdriver = pytest.importorskip("selenium.webdriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    for flag in (
+        "headless=new",
+        "no-sandbox",
+        "disable-gpu",
+        "disable-dev-shm-usage",
+        "disable-background-networking",
+        "disable-component-update",
+        "disable-sync",
+        "no-first-run",
+        "force-prefers-reduced-motion",
+        "window-size=1280,1000",
+    ):
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield chrome
+    chrome.quit()
+
+
+@pytest.fixture
+def page(chrome, address):
+    chrome.get(address)
+    yield chrome
+    assert [entry for entry in chrome.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
+
+
+def texts(page, selector):
+    return [e.text for e in page.find_elements("css selector", selector)]
+
+
+def choose(page, name, text):
+    page.execute_script(
+        "const s = document.getElementById(arguments[0]);"
+        "s.value = [...s.options].find((o) => o.textContent === arguments[1]).value;"
+        "s.dispatchEvent(new Event('change'))",
+        name,
+        text,
+    )
+
+
+def test_a_click_sorts_inside_each_section(page):
+    column = "#shown table tbody:nth-of-type(2) tr:not(.section) td:nth-of-type(1)"
+    head = page.find_elements("css selector", "#shown thead tr:last-child button")[1]
+    before = texts(page, column)
+    head.click()
+    assert texts(page, column) == sorted(before, key=float, reverse=True)
+    head.click()
+    assert texts(page, column) == sorted(before, key=float)
+    assert texts(page, "#shown tbody:first-of-type th[scope=row]") == ["Unpruned"]
+
+
+def test_a_number_shows_its_provenance(page):
+    page.find_element("css selector", "#shown button.cell").click()
+    dialog = page.find_element("id", "provenance")
+    assert dialog.is_displayed()
+    assert "llava-1.5-7b / none / gqa" in dialog.text
+    assert "versions" in dialog.text
+    dialog.find_element("css selector", "form button").click()
+    assert not dialog.is_displayed()
+
+
+def test_documents_are_filtered_by_outcome(page):
+    everything = len(texts(page, "#list li"))
+    choose(page, "f-outcome", "right")
+    right = len(texts(page, "#list li"))
+    choose(page, "f-outcome", "wrong")
+    wrong = len(texts(page, "#list li"))
+    assert right + wrong == everything
+    assert right
+    assert wrong
+    choose(page, "f-outcome", "lost: unpruned right, pruned wrong")
+    assert 0 < len(texts(page, "#list li")) <= wrong
+    choose(page, "f-benchmark", "GQA")
+    assert all("GQA" in small for small in texts(page, "#list small"))
+
+
+def test_a_document_opens_with_the_tokens_that_were_kept(page):
+    page.find_element("css selector", "#list button").click()
+    assert "<script>alert" in page.find_element("css selector", "#viewer h3").text
+    assert any(text.startswith("from layer 4: 32") for text in texts(page, "#viewer .stages button"))
+    pixels = "const c = document.querySelector('canvas'); return c.toDataURL()"
+    kept = page.execute_script(pixels)
+    page.find_element("css selector", "#viewer .stages button").click()
+    assert page.execute_script(pixels) != kept
+    methods = texts(page, "#viewer tbody td:first-child")
+    assert methods == ["Unpruned", "DivPrune", "VisionZip", "TOPS", "Random"]
+
+
+def test_another_budget_keeps_the_method_and_the_open_document(page):
+    choose(page, "f-method", "DivPrune")
+    page.find_element("css selector", "#list button").click()
+    question = page.find_element("css selector", "#viewer h3").text
+    level = page.find_elements("css selector", "#f-level option")[1]
+    choose(page, "f-level", level.text)
+    assert page.execute_script("const m = document.getElementById('f-method'); return m.selectedOptions[0].text") == (
+        "DivPrune"
+    )
+    assert page.find_element("css selector", "#viewer h3").text == question
+
+
+def test_nothing_from_data_becomes_markup_and_nothing_is_fetched(page):
+    assert "</title><script>" in page.title
+    assert page.execute_script("return document.querySelectorAll('script').length") == 2
+    assert (
+        page.execute_script(
+            "return performance.getEntriesByType('resource').filter((e) => !e.name.startsWith('data:')).length"
+        )
+        == 0
+    )
+
+
+def test_a_phone_does_not_scroll_sideways(page):
+    page.set_window_size(500, 850)
+    page.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 375, "height": 812, "deviceScaleFactor": 2, "mobile": True}
+    )
+    try:
+        wide = page.execute_script("return document.documentElement.scrollWidth")
+        assert wide <= 375
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        page.set_window_size(1280, 1000)
