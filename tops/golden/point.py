@@ -8,8 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from tops.budget import PromptShape
 from tops.errors import MissingSignalError
-from tops.signals import Signal
+from tops.signals import Signal, TextSignals, VisionSignals
 from tops.tokens import VisualTokens
 
 
@@ -56,6 +57,7 @@ class ArrayVision:
     projector: Tensor | None = None  # (c, d); None projects by the identity
     received: Tensor | None = None  # (N,) saliency where there is no CLS
     inputs: Tensor | None = None  # (N0, d)
+    order: Tensor | None = None  # (N,) patches of all units in prompt order; None: unit after unit
 
     @property
     def signals(self) -> frozenset[Signal]:
@@ -74,7 +76,7 @@ class ArrayVision:
         if self.received is not None:
             return self.received.float()
         rows = self.cls_attention()[:, :, 1:].float()
-        return (rows.mean(1) if reduce == "mean" else rows.sum(1)).flatten()
+        return self.packed(rows.mean(1) if reduce == "mean" else rows.sum(1))
 
     def encoder_features(self) -> Tensor:
         return _there(self.encoder, Signal.ENCODER)
@@ -95,7 +97,8 @@ class ArrayVision:
         return rows if self.projector is None else rows @ self.projector
 
     def packed(self, per_patch: Tensor) -> Tensor:
-        return per_patch.flatten(0, 1)
+        values = per_patch.flatten(0, 1)
+        return values if self.order is None else values[self.order]
 
 
 @dataclass
@@ -120,10 +123,10 @@ class ArrayPoint:
 
     keep: int
     tokens: VisualTokens
-    vision: ArrayVision = field(default_factory=ArrayVision)
-    text: ArrayText = field(default_factory=ArrayText)
+    vision: VisionSignals = field(default_factory=ArrayVision)
+    text: TextSignals = field(default_factory=ArrayText)
+    shape: PromptShape = field(default_factory=lambda: PromptShape(visual=0, depth=8))
     layer: int = 0
-    initial: int = 0
     sample: str = ""
     memory: dict[str, Tensor] = field(default_factory=dict)
     start: int = 0
@@ -135,6 +138,10 @@ class ArrayPoint:
     previous_keys: Tensor | None = None
     norm: tuple[Tensor, float] | None = None  # weight and eps of the final RMS norm
     ids: Tensor | None = None
+
+    @property
+    def initial(self) -> int:
+        return self.shape.visual
 
     @property
     def positions(self) -> Tensor:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from tops.budget import PromptShape, Schedule
 from tops.methods._cuts import one_cut, scaled_layers
 from tops.methods.base import BudgetField, Positions
 from tops.signals import PruningPoint, Signal
 from tops.tokens import Selection
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,15 @@ class FastV:
 
     def select(self, point: PruningPoint) -> Selection:
         """The most attended tokens, in prompt order."""
-        import torch
-
         from tops.selection import top_k_lowest_index
+
+        return Selection(top_k_lowest_index(self.scores(point), point.keep).sort().values)
+
+    def scores(self, point: PruningPoint) -> Tensor:
+        """(N,) float32: attention received in the layer before the cut, mean over heads."""
+        import torch
 
         length = point.positions.shape[-1]
         first = length - 1 if self.rows == "last" else 0
         queries = torch.arange(first, length, device=point.tokens.index.device)
-        scores = point.attention(queries, layer="previous")[:, :, point.visual_slots].mean((0, 1))
-        return Selection(top_k_lowest_index(scores, point.keep).sort().values)
+        return point.attention(queries, layer="previous")[:, :, point.visual_slots].mean((0, 1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from tops.budget import Cut, PromptShape, Schedule
 from tops.errors import ConfigurationError
@@ -11,6 +11,9 @@ from tops.methods._cuts import pyramid, refuse_budget, scaled_layers
 from tops.methods.base import BudgetField, Positions
 from tops.signals import PruningPoint, Signal
 from tops.tokens import Selection
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,13 @@ class PyramidDrop:
 
     def select(self, point: PruningPoint) -> Selection:
         """The tokens that the last prompt token would attend to most, in prompt order."""
-        import torch
-
         from tops.selection import top_k_lowest_index
 
+        return Selection(top_k_lowest_index(self.scores(point), point.keep).sort().values)
+
+    def scores(self, point: PruningPoint) -> Tensor:
+        """(N,) float32: attention of the last prompt token in the layer about to run, mean over heads."""
+        import torch
+
         last = torch.tensor([point.positions.shape[-1] - 1], device=point.tokens.index.device)
-        scores = point.attention(last, layer="own")[:, 0, point.visual_slots].mean(0)
-        return Selection(top_k_lowest_index(scores, point.keep).sort().values)
+        return point.attention(last, layer="own")[:, 0, point.visual_slots].mean(0)

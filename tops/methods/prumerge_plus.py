@@ -74,12 +74,8 @@ class PruMergePlus:
         if self.rule != "adaptive" and point.keep >= len(point.tokens):
             return everything(point.tokens)
         vision = point.vision
-        encoder = vision.encoder_features()
-        hidden = vision.packed(encoder[:, 1:])
-        keys = vision.encoder_keys(layer="last").transpose(1, 2).flatten(2).float()
-        query = vision.encoder_cls_query(layer="last").flatten(1).float()
-        attention = (torch.einsum("uc,utc->ut", query, keys) * keys.shape[-1] ** -0.5).softmax(-1)
-        scores, keys = vision.packed(attention[:, 1:]), vision.packed(keys[:, 1:])
+        hidden = vision.packed(vision.encoder_features()[:, 1:])
+        scores, keys = self.scores_keys(point)
         parts: list[tuple[Tensor, Tensor, Tensor]] = []
         for group in groups(point, proportional=isinstance(self.budget.value, float)):
             size = 1 if self.rule == "adaptive" else len(group.units)
@@ -92,6 +88,16 @@ class PruMergePlus:
                 parts.append((unit, anchors, torch.cat([merged, extra], 1)))
         indices, rows = in_order_of_units(parts)
         return Selection(indices, vision.project(rows))
+
+    def scores_keys(self, point: PruningPoint) -> tuple[Tensor, Tensor]:
+        """(N,) and (N, c) float32: single-head CLS attention of the last layer, CLS in its softmax, and the keys."""
+        import torch
+
+        vision = point.vision
+        keys = vision.encoder_keys(layer="last").transpose(1, 2).flatten(2).float()
+        query = vision.encoder_cls_query(layer="last").flatten(1).float()
+        attention = (torch.einsum("uc,utc->ut", query, keys) * keys.shape[-1] ** -0.5).softmax(-1)
+        return vision.packed(attention[:, 1:]), vision.packed(keys[:, 1:])
 
     def _choose(self, scores: Tensor, keep: int) -> tuple[Tensor, Tensor]:
         """Chosen patches (B, K) in output order and the others (B, M) ascending."""

@@ -19,8 +19,8 @@ class SCOPE:
 
     Greedy facility location on encoder features, each gain times the CLS attention of the token, in every tile.
     Official code: ``kinredon/SCOPE`` at ``6bf7306``, folder ``scope/``. Kept features go through the projector one by
-    one, so gathering projected tokens is the same. A backbone whose tokens are not single encoder rows (InternVL3, Qwen2.5-VL,
-    LLaVA-Video) selects on projected tokens, which is ours.
+    one, so gathering projected tokens is the same. A backbone whose tokens are not single encoder rows (InternVL3,
+    Qwen2.5-VL, LLaVA-Video) selects on projected tokens, which is ours.
 
     Parameters
     ----------

@@ -123,7 +123,7 @@ class SparseVLM:
         from tops.selection import top_k_lowest_index
 
         have = len(point.tokens)
-        attention = self._attention(point)
+        attention = self.attention(point)
         scores = attention.mean((0, 1))
         if self.version == "1":
             rank = int(torch.linalg.matrix_rank(attention.mean(0)))
@@ -151,7 +151,7 @@ class SparseVLM:
         rows = torch.cat([features[kept], cluster_means(features[recycled], groups)])
         return Selection(torch.cat([kept, recycled[groups.centres]]), rows)
 
-    def _attention(self, point: PruningPoint) -> Tensor:
+    def attention(self, point: PruningPoint) -> Tensor:
         """(H, R, N): what the raters pay the visual tokens in the layer that has just run."""
         import torch
 

@@ -62,9 +62,7 @@ class TRIM:
         if self.count == "budget" and point.keep >= len(point.tokens):
             return everything(point.tokens)
         vision = point.vision
-        text = point.text.clip_embeddings(point.text.question.replace("<image>", " "), segments=False).float()[0]
-        joint = vision.packed(vision.joint_embeddings()).float()
-        opposed = -(joint @ text.to(joint.device))
+        opposed = self.opposed(point)
         hidden = vision.packed(vision.encoder_features()[:, 1:])
         parts: list[tuple[Tensor, Tensor, Tensor]] = []
         for units, at, keep in self._batches(point, opposed):
@@ -76,6 +74,12 @@ class TRIM:
             parts.append((units, anchors, torch.cat([rows, mean_of_rest(local, chosen)], 1)))
         indices, vectors = in_order_of_units(parts)
         return Selection(indices, vision.project(vectors))
+
+    def opposed(self, point: PruningPoint) -> Tensor:
+        """(N,) float32: minus the product of each patch with the question; its softmax over a tile is the score."""
+        text = point.text.clip_embeddings(point.text.question.replace("<image>", " "), segments=False).float()[0]
+        joint = point.vision.packed(point.vision.joint_embeddings()).float()
+        return -(joint @ text.to(joint.device))
 
     def _batches(self, point: PruningPoint, scores: Tensor) -> list[tuple[Tensor, Tensor, int]]:
         """Units, positions of their tokens, and how many patches each keeps."""

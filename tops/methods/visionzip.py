@@ -91,11 +91,9 @@ class VisionZip:
                 add_group_means(local, targets, member),
             ]
             anchors += [at[:, :1], at.gather(1, dominant), at.gather(1, targets)]
-            ranks += [_order(point, group, kind, a.shape[1]) for kind, a in enumerate(anchors[-3:])]
+            ranks += [_rank(point, group, kind, at) for kind, at in enumerate(anchors[-3:])]
         place = torch.cat([a.flatten() for a in anchors])
-        # By image, then first tile or other tiles, then kind; each kind in prompt order.
-        order = place.argsort(stable=True)
-        order = order[torch.cat([r.flatten() for r in ranks])[order].argsort(stable=True)]
+        order = torch.cat([r.flatten() for r in ranks]).argsort(stable=True)
         vectors = torch.cat([r.flatten(0, 1) for r in rows])[order]
         return Selection(place[order], vision.project(vectors))
 
@@ -119,15 +117,18 @@ class VisionZip:
         return Selection(indices, rows[indices])
 
 
-def _order(point: PruningPoint, group: Group, kind: int, count: int) -> Tensor:
-    """(G, count): sort key of one kind of token. In an image's first tile CLS, dominant and contextual tokens come
-    first; then the dominant tokens of all other tiles, their CLS tokens, their contextual tokens."""
+def _rank(point: PruningPoint, group: Group, kind: int, anchors: Tensor) -> Tensor:
+    """(G, m): sort key of the CLS (kind 0), dominant (1) or contextual (2) tokens of a group.
+
+    Of an image first come its first tile's CLS, dominant and contextual tokens; then the dominant tokens of its other
+    tiles in prompt order, across tiles; then these tiles' CLS tokens, then their contextual tokens, tile by tile."""
     import torch
 
     tokens = point.tokens
     image = tokens.image[group.positions[:, 0]]
     first = torch.full((int(tokens.image.max()) + 1,), len(tokens), device=image.device)
     first = first.scatter_reduce(0, tokens.image, tokens.unit, "amin")
-    other = (group.units != first[image]).long()
-    later = torch.tensor([1, 0, 2], device=image.device)[kind]
-    return (image * 6 + torch.where(other == 1, 3 + later, kind))[:, None].expand(-1, count)
+    block = image * 6 + torch.where(group.units == first[image], kind, 3 + (1, 0, 2)[kind])
+    tile = torch.zeros_like(image) if kind == 1 else group.units
+    size = len(tokens)
+    return (block * size + tile)[:, None] * size + anchors
