@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import logging
 import sys
@@ -64,6 +65,8 @@ class Assignment:
         Store which tokens each cut kept.
     began : float
         Start of the run, seconds of the epoch: what failed since then in another worker is not tried again.
+    evaluator : str
+        ``module:function`` that loads the model of a backbone, as :func:`tops.experiments.execute.load_evaluator`.
     """
 
     results: str
@@ -73,6 +76,7 @@ class Assignment:
     threads: int = 0
     record_kept: bool = False
     began: float = field(default_factory=time.time)
+    evaluator: str = "tops.experiments.execute:load_evaluator"
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
@@ -162,7 +166,7 @@ def work(
     load: Callable[[BackboneSpec, ProfileChoice], Evaluator] | None = None,
     let_through: tuple[type[BaseException], ...] = (),
 ) -> int:
-    """Work until no cell is left that nobody has; returns how many cells this worker finished.
+    """Work until no cell is left that nobody has; returns how many of the cells it took are complete.
 
     Parameters
     ----------
@@ -173,14 +177,13 @@ def work(
     emit : callable
         Told of every event.
     load : callable, optional
-        Loads the model of a backbone; the real one by default.
+        Loads the model of a backbone; by default what the assignment names.
     let_through : tuple of exception types
         Not failures of a cell: a scheduler's notice that the time is up.
     """
     if load is None:
-        from tops.experiments.execute import load_evaluator
-
-        load = load_evaluator
+        module, function = assignment.evaluator.split(":")
+        load = getattr(importlib.import_module(module), function)
     store = Store(assignment.results, assignment.profile.name)
     models = ModelCache(assignment.profile, load)
     tried: set[str] = set()

@@ -1,0 +1,85 @@
+"""A stand-in for the model in tests of planning, workers and launchers: answers at once, into the real store."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from tops.budget import Budget
+from tops.experiments.answers import Answer
+from tops.experiments.cell import BackboneSpec, BenchmarkSpec, Cell, MethodSpec
+from tops.experiments.schema import ProfileChoice
+
+PROFILE = ProfileChoice(name="miniature", title="test", device="cpu", miniature=True)
+
+
+def cell(backbone="llava-1.5-7b", method="tops", benchmark="pope", seed=0, budget=32):
+    return Cell(
+        profile="miniature",
+        backbone=BackboneSpec(backbone, "llava", "llava", "0" * 40),
+        method=MethodSpec(method),
+        budget=None if budget is None else Budget(budget),
+        benchmark=BenchmarkSpec(benchmark, benchmark, "test", "1" * 64),
+        seed=seed,
+    )
+
+
+def grid(backbones=("llava-1.5-7b", "qwen2.5-vl-7b"), seeds=3):
+    return tuple(cell(b, "random", m, s) for b in backbones for m in ("pope", "gqa") for s in range(seeds))
+
+
+class FakeEvaluator:
+    """Answers three documents a cell. ``log`` receives a line per load and per cell."""
+
+    def __init__(self, log, fail=lambda cell: None, seconds=0.0):
+        self.log, self.fail, self.seconds = Path(log), fail, seconds
+
+    def load(self, spec, profile):
+        self._note(f"load {spec.name}")
+        if (error := self.fail(spec)) is not None:
+            raise error
+        return self
+
+    def __call__(self, cell, store, *, record_kept, let_through):
+        writer = store.open_cell(cell)
+        if writer is None:
+            return
+        with writer:
+            self._note(f"cell {cell.key}")
+            if (error := self.fail(cell)) is not None:
+                raise error
+            for i in range(3):
+                time.sleep(self.seconds)
+                if i not in writer.answers:
+                    writer.append(answer(i))
+            rows = {"llava": {i: {"score": 1.0} for i in range(3)}}
+            writer.seal(scores=SCORES, provenance={"seconds": 3.0}, default_scorer="llava", rows=rows)
+
+    def _note(self, line):
+        with self.log.open("a") as file:
+            file.write(f"{os.getpid()} {line}\n")
+
+
+SCORES = {"llava": {"metrics": {"f1": 80.0}, "documents": 3, "invalid_rate": 0.0}}
+
+
+def answer(i):
+    return Answer(
+        doc_id=i, cluster=str(i), prompt="p", prompt_hash="h", question="q", answer="yes", target="yes",
+        output_tokens=1, visual_tokens_per_layer=(32,) * 8, kept=None, seconds=0.1, image=None,
+    )  # fmt: skip
+
+
+def load_from_environment(spec, profile):
+    """The evaluator of a worker process: what it does comes from ``TOPS_TEST_*`` variables."""
+    return FakeEvaluator(
+        os.environ["TOPS_TEST_LOG"], seconds=float(os.environ.get("TOPS_TEST_SECONDS", "0")), fail=_suicide
+    ).load(spec, profile)
+
+
+def _suicide(what):
+    """Kill this process once, when it comes to the cell that the environment names."""
+    mark = Path(os.environ["TOPS_TEST_LOG"]).with_suffix(".killed")
+    if getattr(what, "key", None) == os.environ.get("TOPS_TEST_KILL") and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
