@@ -160,9 +160,10 @@ def greedy_direct(similarity: Tensor, relevance: Tensor, k: int) -> Tensor:
     chosen = relevance.argmax(1)
     covered = similarity[entry, chosen]
     order = [chosen]
+    pairs = torch.empty_like(similarity)  # allocated once: paging it in anew would slow every step down
     for _ in range(k - 1):
         left[entry, chosen] = False
-        gain = torch.maximum(similarity, covered[:, :, None]).sum(1) - covered.sum(1, keepdim=True)
+        gain = torch.maximum(similarity, covered[:, :, None], out=pairs).sum(1) - covered.sum(1, keepdim=True)
         score = torch.zeros_like(relevance)
         for weight, term in ((1.0, relevance), (LAM, gain), (ALPHA, 1 - covered)):
             mean = (term * left).sum(1, keepdim=True) / left.sum(1, keepdim=True)

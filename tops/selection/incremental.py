@@ -66,15 +66,23 @@ class CoverageGain:
             self._rows.take(flat[part], axis=0, out=block, mode="clip")
             low = old[part, None]
             # max(0, F - old) - max(0, F - new) for old < new is F clipped to old..new, less old
-            np.maximum(block, low, out=block)
-            np.minimum(block, new[part, None], out=block)
+            np.clip(block, low, new[part, None], out=block)
             if len(self.gain) == 1:
-                self.gain[0] -= block.sum(0, dtype=np.int64) - low.sum(dtype=np.int64)
+                self.gain[0] -= self._lost(block, low, new[part])
             else:
                 owner, first = np.unique(flat[part] // self._count, return_index=True)
                 self.gain[owner] -= np.add.reduceat(block, first, axis=0, dtype=np.int64)
                 self.gain[owner] += np.add.reduceat(low, first, axis=0, dtype=np.int64)
         np.maximum(self.covered, row, out=self.covered)
+
+    @staticmethod
+    def _lost(block: Ints, low: Ints, new: Ints) -> Longs | NDArray[np.uint32]:
+        """Column sums of ``block - low``, in int32 that wraps around where the result is known to fit 32 bits."""
+        if new.sum(dtype=np.int64) - low.sum(dtype=np.int64) < 2**32:
+            wrapped: Ints = np.add.reduce(block, axis=0, dtype=np.int32) - low.sum(dtype=np.int32)
+            return wrapped.view(np.uint32)
+        exact: Longs = block.sum(0, dtype=np.int64) - low.sum(dtype=np.int64)
+        return exact
 
 
 def tops(
@@ -95,9 +103,9 @@ def tops(
     relevance = relevance.copy()
     coverage: CoverageGain | None = None
     covered: Ints | None = None
-    left = np.ones((batch, n), dtype=bool)
+    closed = np.zeros((batch, n))
     for step in range(1, k):
-        left[pick.entry, chosen] = False
+        closed[pick.entry, chosen] = -np.inf
         relevance[pick.entry, chosen] = 0.0
         if similarity is not None:
             row = similarity[pick.entry, chosen]
@@ -108,14 +116,14 @@ def tops(
                 coverage.add(row)
             else:
                 np.maximum(covered, row, out=covered)
-        score = np.where(left, 0.0, -np.inf)
+        score = closed.copy()
         if "R" in principles:
-            score += _normalised(relevance, left, n - step, normalisation)
+            score += _normalised(relevance, closed, n - step, normalisation)
         if coverage is not None:
-            score += lam * _normalised(coverage.gain, left, n - step, normalisation)
+            score += lam * _normalised(coverage.gain, closed, n - step, normalisation)
         if "D" in principles:
             assert covered is not None
-            score += alpha * _normalised(ONE - covered, left, n - step, normalisation)
+            score += alpha * _normalised(ONE - covered, closed, n - step, normalisation)
         chosen = score.argmax(1)
         pick.add(chosen, score)
     return pick.order, pick.score
@@ -194,17 +202,14 @@ class _Picks:
         self._next += 1
 
 
-def _normalised(term: Floats | Longs | Ints, left: NDArray[np.bool_], count: int, normalisation: str) -> Floats:
-    """A term that is zero for chosen tokens over its mean, or range, among the ``count`` that are left."""
-    term = term.astype(np.float64)
+def _normalised(term: Floats | Longs | Ints, closed: Floats, count: int, normalisation: str) -> Floats:
+    """A term that is zero for chosen tokens over its mean, or range, among the ``count`` that are not ``closed``."""
     if normalisation == "mean":
-        scale = term.sum(1, keepdims=True) / count
-        return _divided(term, scale)
-    low = np.min(term, axis=1, keepdims=True, where=left, initial=np.inf)
-    scale = np.max(term, axis=1, keepdims=True, where=left, initial=-np.inf) - low
-    return _divided(term - low, scale)
-
-
-def _divided(term: Floats, scale: Floats) -> Floats:
-    result: Floats = np.divide(term, scale, out=np.zeros(term.shape), where=scale != 0)
+        low, scale = 0, term.sum(1, keepdims=True) / count
+    else:
+        low = (term - closed).min(1, keepdims=True)
+        scale = (term + closed).max(1, keepdims=True) - low
+    if not scale.all():
+        scale = np.where(scale == 0, np.inf, scale)
+    result: Floats = (term - low) / scale
     return result
