@@ -1,0 +1,171 @@
+"""Training material: a pool of scenes with labels, and conversations about them as token ids."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tops.miniature.prompts import IMAGE_FORMATS, VIDEO_FORMATS, Turn, make_turns, make_video_turn
+from tops.miniature.questions import MAKERS, ask, caption
+from tops.miniature.scenes import BACKGROUNDS, SIZES, Scene, make_scene, patch_labels
+from tops.miniature.videos import make_video
+from tops.miniature.words import ENGLISH
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+CHUNK = 250
+# Conversations shapes (questions, tokens each): all hold 384 tokens.
+BUCKETS = ((24, 16), (12, 32), (6, 64))
+CAPTION_TOKENS = 48
+# Direct questions without a benchmark's instructions: the first part of the curriculum.
+PLAIN = ("existence", "existence", "existence", "colour", "colour", "digit", "shape", "count", "location", "place")
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Scenes and what is known of each patch.
+
+    Attributes
+    ----------
+    scenes : list of Scene
+    images : ndarray of uint8, shape (S, side, side, 3)
+    labels : ndarray of int8, shape (S, patches, 6)
+        Colour, name and size of the patch's object (0: background), whether it holds an object's centre, the scene's
+        background, and the cell of the patch.
+    digest : str
+        sha256 of the images and labels.
+    """
+
+    scenes: list[Scene]
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int8]
+    digest: str
+
+
+LABELS = {"colour": 9, "name": 16, "size": 4, "centre": 2, "background": 4, "cell": 9}
+
+
+def scene_labels(scene: Scene) -> NDArray[np.int8]:
+    """The labels of one scene's patches, shape (patches, 6), in the order of `LABELS`."""
+    own = patch_labels(scene)
+    side = own.owner.shape[0]
+    sizes = np.array([0, *(1 + SIZES.index(item.size) for item in scene.objects)])
+    centre = np.zeros((side, side), dtype=np.int64)
+    scale = side / scene.image.shape[0]
+    for item in scene.objects:
+        x, y = item.centre
+        centre[min(int(y * scale), side - 1), min(int(x * scale), side - 1)] = 1
+    rows, cols = np.mgrid[0:side, 0:side] * 3 // side
+    ground = np.full((side, side), BACKGROUNDS.index(scene.background))
+    parts = (own.colour, own.name, sizes[own.owner + 1], centre, ground, rows * 3 + cols)
+    return np.stack(parts, axis=-1).reshape(side * side, len(LABELS)).astype(np.int8)
+
+
+def _chunk(seed: int, number: int) -> list[tuple[Scene, NDArray[np.int8]]]:
+    rng = np.random.default_rng((seed, number))
+    made = []
+    for _ in range(CHUNK):
+        count = int(rng.integers(1, 10)) if rng.random() < 0.2 else None
+        scene = make_scene(rng, "train", count)
+        made.append((scene, scene_labels(scene)))
+    return made
+
+
+def make_pool(scenes: int, seed: int, workers: int = 2) -> Pool:
+    """Draw the training scenes; the result does not depend on ``workers``.
+
+    Parameters
+    ----------
+    scenes : int
+        How many, a multiple of `CHUNK`.
+    seed : int
+    workers : int
+        Processes.
+    """
+    with ProcessPoolExecutor(workers) as executor:
+        chunks = list(executor.map(partial(_chunk, seed), range(scenes // CHUNK)))
+    made = [pair for chunk in chunks for pair in chunk]
+    images = np.stack([scene.image for scene, _ in made])
+    labels = np.stack([label for _, label in made])
+    digest = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
+    return Pool([scene for scene, _ in made], images, labels, digest)
+
+
+def plain_turns(rng: np.random.Generator, scene: Scene, count: int) -> list[Turn]:
+    """Direct questions without instructions, no prompt twice."""
+    turns: dict[str, Turn] = {}
+    for _ in range(2 * count):
+        if len(turns) == count:
+            break
+        question = ask(rng, scene, [PLAIN[int(rng.integers(len(PLAIN)))]], ENGLISH)
+        if question is not None:
+            turns.setdefault(question.text, Turn(question.text, question.answer, "plain", question))
+    return list(turns.values())
+
+
+def corpus(pool: Pool, seed: int, scenes: int = 3000) -> Iterator[str]:
+    """Texts to train the tokenizer on: every benchmark format, captions in both languages."""
+    from tops.miniature.words import CHINESE
+
+    rng = np.random.default_rng((seed, 1))
+    for scene in pool.scenes[:scenes]:
+        for turn in make_turns(rng, scene, 10, IMAGE_FORMATS, with_caption=True):
+            yield f"USER: \n{turn.prompt} ASSISTANT: {turn.reply}"
+        chinese = caption(rng, scene, CHINESE)
+        yield f"{chinese.text} {chinese.answer}"
+    for number in range(scenes // 10):
+        video = make_video(rng, "train")
+        for _ in range(20):
+            turn = make_video_turn(rng, video, VIDEO_FORMATS[number % len(VIDEO_FORMATS)])
+            if turn is not None:
+                yield f"USER: \n{turn.prompt} ASSISTANT: {turn.reply}"
+
+
+def short_caption(rng: np.random.Generator, scene: Scene) -> str:
+    """A caption for the contrastive stage: the objects, some of them, or all with their places; or a question's words."""
+    items = [scene.objects[i] for i in rng.permutation(len(scene.objects))]
+    draw = rng.random()
+    if draw < 0.2:
+        return caption(rng, scene).answer
+    if draw < 0.5:
+        items = items[: int(rng.integers(1, len(items) + 1))]
+    return ", ".join(ENGLISH.noun(item.name, item.colour) for item in items)
+
+
+def encode_turn(bpe: Tokenizer, turn: Turn, template: tuple[str, str, str]) -> tuple[list[int], int]:
+    """Token ids of one question and answer after the image, and where the answer begins.
+
+    ``template`` holds what stands between image and prompt, between prompt and reply, and after the reply.
+    """
+    before, between, after = template
+    asked = bpe.encode(before + turn.prompt + between).ids
+    answered = bpe.encode(" " + turn.reply + after).ids
+    return asked + answered, len(asked)
+
+
+def conversation(
+    encoded: Sequence[tuple[list[int], int]], questions: int, length: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Ids and labels of one scene's questions, each padded to ``length``; labels are -100 outside answers.
+
+    Questions too long for ``length`` are left out. The label of a token is the token after it.
+    """
+    ids = np.zeros((questions, length), dtype=np.int64)
+    labels = np.full((questions, length), -100, dtype=np.int64)
+    fitting = [pair for pair in encoded if len(pair[0]) <= length + 1]
+    for row, (tokens, start) in enumerate(fitting[:questions]):
+        size = len(tokens) - 1
+        ids[row, :size] = tokens[:-1]
+        labels[row, start - 1 : size] = tokens[start:]
+    return ids, labels
+
+
+KINDS = tuple(MAKERS)

@@ -1,0 +1,335 @@
+"""Stage (b): projector and language model on conversations about frozen vision features.
+
+Many questions share one image in a step: each sees the image and itself only, at the positions it would have alone,
+so training agrees with how a question is asked later. The forward pass below is the Llama of transformers, written out
+for this one layout (a test compares the two).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from tops.miniature.prompts import IMAGE_FORMATS, Turn, make_turns
+from tops.miniature.scenes import COLOURS, NAMES
+from tops.miniature.tokenizer import TOKEN_ID
+from tops.miniature.training_data import LABELS, encode_turn, plain_turns
+from tops.miniature.training_vision import schedule
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from tokenizers import Tokenizer
+    from transformers import LlamaModel
+
+    from tops.miniature.training_data import Pool
+    from tops.miniature.scenes import Scene
+
+NONE = -100
+
+
+@dataclass(frozen=True)
+class Template:
+    """The texts of a family's chat around image, prompt and reply."""
+
+    start: str
+    after_image: str
+    before_reply: str
+    end: str
+
+
+LLAVA = Template("<s>USER: ", "\n", " ASSISTANT:", "</s>")
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Questions about one image, one after the other.
+
+    Attributes
+    ----------
+    ids, labels : ndarray of int64, shape (T,)
+        The label of a token is the token after it where that belongs to a reply, else `NONE`.
+    question : ndarray of int64, shape (T,)
+        Which question a token belongs to; -1 for padding.
+    offset : ndarray of int64, shape (T,)
+        Place of the token in its question.
+    turns : list of Turn
+        The questions that fitted.
+    """
+
+    ids: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    question: NDArray[np.int64]
+    offset: NDArray[np.int64]
+    turns: list[Turn]
+
+
+def pack(bpe: Tokenizer, turns: Sequence[Turn], length: int, template: Template = LLAVA) -> Packed:
+    """Pack questions into ``length`` tokens, leaving out those that no longer fit."""
+    ids = np.zeros(length, dtype=np.int64)
+    labels = np.full(length, NONE, dtype=np.int64)
+    question = np.full(length, -1, dtype=np.int64)
+    offset = np.zeros(length, dtype=np.int64)
+    used, kept = 0, []
+    for turn in turns:
+        tokens, start = encode_turn(bpe, turn, (template.after_image, template.before_reply, template.end))
+        size = len(tokens) - 1
+        if used + size > length:
+            continue
+        here = slice(used, used + size)
+        ids[here], offset[here], question[here] = tokens[:-1], np.arange(size), len(kept)
+        labels[used + start - 1 : used + size] = tokens[start:]
+        kept.append(turn)
+        used += size
+    return Packed(ids, labels, question, offset, kept)
+
+
+def norm(states: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+    wide = states.float()
+    return (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + epsilon) * weight).to(torch.bfloat16)
+
+
+def _rotate(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    low, high = states.chunk(2, -1)
+    return (states * cos + torch.cat((-high, low), -1) * sin).to(torch.bfloat16)
+
+
+def run_layers(model: LlamaModel, states: Tensor, cos: Tensor, sin: Tensor, prefix_mask: Tensor, mask: Tensor) -> Tensor:
+    """The decoder on images followed by independent questions.
+
+    Parameters
+    ----------
+    model : LlamaModel
+        Float32 weights; matrix products run in bfloat16.
+    states : Tensor, (B, P + T, d) bfloat16
+        Embeddings of the prefix (text, image) and of the packed questions.
+    cos, sin : Tensor, (B, 1, P + T, head_dim)
+        Rotary tables at the tokens' own positions.
+    prefix_mask : Tensor, (P, P) bool
+        True where a prefix token may look.
+    mask : Tensor, (B, 1, T, P + T) bool
+        True where a question token may look.
+
+    Returns
+    -------
+    Tensor, (B, T, d) bfloat16
+        Normalised final states of the questions.
+    """
+    config = model.config
+    heads, epsilon = config.num_attention_heads, config.rms_norm_eps
+    batch, length, width = states.shape
+    prefix = prefix_mask.shape[0]
+    size = width // heads
+    for layer in model.layers:
+        own, mlp = layer.self_attn, layer.mlp
+        into = norm(states, layer.input_layernorm.weight, epsilon)
+        weight = torch.cat([own.q_proj.weight, own.k_proj.weight, own.v_proj.weight]).to(torch.bfloat16)
+        query, key, value = (into @ weight.T).view(batch, length, 3, heads, size).permute(2, 0, 3, 1, 4)
+        query, key = _rotate(query, cos, sin) * size**-0.5, _rotate(key, cos, sin)
+        key_prefix = key[:, :, :prefix]
+        first = (query[:, :, :prefix] @ key_prefix.transpose(-1, -2)).masked_fill(~prefix_mask, -1e4)
+        out_first = first.float().softmax(-1).to(torch.bfloat16) @ value[:, :, :prefix]
+        second = (query[:, :, prefix:] @ key.transpose(-1, -2)).masked_fill(~mask, -1e4)
+        out_second = second.float().softmax(-1).to(torch.bfloat16) @ value
+        mixed = torch.cat([out_first, out_second], 2).transpose(1, 2).reshape(batch, length, width)
+        states = states + mixed @ own.o_proj.weight.T.to(torch.bfloat16)
+        into = norm(states, layer.post_attention_layernorm.weight, epsilon)
+        gate, up = (into @ torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]).to(torch.bfloat16).T).chunk(2, -1)
+        states = states + (functional.silu(gate) * up) @ mlp.down_proj.weight.T.to(torch.bfloat16)
+    return norm(states[:, prefix:], model.norm.weight, epsilon)
+
+
+class PatchWords(nn.Module):
+    """Patch labels written as sums of embeddings: the words' own for colour and name, learned ones for the rest.
+
+    The language model reads these before the vision tower is ready, and the projector learns to produce them.
+    """
+
+    def __init__(self, bpe: Tokenizer, width: int, patches: int) -> None:
+        super().__init__()
+        words = [bpe.encode(" " + word).ids for word in (*COLOURS, *NAMES)]
+        single = torch.tensor([ids[-1] for ids in words])
+        self.register_buffer("colour", torch.cat([torch.zeros(1, dtype=torch.long), single[: len(COLOURS)]]))
+        self.register_buffer("name", torch.cat([torch.zeros(1, dtype=torch.long), single[len(COLOURS) :]]))
+        self.other = nn.ModuleList(nn.Embedding(LABELS[key], width) for key in ("size", "centre", "background", "cell"))
+        self.place = nn.Embedding(patches, width)
+        for table in (*self.other, self.place):
+            nn.init.normal_(table.weight, std=0.06)
+
+    def forward(self, embedding: nn.Embedding, labels: Tensor) -> Tensor:
+        """(B, n, 6) labels to (B, n, d)."""
+        there = (labels[..., :1] > 0).float()
+        words = embedding(self.colour[labels[..., 0]]) + embedding(self.name[labels[..., 1]])
+        rest = sum(table(labels[..., 2 + i]) for i, table in enumerate(self.other))
+        return words * there + rest + self.place.weight
+
+
+@dataclass(frozen=True)
+class LanguageRecipe:
+    """Everything that decides stage (b) beside the pool; the learning rate follows the time left."""
+
+    minutes: float = 30.0
+    batch: int = 6
+    length: int = 256
+    rate: float = 1.5e-3
+    warmup: int = 100
+    weight_decay: float = 0.05
+    plain: float = 0.5  # share of the time with direct questions only
+    mixed: float = 0.3  # share of direct conversations after that
+    align: float = 1.0  # weight of the projector's distance to the patch words
+    seed: int = 0
+
+
+@dataclass
+class Batch:
+    """One step's tensors; see `run_layers`."""
+
+    scenes: list[int]
+    packed: list[Packed]
+    ids: Tensor
+    labels: Tensor
+    mask: Tensor
+    positions: Tensor
+
+
+def make_batch(
+    rng: np.random.Generator, pool: Pool, bpe: Tokenizer, chosen: list[int], recipe: LanguageRecipe, prefix: int, plain: float
+) -> Batch:
+    packed = []
+    for i in chosen:
+        scene: Scene = pool.scenes[i]
+        if rng.random() < plain:
+            turns = plain_turns(rng, scene, 22)
+        else:
+            turns = make_turns(rng, scene, 8, IMAGE_FORMATS, with_caption=bool(rng.random() < 0.3))
+        packed.append(pack(bpe, turns, recipe.length))
+    question = torch.from_numpy(np.stack([p.question for p in packed]))
+    offset = torch.from_numpy(np.stack([p.offset for p in packed]))
+    together = (question[:, :, None] == question[:, None]) & torch.ones(recipe.length, recipe.length, dtype=torch.bool).tril()
+    sees = torch.cat([torch.ones(len(chosen), recipe.length, prefix, dtype=torch.bool), together], -1)[:, None]
+    before = torch.arange(prefix).expand(len(chosen), -1)
+    return Batch(
+        chosen,
+        packed,
+        torch.from_numpy(np.stack([p.ids for p in packed])),
+        torch.from_numpy(np.stack([p.labels for p in packed])),
+        sees,
+        torch.cat([before, prefix + offset], 1),
+    )
+
+
+class Tally:
+    """Running accuracy of first reply tokens, per question kind."""
+
+    def __init__(self) -> None:
+        self.right: dict[str, float] = {}
+
+    def add(self, batch: Batch, hit: Tensor, places: Tensor) -> None:
+        """``hit`` (M,) for the M labelled tokens at ``places`` (M, 2)."""
+        seen = set()
+        for ok, (row, column) in zip(hit.tolist(), places.tolist(), strict=True):
+            packed = batch.packed[row]
+            number = int(packed.question[column])
+            if (row, number) in seen:
+                continue
+            seen.add((row, number))
+            turn = packed.turns[number]
+            form = "plain" if turn.benchmark == "plain" else "letter" if turn.question.options else "stock"
+            key = f"{form}:{turn.question.kind}"
+            self.right[key] = 0.99 * self.right.get(key, 0.0) + 0.01 * ok if key in self.right else float(ok)
+
+    def __str__(self) -> str:
+        return " ".join(f"{key}={value:.2f}" for key, value in sorted(self.right.items()))
+
+
+def train_language(
+    model: LlamaModel,
+    pool: Pool,
+    bpe: Tokenizer,
+    recipe: LanguageRecipe,
+    visual: Callable[[list[int]], tuple[Tensor, Tensor]],
+    trained: Sequence[nn.Parameter],
+    log: Callable[[str], None],
+    save: Callable[[], None],
+    compiled: bool = True,
+) -> int:
+    """Train on conversations, in place.
+
+    Parameters
+    ----------
+    model : LlamaModel
+        With its embedding tied to the output.
+    pool : Pool
+    bpe : tokenizers.Tokenizer
+    recipe : LanguageRecipe
+    visual : callable
+        Scene numbers to their image embeddings (B, n, d) and a loss to add.
+    trained : sequence of Parameter
+        What the optimiser moves, the model's own parameters included.
+    log, save : callable
+        Called every 50 and 200 steps.
+    compiled : bool
+        Compile the decoder; results agree to rounding.
+
+    Returns
+    -------
+    int
+        Steps done.
+    """
+    torch.manual_seed(recipe.seed)
+    rng = np.random.default_rng((recipe.seed, 3))
+    start_ids = torch.tensor(bpe.encode(LLAVA.start).ids)
+    patches = pool.labels.shape[1]
+    prefix = len(start_ids) + patches
+    prefix_mask = torch.ones(prefix, prefix, dtype=torch.bool).tril()
+    with torch.no_grad():
+        table = model.rotary_emb(torch.zeros(1, 1, 1), torch.arange(prefix + recipe.length)[None])
+    cos_table, sin_table = table[0][0], table[1][0]
+    embedding = model.embed_tokens
+    optimiser = torch.optim.AdamW(
+        [
+            {"params": [p for p in trained if p.ndim > 1], "weight_decay": recipe.weight_decay},
+            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        ],
+        lr=recipe.rate,
+        betas=(0.9, 0.98),
+    )
+    forward = torch.compile(run_layers, dynamic=False) if compiled else run_layers
+    tally, mean, step, order = Tally(), 0.0, 0, []
+    begin = time.monotonic()
+    while (progress := (time.monotonic() - begin) / (60 * recipe.minutes)) < 1:
+        if len(order) < recipe.batch:
+            order = rng.permutation(len(pool.scenes)).tolist()
+        chosen, order = order[: recipe.batch], order[recipe.batch :]
+        plain = 1.0 if progress < recipe.plain else recipe.mixed
+        batch = make_batch(rng, pool, bpe, chosen, recipe, prefix, plain)
+        for group in optimiser.param_groups:
+            group["lr"] = recipe.rate * schedule(step, recipe.warmup, progress)
+        image, extra = visual(chosen)
+        states = torch.cat([embedding(start_ids).expand(len(chosen), -1, -1), image, embedding(batch.ids)], 1)
+        cos, sin = cos_table[batch.positions][:, None], sin_table[batch.positions][:, None]
+        final = forward(model, states.to(torch.bfloat16), cos, sin, prefix_mask, batch.mask)
+        places = (batch.labels != NONE).nonzero()
+        logits = (final[places[:, 0], places[:, 1]] @ embedding.weight.T.to(torch.bfloat16)).float()
+        target = batch.labels[places[:, 0], places[:, 1]]
+        answer = functional.cross_entropy(logits, target)
+        loss = answer + extra
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(trained, 1.0)
+        optimiser.step()
+        step += 1
+        tally.add(batch, logits.argmax(-1) == target, places)
+        mean = answer.item() if step == 1 else 0.98 * mean + 0.02 * answer.item()
+        if step % 50 == 0:
+            log(f"language {step} {time.monotonic() - begin:.0f}s loss {mean:.3f} extra {float(extra):.3f} {tally}")
+        if step % 200 == 0:
+            save()
+    return step

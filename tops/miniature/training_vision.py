@@ -1,0 +1,236 @@
+"""Stage (a): the CLIP vision and text towers, trained jointly.
+
+Contrastive image-text loss on the CLS embedding; patch labels read from the features that the language model will get;
+what the scene holds read from the CLS state of the layer whose attention pruning methods read; and a hinge that asks
+for a least share of that layer's CLS attention to lie on objects, without saying on which.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from tops.miniature.tokenizer import TOKEN_ID
+from tops.miniature.training_data import LABELS, short_caption
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from tokenizers import Tokenizer
+    from transformers import CLIPTextModelWithProjection, CLIPVisionModel
+
+    from tops.miniature.training_data import Pool
+
+COLOURS, NAMES = LABELS["colour"] - 1, LABELS["name"] - 1
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+def pixels(images: Tensor) -> Tensor:
+    """(B, side, side, 3) uint8 to normalised (B, 3, side, side) float32, as CLIP's image processor does."""
+    scaled = images.permute(0, 3, 1, 2).float() / 255
+    return (scaled - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+
+
+class Readouts(nn.Module):
+    """Linear heads that exist only during training."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.patch = nn.Linear(width, sum(LABELS.values()))
+        self.cls_norm = nn.LayerNorm(width)
+        self.cls = nn.Linear(width, COLOURS + NAMES + COLOURS * NAMES)
+
+    def patch_losses(self, features: Tensor, labels: Tensor) -> Tensor:
+        """(B, n, c) features, (B, n, 6) labels to the 6 mean cross-entropies."""
+        parts = self.patch(self.norm(features)).float().split(list(LABELS.values()), dim=-1)
+        return torch.stack(
+            [functional.cross_entropy(part.flatten(0, 1), labels[..., i].flatten()) for i, part in enumerate(parts)]
+        )
+
+    def cls_loss(self, state: Tensor, labels: Tensor) -> Tensor:
+        """(B, c) CLS states: binary cross-entropy of which colours, names and pairs are there."""
+        colour, name = labels[..., 0], labels[..., 1]
+        there = torch.zeros(state.shape[0], (COLOURS + 1) * (NAMES + 1))
+        there.scatter_(1, colour * (NAMES + 1) + name, 1.0)
+        table = there.view(-1, COLOURS + 1, NAMES + 1)[:, 1:, 1:]
+        target = torch.cat([table.amax(2), table.amax(1), table.flatten(1)], dim=1)
+        each = functional.binary_cross_entropy_with_logits(
+            self.cls(self.cls_norm(state)).float(), target, reduction="none"
+        )
+        return each[:, : COLOURS + NAMES].mean() + 4 * each[:, COLOURS + NAMES :].mean()
+
+
+def cls_attention(tower: CLIPVisionModel, entering: Tensor, layer: int) -> Tensor:
+    """(B, 1 + n, c) hidden states entering ``layer`` to its CLS attention over the patches, (B, heads, n), normalised."""
+    block = tower.encoder.layers[layer]
+    attention = block.self_attn
+    states = block.layer_norm1(entering)
+    batch, length, width = states.shape
+    heads = attention.num_heads
+    query = attention.q_proj(states[:, 0]).view(batch, heads, 1, width // heads)
+    keys = attention.k_proj(states[:, 1:]).view(batch, length - 1, heads, -1).transpose(1, 2)
+    scores = (query @ keys.transpose(-1, -2)).float() * (width // heads) ** -0.5
+    return scores.squeeze(2).softmax(-1)
+
+
+def attention_share(attention: Tensor, on_object: Tensor) -> Tensor:
+    """Share of CLS attention on object patches: (B, heads, n) and bool (B, n) to (B,)."""
+    return (attention.mean(1) * on_object).sum(-1)
+
+
+def contrastive(image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
+    """CLIP's symmetric loss over the batch."""
+    image, text = functional.normalize(image.float(), dim=-1), functional.normalize(text.float(), dim=-1)
+    logits = image @ text.T * scale.exp().clamp(max=100)
+    target = torch.arange(len(logits))
+    return (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)) / 2
+
+
+def encode(tower: CLIPVisionModel, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalised images to the states entering the penultimate layer, those leaving it, and the pooled CLS."""
+    states = tower.pre_layrnorm(tower.embeddings(images))
+    layers = tower.encoder.layers
+    for layer in layers[:-2]:
+        states = layer(states, None)
+    entering = states
+    features = layers[-2](states, None)
+    last = layers[-1](features, None)
+    return entering, features, tower.post_layernorm(last[:, 0])
+
+
+def schedule(step: int, warmup: int, progress: float) -> float:
+    """Linear warm-up over ``warmup`` steps, and cosine decay to 2 % as ``progress`` goes from 0 to 1."""
+    return min(1.0, (step + 1) / warmup) * (0.02 + 0.49 * (1 + math.cos(math.pi * min(1.0, progress))))
+
+
+@dataclass(frozen=True)
+class VisionRecipe:
+    """Everything that decides stage (a) beside the pool of scenes; the learning rate follows the time left."""
+
+    minutes: float = 30.0
+    batch: int = 32
+    rate: float = 1.5e-3
+    warmup: int = 100
+    weight_decay: float = 0.05
+    contrastive: float = 0.5
+    patch: float = 2.0
+    cls: float = 2.0
+    share: float = 0.2
+    least_share: float = 0.5
+    text_tokens: int = 48
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Clip:
+    """The two towers and their joint space: what a CLIP model is made of."""
+
+    vision: CLIPVisionModel
+    text: CLIPTextModelWithProjection
+    visual_projection: nn.Linear
+
+
+def train_vision(
+    clip: Clip,
+    pool: Pool,
+    bpe: Tokenizer,
+    recipe: VisionRecipe,
+    log: Callable[[str], None],
+    save: Callable[[], None],
+) -> int:
+    """Stage (a), in place.
+
+    Parameters
+    ----------
+    clip : Clip
+        Freshly initialised towers.
+    pool : Pool
+    bpe : tokenizers.Tokenizer
+        Of `train_bpe`.
+    recipe : VisionRecipe
+    log : callable
+        Gets a line now and then.
+    save : callable
+        Called every 200 steps.
+
+    Returns
+    -------
+    int
+        Steps done.
+    """
+    torch.manual_seed(recipe.seed)
+    rng = np.random.default_rng((recipe.seed, 2))
+    heads = Readouts(clip.vision.config.hidden_size)
+    scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+    modules = nn.ModuleList([clip.vision, clip.text, clip.visual_projection, heads])
+    matrices = [p for p in modules.parameters() if p.ndim > 1]
+    others = [p for p in modules.parameters() if p.ndim <= 1] + [scale]
+    optimiser = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}],
+        lr=recipe.rate,
+        betas=(0.9, 0.98),
+    )
+    weights = torch.tensor([1.0, 1.0, 0.3, 0.3, 0.2, 0.1])
+    tower_layer = len(clip.vision.encoder.layers) - 2
+    images, labels = torch.from_numpy(pool.images), torch.from_numpy(pool.labels)
+    order: list[int] = []
+    mean: NDArray[np.float64] | None = None
+    start = time.monotonic()
+    step = 0
+    while (progress := (time.monotonic() - start) / (60 * recipe.minutes)) < 1:
+        if len(order) < recipe.batch:
+            order = rng.permutation(len(images)).tolist()
+        chosen, order = order[: recipe.batch], order[recipe.batch :]
+        target = labels[chosen].long()
+        texts = [short_caption(rng, pool.scenes[i]) for i in chosen]
+        ids = torch.from_numpy(text_ids(bpe, texts, recipe.text_tokens))
+        for group in optimiser.param_groups:
+            group["lr"] = recipe.rate * schedule(step, recipe.warmup, progress)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            entering, features, pooled = encode(clip.vision, pixels(images[chosen]))
+            joint = clip.visual_projection(pooled)
+            text = clip.text(ids).text_embeds
+            share = attention_share(cls_attention(clip.vision, entering, tower_layer), target[..., 0] > 0)
+            patch = heads.patch_losses(features[:, 1:], target)
+            cls = heads.cls_loss(features[:, 0], target)
+        match = contrastive(joint, text, scale)
+        hinge = (math.log(recipe.least_share) - share.clamp_min(1e-4).log()).relu().mean()
+        loss = (
+            recipe.contrastive * match
+            + recipe.patch * (weights * patch).sum()
+            + recipe.cls * cls
+            + recipe.share * hinge
+        )
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_([*matrices, *others], 1.0)
+        optimiser.step()
+        values = np.array([match.item(), *patch.tolist(), cls.item(), share.mean().item()])
+        mean = values if mean is None else 0.95 * mean + 0.05 * values
+        step += 1
+        if step % 200 == 0:
+            save()
+        if step % 50 == 0:
+            names = ("match", *LABELS, "cls", "share")
+            row = " ".join(f"{name} {value:.3f}" for name, value in zip(names, mean, strict=True))
+            log(f"vision {step} {time.monotonic() - start:.0f}s {row}")
+    return step
+
+
+def text_ids(bpe: Tokenizer, texts: list[str], length: int) -> NDArray[np.int64]:
+    """CLIP's input ids: start, text, end, then end again as padding; cut to ``length``."""
+    start, end = TOKEN_ID["<|startoftext|>"], TOKEN_ID["<|endoftext|>"]
+    ids = np.full((len(texts), length), end, dtype=np.int64)
+    for row, text in enumerate(texts):
+        own = [start, *bpe.encode(text).ids[: length - 2]]
+        ids[row, : len(own)] = own
+    return ids
