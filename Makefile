@@ -9,7 +9,7 @@ export HF_HUB_OFFLINE ?= 1
 # Of an experiment: LIMIT=N documents per benchmark, FULL=1 all of them, RUN="launcher=slurm ..." any setting of `tops run`.
 SETTINGS = profile=$(PROFILE) $(if $(FULL),full=true) $(if $(LIMIT),limit=$(LIMIT))
 
-.PHONY: setup test lint format smoke sweep-keep-ratio ablate-principles falsify reproduce-all
+.PHONY: setup test lint format smoke sweep-keep-ratio ablate-principles falsify reproduce-all bench-selection bench-scaling
 
 $(STAMP): pyproject.toml scripts/constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -58,3 +58,10 @@ falsify: reproduce-falsification
 
 smoke: PROFILE = miniature
 smoke: reproduce-smoke
+
+# BENCH="--device cuda" on a machine with a GPU.
+bench-selection: setup
+	$(BIN)/tops bench selection --json benchmarks/selection.json $(BENCH)
+
+bench-scaling: setup
+	$(BIN)/tops bench scaling --json benchmarks/scaling.json --plot benchmarks/scaling.svg $(BENCH)
