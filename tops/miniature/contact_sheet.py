@@ -22,7 +22,7 @@ _TEMPLATE = """<!doctype html>
 body { margin: 1rem auto; max-width: 80rem; padding: 0 1rem; color: #1c2330; font: 15px/1.4 system-ui, sans-serif; }
 ul { display: grid; grid-template-columns: repeat(auto-fill, minmax({{ width }}rem, 1fr)); gap: .8rem; padding: 0; }
 li { list-style: none; border: 1px solid #d9dee6; border-radius: 6px; padding: .6rem; }
-img { height: 6rem; margin-right: 2px; image-rendering: pixelated; }
+img { height: {{ 5 if width > 20 else 6 }}rem; margin-right: 2px; image-rendering: pixelated; }
 p { margin: .3rem 0; white-space: pre-line; overflow-wrap: anywhere; }
 .soft { color: #5a6475; font-size: .85rem; }
 </style></head><body>

@@ -242,7 +242,7 @@ def _neighbour(rng: np.random.Generator, scene: Scene, words: Words) -> Question
     item = scene.objects[one]
     phrase = dict(SIDES)[side] if words.language == "en" else words.word(side)
     answer = words.noun(item.name, item.colour)
-    present = dict.fromkeys(words.noun(o.name, o.colour) for o in scene.objects)
+    present = dict.fromkeys(words.noun(o.name, o.colour) for i, o in enumerate(scene.objects) if i != other)
     text = words.say("neighbour", side=phrase, thing=thing)
     pool = _phrases(rng, present, words)
     return Question("neighbour", text, answer, pool, objects=(one, other), language=words.language)
