@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
+from tops.accounting import paper_flops
 from tops.budget import Cut, Schedule
 from tops.paper.findings import Finding, Verdict
 from tops.paper.published import published_rows, read_csv
@@ -64,20 +65,6 @@ def published_schedules() -> tuple[PublishedSchedule, ...]:
     )
 
 
-def visual_tflops(tokens_per_layer: Sequence[float], hidden: int = 4096, intermediate: int = 11008) -> float:
-    """Prefill TFLOPs of the visual tokens alone: 2 x sum over layers of (4nd^2 + 2n^2d + 3ndm).
-
-    Parameters
-    ----------
-    tokens_per_layer : sequence of float
-        Visual tokens n each decoder layer sees.
-    hidden, intermediate : int
-        Widths d and m; the defaults are LLaMA-7B's. All attention heads have their own keys and values.
-    """
-    d, m = hidden, intermediate
-    return 2e-12 * sum(4 * n * d * d + 2 * n * n * d + 3 * n * d * m for n in tokens_per_layer)
-
-
 def schedule_findings() -> Iterator[Finding]:
     """Layer average of every published schedule against its target."""
     for s in published_schedules():
@@ -113,13 +100,13 @@ def flops_findings() -> Iterator[Finding]:
         return value
 
     by_schedule = {
-        "unpruned, 2880": [2880.0] * 32,
-        "constant 320": [320.0] * 32,
-        "TOPS of Table 9, 640>320>80 at 12/24": _tokens(640, (12, 320), (24, 80)),
-        "TOPS matched, 640>160>80 at 12/24": _tokens(640, (12, 160), (24, 80)),
-        "FastV averaging 320, cut at 2": _tokens(2880, (2, (320 * 32 - 2 * 2880) / 30)),
+        "unpruned, 2880": _tokens(),
+        "constant 320": _tokens(Cut(0, 320)),
+        "TOPS of Table 9, 640>320>80 at 12/24": _tokens(Cut(0, 640), Cut(12, 320), Cut(24, 80)),
+        "TOPS matched, 640>160>80 at 12/24": _tokens(Cut(0, 640), Cut(12, 160), Cut(24, 80)),
+        "FastV averaging 320, cut at 2": _tokens(Cut(2, round((320 * 32 - 2 * 2880) / 30))),
     }
-    tflops = {name: visual_tflops(tokens) for name, tokens in by_schedule.items()}
+    tflops = {name: 1e-12 * paper_flops(4096, 11008, tokens) for name, tokens in by_schedule.items()}
     whole = tflops["unpruned, 2880"]
     owner = dict(zip(by_schedule, ("none", "tops", "tops", "tops", "fastv"), strict=True))
     for name, value in tflops.items():
@@ -139,10 +126,6 @@ def flops_findings() -> Iterator[Finding]:
     )
 
 
-def _tokens(first: float, *cuts: tuple[int, float], depth: int = 32) -> list[float]:
-    """Tokens per layer for counts that need not be whole (an average of 149.3 after a cut, say)."""
-    have, out, at = first, [], dict(cuts)
-    for layer in range(depth):
-        have = at.get(layer, have)
-        out.append(have)
-    return out
+def _tokens(*cuts: Cut) -> tuple[int, ...]:
+    """Tokens per layer of LLaVA-NeXT-7B."""
+    return Schedule(2880, 32, cuts).tokens_per_layer

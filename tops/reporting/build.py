@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tops.reporting import render
 from tops.reporting.comparison import comparison_table, matches
+from tops.reporting.figures import write_figures
 from tops.reporting.honesty import honesty_table
 from tops.reporting.layout import main_tables, title_of
 from tops.reporting.mixing import unmixed
@@ -101,4 +102,5 @@ def write_page(report: Report, folder: Path, pictures: Sequence[Picture] = ()) -
 def build(results: Results, folder: Path) -> list[Path]:
     """Write the report of an experiment; returns the paths of all files."""
     report = make(results, folder / ".cache")
-    return [*write_tables(report, folder), write_page(report, folder)]
+    figures, pictures = write_figures(report.uncertainty, folder)
+    return [*write_tables(report, folder), *figures, write_page(report, folder, pictures)]

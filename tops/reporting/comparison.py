@@ -114,7 +114,7 @@ def _published(u: Uncertainty, table: str, backbone: str, row: Row) -> Published
 def _ours(u: Uncertainty, backbone: str, row: Row, slug: str, printed: Scale | None) -> Drawn | None:
     """Acc and Rel by the paper's own rule, and only over all of its benchmarks."""
     if slug in ("acc", "rel"):
-        if printed is None or printed.absent:
+        if printed is None or not printed.whole:
             return None
         return u.acc(backbone, row, printed) if slug == "acc" else u.rel(backbone, row, printed)
     return u.measure(backbone, row, slug)

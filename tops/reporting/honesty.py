@@ -6,9 +6,9 @@ from statistics import fmean
 
 import numpy as np
 
+from tops.accounting import FORMULAS, paper_flops
 from tops.experiments.choices import load_backbone
 from tops.experiments.plan import Row
-from tops.paper.audit_budgets import visual_tflops
 from tops.reporting.layout import level_title, title_of
 from tops.reporting.names import backbone_title, row_title
 from tops.reporting.results import Entry, Results
@@ -24,12 +24,11 @@ HEADERS = (
     Header("lost %", "Flips"),
     Header("− best control", "Rel"),
     Header("− blind", "Acc"),
-    Header("on hard documents %", "Score"),
+    Header("hard documents %", "Score"),
 )
 NOTES = (
     "tokens: visual tokens a decoder layer sees at prefill, mean over layers, documents and benchmarks, as logged.",
-    "TFLOPs: prefill of those tokens, 2 x sum over layers of (4nd² + 2n²d + 3ndm); grouped queries, text and vision "
-    "tower are not counted.",
+    f'TFLOPs: prefill by the formula "paper", {FORMULAS["paper"]}.',
     "unread: answers that the scorer could not read. yes: share of yes among predictions on yes/no benchmarks.",
     "flips: documents that go from wrong to right (gained) and from right to wrong (lost) against the unpruned model.",
     "− best control: Rel minus that of the best control at the same budget, with its 95 % interval. "
@@ -89,8 +88,8 @@ def _cost(u: Uncertainty, backbone: str, scored: list[Entry]) -> tuple[Datum, Da
     tokens = number(fmean(float(x.mean()) for x in logged))
     if u.results.miniature:
         return tokens, hole("widths of the miniature differ from the catalogue's")
-    tflops = fmean(visual_tflops(x.tolist(), choice.width, choice.feed_forward) for x in logged)
-    return tokens, number(tflops, 2)
+    flops = fmean(paper_flops(choice.width, choice.feed_forward, [round(n) for n in x]) for x in logged)
+    return tokens, number(1e-12 * flops, 2)
 
 
 def _answers(scored: list[Entry]) -> tuple[Datum, Datum]:

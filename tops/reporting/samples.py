@@ -145,7 +145,7 @@ def grid(family: str, visual: int) -> dict[str, int | bool]:
         sequence because this family's layout is not known; ``visual`` tokens in all; ``tiles`` squares of them.
     """
     side = math.isqrt(visual)
-    if family == "llava" and side * side == visual:
+    if family in ("llava", "llava-1.5") and side * side == visual:
         return {"side": side, "map": True, "visual": visual, "tiles": 1}
     for base in (24, 12):  # the overview image comes first, its tiles follow
         if family == "llava-next" and visual % (base * base) == 0:

@@ -41,11 +41,14 @@ class Scale:
         Benchmarks of the paper's rule that no row can have here, with the reason.
     slugs : dict of str to Column
         Column of each benchmark in the rule.
+    whole : bool
+        Whether this is the paper's rule with all of its benchmarks.
     """
 
     rule: AccRule
     absent: tuple[tuple[str, str], ...]
     slugs: dict[str, Column]
+    whole: bool = True
 
     @property
     def note(self) -> str:
@@ -68,15 +71,15 @@ def scale_of(results: Results, backbone: str, *, printed: bool = False) -> Scale
     columns = {column.slug: column for column in results.columns(backbone)}
     if not set(rule.divisors) & set(columns):
         rule = AccRule("plain mean of the benchmarks shown", dict.fromkeys(columns, 1))
+    whole = set(rule.divisors) <= set(columns)
+    rule = rule if whole else _shown(rule, columns)
     absent, slugs = [], {}
     for slug in rule.divisors:
-        column = columns.get(slug)
+        column = columns[slug]
         states = [e for (_, c), e in results.entries.items() if c == column]
         refused = [e for e in states if e.status is PlanStatus.REFUSED]
         unjudged = [e for e in states if e.status is PlanStatus.ANSWERED]
-        if column is None:
-            absent.append((slug, "not part of this experiment"))
-        elif unjudged and not any(e.values for e in states):
+        if unjudged and not any(e.values for e in states):
             absent.append((slug, unjudged[0].reason))
         elif states and len(refused) == len(states):
             absent.append((slug, refused[0].reason))
@@ -85,7 +88,14 @@ def scale_of(results: Results, backbone: str, *, printed: bool = False) -> Scale
     if not slugs:
         return None
     kept = {slug: divisor for slug, divisor in rule.divisors.items() if slug in slugs}
-    return Scale(replace(rule, divisors=kept), tuple(absent), slugs)
+    return Scale(replace(rule, divisors=kept), tuple(absent), slugs, whole and not absent)
+
+
+def _shown(rule: AccRule, columns: Mapping[str, Column]) -> AccRule:
+    """The rule over the benchmarks that an experiment asks, where it asks fewer by design."""
+    kept = {slug: divisor for slug, divisor in rule.divisors.items() if slug in columns}
+    scaled = "".join(f", {benchmark_title(slug)} / {divisor}" for slug, divisor in kept.items() if divisor != 1)
+    return AccRule(f"mean of the {len(kept)} benchmarks shown{scaled}", kept)
 
 
 def aggregate(results: Results, scale: Scale, row: Row) -> Aggregate:

@@ -88,6 +88,12 @@ class Table:
         return letter(self.footnotes.index(text)) if text else ""
 
     @property
+    def textual(self) -> list[bool]:
+        """Which columns hold words rather than numbers."""
+        columns = zip(*(line.data for line in self.lines), strict=True)
+        return [any(d.text and d.value is None for d in column) for column in columns] or [False] * len(self.headers)
+
+    @property
     def lettered(self) -> list[tuple[str, str]]:
         """Footnotes with their letters."""
         return [(letter(i), text) for i, text in enumerate(self.footnotes)]

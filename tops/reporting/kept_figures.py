@@ -1,0 +1,124 @@
+"""Figures of where tokens are kept, and of how far selections at different layers agree."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tops.experiments.plan import Row
+from tops.experiments.store import Record
+from tops.reporting.kept import Kept, jaccard, kept_tokens
+from tops.reporting.layout import level_title
+from tops.reporting.names import backbone_title, row_title
+from tops.reporting.samples import grid
+from tops.reporting.uncertainty import Uncertainty
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_LAYER = re.compile(r"layer=(\d+)")
+
+
+def _records(u: Uncertainty, backbone: str) -> dict[Row, Record]:
+    """The first stored cell of each row with a budget."""
+    found: dict[Row, Record] = {}
+    for (row, column), entry in u.results.entries.items():
+        if column.backbone == backbone and row.level and entry.records:
+            found.setdefault(row, entry.records[0])
+    return found
+
+
+def keep_maps(u: Uncertainty) -> Iterator[tuple[str, str, Figure]]:
+    """How often each place of the image is kept: a row of panels per method, a panel per cut."""
+    import matplotlib.pyplot as plt
+
+    if not u.results.plan.experiment.record_kept or _by_layer(u):
+        return
+    for backbone in u.results.backbones:
+        for level in u.results.plan.experiment.levels:
+            panels = []
+            for row, record in _records(u, backbone).items():
+                if row.level != level:
+                    continue
+                stages = kept_tokens(record)
+                panels += [(row, layer, kept, record) for layer, kept in stages.items()]
+            if not panels:
+                continue
+            columns = min(6, len(panels))
+            lines = -(-len(panels) // columns)
+            figure, axes = plt.subplots(
+                lines, columns, figsize=(1.75 * columns + 0.7, 2.25 * lines + 0.5), squeeze=False
+            )
+            top = max(float(kept.probability.max()) for _, _, kept, _ in panels)
+            image: Any = None
+            for place in axes.flat:
+                place.set_axis_off()
+            for place, (row, layer, kept, record) in zip(axes.flat, panels, strict=False):
+                image = place.imshow(_square(kept, record), cmap="cividis", vmin=0, vmax=top)
+                stage = "before the model" if layer == 0 else f"from layer {layer}"
+                place.set_title(
+                    f"{row_title(row)}\n{stage}\nGini {kept.gini:.2f}, entropy {kept.entropy:.3f}", fontsize=6.5
+                )
+            figure.colorbar(image, ax=axes, shrink=0.6, label="share of documents that keep it")
+            where = f"{backbone_title(backbone)}, {level_title(u.results, backbone, level)}"
+            figure.suptitle(f"{where} (miniature)" if u.results.miniature else where)
+            yield f"places_{backbone}_{level}", f"{where}: where on the image tokens are kept", figure
+
+
+def _square(kept: Kept, record: Record) -> np.ndarray:
+    """Probabilities as the model's grid; the plain sequence, padded, where its layout is not known."""
+    values = kept.probability
+    shape = grid(record.spec.backbone.family, len(values))
+    side = int(shape["side"]) or math.isqrt(len(values))
+    padded = np.full(side * side, np.nan)
+    padded[: min(len(values), side * side)] = values[: side * side]
+    return padded.reshape(side, side)
+
+
+def _by_layer(u: Uncertainty) -> bool:
+    return any(_LAYER.fullmatch(row.variant) for row in u.results.plan.rows)
+
+
+def agreement_maps(u: Uncertainty) -> Iterator[tuple[str, str, Figure]]:
+    """Jaccard index of what a method keeps when it cuts at one layer or another."""
+    import matplotlib.pyplot as plt
+
+    if not _by_layer(u):
+        return
+    for backbone in u.results.backbones:
+        methods: dict[tuple[str, str], dict[int, np.ndarray]] = {}
+        for row, record in _records(u, backbone).items():
+            match = _LAYER.fullmatch(row.variant)
+            stages = kept_tokens(record) if match else {}
+            if match and stages:
+                methods.setdefault((row.title, row.level), {})[int(match[1])] = stages[max(stages)].mask
+        methods = {name: masks for name, masks in methods.items() if len(masks) > 1}
+        if not methods:
+            continue
+        figure, axes = plt.subplots(1, len(methods), figsize=(4.1 * len(methods), 3.7), squeeze=False)
+        image: Any = None
+        for place, ((title, _), masks) in zip(axes.flat, methods.items(), strict=True):
+            layers = sorted(masks)
+            values = np.array([[_agreement(masks[a], masks[b]) for b in layers] for a in layers])
+            image = place.imshow(values, cmap="cividis", vmin=0, vmax=1)
+            place.grid(visible=False)
+            place.set_xticks(range(len(layers)), [str(x) for x in layers], fontsize=8)
+            place.set_yticks(range(len(layers)), [str(x) for x in layers], fontsize=8)
+            for (i, j), value in np.ndenumerate(values):
+                colour = "#1c2330" if value > 0.5 else "white"
+                place.text(j, i, f"{value:.2f}".lstrip("0"), ha="center", va="center", fontsize=6.5, color=colour)
+            place.set_title(title)
+            place.set_xlabel("cut at layer")
+        figure.colorbar(image, ax=axes, shrink=0.8, label="Jaccard index")
+        where = backbone_title(backbone)
+        figure.suptitle(f"{where} (miniature)" if u.results.miniature else where)
+        yield f"agreement_{backbone}", f"{where}: how far selections at different layers agree (Jaccard index)", figure
+
+
+def _agreement(a: np.ndarray, b: np.ndarray) -> float:
+    width, count = min(a.shape[1], b.shape[1]), min(len(a), len(b))
+    return jaccard(a[:count, :width], b[:count, :width])
