@@ -108,11 +108,14 @@ class Video:
         """Length in frames."""
         return self.seconds * FRAMES_PER_SECOND
 
+    def objects(self, index: int) -> tuple[SceneObject, ...]:
+        """What a frame shows, in the order of `tracks`."""
+        there = (track.at(index / self.frame_count) for track in self.tracks)
+        return tuple(item for item in there if item is not None)
+
     def frame(self, index: int) -> NDArray[np.uint8]:
         """One frame, uint8 of shape (IMAGE_SIDE, IMAGE_SIDE, 3)."""
-        time = index / self.frame_count
-        there = [item for item in (track.at(time) for track in self.tracks) if item is not None]
-        return paint(self.canvas, there)[0]
+        return paint(self.canvas, self.objects(index))[0]
 
     def sample(self, count: int) -> NDArray[np.uint8]:
         """``count`` frames at equal distances, the first and the last among them: (count, side, side, 3), uint8."""
@@ -210,6 +213,9 @@ def write_mp4(path: Path, video: Video) -> None:
         stream.pix_fmt = "yuv420p"
         stream.thread_count = 1
         stream.options = {"flags": "+bitexact+qscale", "global_quality": str(_QUANTISER * 118)}
+        shown: tuple[SceneObject, ...] | None = None
         for index in range(video.frame_count):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(_yuv(video.frame(index)), format="yuv420p")))
+            if video.objects(index) != shown:
+                shown, planes = video.objects(index), _yuv(video.frame(index))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(planes, format="yuv420p")))
         container.mux(stream.encode())
