@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import statistics
 import sys
@@ -53,6 +54,8 @@ def machine(device: torch.device) -> dict[str, object]:
     """Hardware, threads and versions, for the record beside every number."""
     found: dict[str, object] = {
         "processor": _processor(),
+        "cores": os.cpu_count(),
+        "load_average": round(os.getloadavg()[0], 1),  # above the cores: others shared them, times are too long
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "python": platform.python_version(),
