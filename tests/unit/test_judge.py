@@ -15,9 +15,7 @@ from tops.experiments.store import CellStatus, Store
 
 
 def honest(prompt: str) -> str:
-    _, truth, said, _ = (
-        part.strip() for part in prompt.splitlines()[-1].rsplit("|", 3)[0:1] + prompt.rsplit("|", 3)[1:]
-    )
+    _, truth, said, _ = (part.strip() for part in prompt.splitlines()[-1].split("|"))
     return "1.0" if truth.lower() in said.lower() else "0.0"
 
 
@@ -148,7 +146,7 @@ def test_a_judge_that_says_yes_to_all_is_refused(serve):
 def test_http_errors(serve, monkeypatch):
     server = serve()
     server.status = 401
-    with pytest.raises(JudgeError, match="401.*TOPS_JUDGE_KEY"):
+    with pytest.raises(JudgeError, match=r"401.*TOPS_JUDGE_KEY"):
         Judge(server.url).probe()
     server.status = 200
     monkeypatch.setenv("TOPS_JUDGE_KEY", "secret")

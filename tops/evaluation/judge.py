@@ -1,7 +1,7 @@
 """A judge model behind an OpenAI-compatible endpoint, for benchmarks whose answers no rule can score.
 
-Any server that speaks ``POST {url}/chat/completions`` will do: a local vLLM, llama.cpp or Ollama, or a hosted one. Without
-a judge the answers are stored as "answered, not judged" and no number exists.
+Any server that speaks ``POST {url}/chat/completions`` will do: a local vLLM, llama.cpp or Ollama, or a hosted one.
+Without a judge the answers are stored as "answered, not judged" and no number exists.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tops.experiments.answers import Answer
 from tops.experiments.store import Store
 
 KEY_VARIABLE = "TOPS_JUDGE_KEY"
-PROBES = (("yellow", "It is yellow.", True), ("yellow", "It is a whale.", False))
+PROBES = (("yellow", "It is yellow."), ("yellow", "It is a whale."))
 
 
 class JudgeError(DataError):
@@ -136,7 +136,7 @@ class Judge:
             If it cannot be reached, or scores a right answer below a wrong one.
         """
         judge = self.resolved()
-        right, wrong = (judge.score("What colour is the banana?", truth, said) for truth, said, _ in PROBES)
+        right, wrong = (judge.score("What colour is the banana?", truth, said) for truth, said in PROBES)
         if not right > wrong:
             raise JudgeError(
                 f"the judge {judge.model!r} at {self.base} scores a right answer {right} and a wrong one {wrong}; "
@@ -171,9 +171,7 @@ def mmvet_prompt() -> str:
     assert package.submodule_search_locations is not None
     source = Path(package.submodule_search_locations[0]) / "tasks" / "mmvet" / "utils.py"
     for node in ast.parse(source.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and any(
-            isinstance(t, ast.Name) and t.id == "MM_VET_PROMPT" for t in node.targets
-        ):
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "MM_VET_PROMPT":
             return str(ast.literal_eval(node.value))
     raise DataError(f"{source} has no MM_VET_PROMPT; another version of lmms-eval than 0.7.3 is installed")
 

@@ -20,11 +20,13 @@ _UNWANTED = ("NUM_IMAGE", "LMMS_EVAL_PLUGINS", "OPENAI_API_KEY", "OPENAI_API_URL
 def import_lmms_eval() -> None:
     """Import lmms-eval once (seconds), keeping the log sinks, warning filters and environment of the process.
 
-    By itself it removes loguru's sinks, silences all warnings and reads ``.env`` files of the working folder.
+    By itself it removes loguru's sinks, silences all warnings, reads ``.env`` files of the working folder, and lets
+    Pillow fill truncated pictures with grey.
     """
     from loguru import logger
+    from PIL import ImageFile
 
-    before = dict(os.environ)
+    before, truncated = dict(os.environ), ImageFile.LOAD_TRUNCATED_IMAGES
     folder = Path.cwd()
     with tempfile.TemporaryDirectory() as empty, warnings.catch_warnings():
         os.chdir(empty)
@@ -36,6 +38,7 @@ def import_lmms_eval() -> None:
                 import lmms_eval.models.chat.qwen2_5_vl  # noqa: F401
         finally:
             os.chdir(folder)
+            ImageFile.LOAD_TRUNCATED_IMAGES = truncated
             for name in set(os.environ) - set(before):
                 if not name.startswith(("TOKENIZERS_", "HF_", "KMP_", "CUDA_")):
                     del os.environ[name]

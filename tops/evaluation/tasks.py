@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tops.errors import ConfigurationError, DataError
+from tops.errors import ConfigurationError, DataError, TopsError
 from tops.evaluation.benchmark import Benchmark
 from tops.evaluation.data import DataRoot, cache_folder, data_hash, dataset_folder, missing
 from tops.evaluation.quiet import environment, import_lmms_eval
@@ -124,6 +124,8 @@ def load_task(benchmark: Benchmark, spec: BenchmarkSpec, root: DataRoot) -> Task
     with environment(root.hf_home):
         try:
             return _build(benchmark, spec, root, found)
+        except TopsError:
+            raise
         except (OSError, ValueError, KeyError) as error:
             raise DataError(f"{benchmark.name} in {dataset_folder(benchmark, root)}: {error}") from error
 
