@@ -13,12 +13,13 @@ from tops.errors import DataError
 from tops.evaluation.benchmark import load_benchmark
 from tops.evaluation.data import DataRoot, data_hash
 from tops.experiments.schema import BackboneChoice, ProfileChoice
+from tops.miniature import checkpoints
 from tops.miniature import data as miniature_data
 
 
 @dataclass(frozen=True)
 class Staged:
-    """A checkpoint on disk and the revision that enters the key of its cells."""
+    """A checkpoint on disk, the revision that enters the key of its cells, and whether it has learnt anything."""
 
     path: Path
     revision: str
@@ -82,14 +83,10 @@ def text_tower(backbone: BackboneChoice) -> str | None:
     return backbone.text_tower if backbone.text_tower and _snapshot(backbone.text_tower) else None
 
 
-def _miniature(family: str) -> Staged | None:
-    try:
-        from tops.miniature import checkpoints
-
-        folder = checkpoints.path(family)
-    except (DataError, ImportError):
-        return None
-    return Staged(folder, _folder_hash(folder))
+@cache
+def _miniature(family: str) -> Staged:
+    folder = checkpoints.path(family)
+    return Staged(folder, _folder_hash(folder), checkpoints.label(family) is None)
 
 
 @cache
@@ -127,15 +124,16 @@ def prepare(profile: ProfileChoice) -> None:
 
 @cache
 def _folder_hash(folder: Path) -> str:
-    """sha256 over the names, sizes and small files of a checkpoint folder.
+    """sha256 over the names, sizes and small files of a checkpoint folder, the card about it left out.
 
     Weights enter by size and by the safetensors header, which names every tensor: hashing 14 GB for a plan would take
     a minute.
     """
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.iterdir() if p.suffix in (".json", ".safetensors", ".model", ".jinja")):
+    kinds = (".json", ".safetensors", ".model", ".jinja")
+    for path in sorted(p for p in folder.rglob("*") if p.suffix in kinds and p.name != "card.json"):
         size = path.stat().st_size
-        digest.update(f"{path.name}\0{size}\0".encode())
+        digest.update(f"{path.relative_to(folder)}\0{size}\0".encode())
         with path.open("rb") as file:
             if path.suffix == ".safetensors" and size > 64 << 20:
                 header = min(int.from_bytes(file.read(8), "little"), 16 << 20)

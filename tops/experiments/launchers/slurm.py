@@ -77,7 +77,7 @@ def launch(assignment: Assignment, folder: Path, choice: LauncherChoice, emit: C
     assignment.save(path)
     options = dict(choice.options)
     init = {f"slurm_{k}": options.pop(k) for k in INIT if k in options}
-    executor = submitit.AutoExecutor(folder=str(folder / "slurm" / "%A_%a"), cluster="slurm", **init)
+    executor = submitit.AutoExecutor(folder=str(folder / "slurm"), cluster="slurm", **init)
     named = {k if k in GENERAL else f"slurm_{k}": v for k, v in options.items() if v is not None}
     executor.update_parameters(**{"name": "tops", "slurm_array_parallelism": choice.workers, **named})
     count = min(choice.workers, len(assignment.cells))
