@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from evaluation_models import backbone, cell, data, evaluate, pruned
 
-from tops.errors import ConfigurationError, DataError
+from tops.errors import ConfigurationError, DataError, UnsupportedModelError
 from tops.experiments.check import check
 from tops.experiments.store import CellStatus, Store
 from tops.methods import build
@@ -228,8 +228,18 @@ def test_other_data_than_planned_is_refused(store):
 
 def test_video_without_video_processor_fails_by_name(store):
     of = cell("videomme", limit=2)
-    assert evaluate(store, of) is CellStatus.INCOMPLETE
+    with pytest.raises(UnsupportedModelError, match="frames_as_images"):
+        evaluate(store, of)
     assert "no video processor" in store.read(of.key).failure["error"]
+
+
+def test_frames_as_images(store):
+    of = cell("videomme", limit=1, tokens=1)
+    of = replace(of, backbone=replace(of.backbone, options={"frames": 3, "frames_as_images": True}))
+    assert evaluate(store, of) is CellStatus.SCORED
+    answer = next(store.read(of.key).answers())
+    assert answer.prompt.count("<image>") == 3
+    assert set(answer.visual_tokens_per_layer) == {3 * 144}
 
 
 def damaged_copy(tmp_path: Path, row: int):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from tops.errors import UnsupportedModelError
 from tops.evaluation.media import Inputs, Media, MediaReader
 from tops.evaluation.models import Asker, QwenAsker, asker_for
 
@@ -18,6 +19,12 @@ def asker_and_reader(
 ) -> tuple[Asker, MediaReader]:
     """The chat model for a backbone, and the reader of its media."""
     inputs = Inputs.of(options)
+    video = getattr(backbone.processor, "video_processor", None)
+    if task.benchmark.modality == "video" and video is None and not inputs.frames_as_images:
+        raise UnsupportedModelError(
+            f"{backbone.name} takes no videos ({type(backbone.processor).__name__} has no video processor); choose "
+            "another backbone, or its option frames_as_images=true with a number of frames"
+        )
     asker = asker_for(backbone, inputs)
     images: Any = getattr(backbone.processor, "image_processor", None)
     qwen = isinstance(asker, QwenAsker)

@@ -78,7 +78,7 @@ def evaluate_cell(
     data_root : path or object with ``mirror`` and ``hf_home``
         Staged data; the default place for None.
     judge : Judge, optional
-        For judged benchmarks; probed before the first document.
+        For judged benchmarks, probed before the first document; that of ``TOPS_JUDGE_URL`` when absent.
     limit : int, optional
         Must agree with ``cell.benchmark.limit``.
     progress : Progress, optional
@@ -102,8 +102,10 @@ def evaluate_cell(
         If data is missing or is not what the cell was planned on.
     """
     _check(cell, benchmark, limit)
-    if judge is not None and benchmark.judged:
-        judge.probe()
+    if benchmark.judged:
+        judge = judge or _judge_of_environment()
+        if judge is not None:
+            judge.probe()
     writer = store.open_cell(cell)
     if writer is None:
         return store.status(cell.key)
@@ -312,6 +314,12 @@ class _Session:
             scores[scorer] = summarise(self.benchmark, scorer, answers, rows[scorer])
         default = self.benchmark.scorer if self.benchmark.scorer in scores else None
         return self.writer.seal(scores=scores, rows=rows, provenance=record, default_scorer=default)
+
+
+def _judge_of_environment() -> Judge | None:
+    from tops.evaluation.judge import Judge
+
+    return Judge.from_environment()
 
 
 def _judge(cell: Cell, store: Store, benchmark: Benchmark, judge: Judge) -> CellStatus:

@@ -60,6 +60,12 @@ class Judge:
     attempts: int = 3
     workers: int = 4
 
+    @classmethod
+    def from_environment(cls) -> Judge | None:
+        """The judge that ``TOPS_JUDGE_URL`` (and ``TOPS_JUDGE_MODEL``) name; None without."""
+        url = os.environ.get("TOPS_JUDGE_URL")
+        return cls(url, os.environ.get("TOPS_JUDGE_MODEL", "")) if url else None
+
     def __post_init__(self) -> None:
         if urlsplit(self.url).scheme not in ("http", "https"):
             raise ConfigurationError(f"judge address {self.url!r} must begin with http:// or https://")

@@ -18,7 +18,16 @@ VICUNA = (
     "A chat between a curious user and an artificial intelligence assistant. "
     "The assistant gives helpful, detailed, and polite answers to the user's questions."
 )
-OPTIONS = ("system_prompt", "image_padding", "min_pixels", "max_pixels", "min_patches", "max_patches", "frames")
+OPTIONS = (
+    "system_prompt",
+    "image_padding",
+    "min_pixels",
+    "max_pixels",
+    "min_patches",
+    "max_patches",
+    "frames",
+    "frames_as_images",
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,8 @@ class Inputs:
         Tiles of InternVL.
     frames : int
         Frames of a video.
+    frames_as_images : bool
+        Show the frames of a video as so many images, for a model that takes several images but no video.
     """
 
     system_prompt: str | None = None
@@ -48,6 +59,7 @@ class Inputs:
     min_patches: int = 1
     max_patches: int = 12
     frames: int = 64
+    frames_as_images: bool = False
 
     def __post_init__(self) -> None:
         for name, known in (("system_prompt", ("vicuna",)), ("image_padding", ("square",))):
@@ -130,7 +142,7 @@ class MediaReader:
         images, indices = frames.images[:keep], frames.indices[:keep]
         if self._even and len(images) == 1:
             images, indices = images * 2, indices * 2
-        return Media(images, True, indices, frames.total, frames.fps)
+        return Media(images, not self._inputs.frames_as_images, indices, frames.total, frames.fps)
 
     def __call__(self, number: int, document: dict[str, Any]) -> Media:
         """Pictures as the processor gets them."""
