@@ -33,6 +33,14 @@ def before_model(budget: Budget, shape: PromptShape, title: str) -> Schedule:
     return Schedule(shape.visual, shape.depth, () if total == shape.visual else (Cut(0, total),))
 
 
+def as_tuples(method: object, *names: str) -> None:
+    """Turn the lists that configuration files give into the tuples that frozen dataclasses hold."""
+    for name in names:
+        value = getattr(method, name)
+        if value is not None:
+            object.__setattr__(method, name, tuple(value))
+
+
 def refuse_budget(budget: Budget, title: str) -> None:
     """For controls that prune nothing: only the default budget makes sense.
 
@@ -119,9 +127,11 @@ def one_cut(
 
 
 def pyramid(budget: Budget, shape: PromptShape, layers: Sequence[int], title: str) -> Schedule:
-    """Cuts whose counts fall geometrically, ``int(N * ratio ** i)`` after the i-th, all relative to the original N.
+    """Cuts whose counts fall geometrically.
 
-    Under ``layer_average`` the ratio solves the layer average; under ``kept`` the first cut keeps the budget.
+    Under ``layer_average`` the i-th keeps ``int(N * ratio ** i)``, all relative to the original N, with the ratio that
+    solves the average; under ``kept`` the first keeps the budget and each later one half of the one before, the ratio
+    of the PyramidDrop paper.
 
     Raises
     ------
@@ -136,28 +146,27 @@ def pyramid(budget: Budget, shape: PromptShape, layers: Sequence[int], title: st
     if total == visual:
         return Schedule(visual, depth, ())
     least = max(1, shape.images)
-    lowest = (least / visual) ** (1 / len(layers))
+    if budget.protocol == "kept":
+        counts = [total >> i for i in range(len(layers))]
+        if counts[-1] < least:
+            raise BudgetError(
+                f"{title}: keeping {total} of {visual} tokens after the first cut leaves {counts[-1]} after the last, "
+                f"at least {least} must stay; ask for at least {least << (len(layers) - 1)}"
+            )
+        return Schedule(visual, depth, tuple(Cut(layer, k) for layer, k in zip(layers, counts, strict=True)))
     spans = [b - a for a, b in zip((0, *layers), (*layers, depth), strict=True)]
 
     def average(ratio: float) -> float:
         return sum(span * visual * ratio**i for i, span in enumerate(spans)) / depth
 
-    if budget.protocol == "kept":
-        ratio = total / visual
-    else:
-        low, high = 0.0, 1.0
-        for _ in range(60):
-            middle = (low + high) / 2
-            low, high = (middle, high) if average(middle) <= total else (low, middle)
-        ratio = low
-    counts = [_floor(visual * ratio**i) for i in range(1, len(layers) + 1)]
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if average(middle) <= total else (low, middle)
+    # A product such as 0.25 * 576 must not lose a token to the last bit of the ratio.
+    counts = [math.floor(visual * low**i + 1e-9) for i in range(1, len(layers) + 1)]
     if counts[-1] < least:
-        if budget.protocol == "kept":
-            raise BudgetError(
-                f"{title}: keeping {total} of {visual} tokens after the first cut leaves {counts[-1]} after the last, "
-                f"at least {least} must stay; the lowest possible is {math.ceil(visual * lowest)}"
-            )
-        raise too_low(title, total, average(lowest), layers[0], shape)
+        raise too_low(title, total, average((least / visual) ** (1 / len(layers))), layers[0], shape)
     return Schedule(visual, depth, tuple(Cut(layer, k) for layer, k in zip(layers, counts, strict=True)))
 
 
@@ -170,8 +179,3 @@ def too_low(title: str, total: int, floor: float, layer: int, shape: PromptShape
         f"at layer {layer} its floor is {floor:.1f}. Cut earlier, ask for at least {least} per image, or use "
         "protocol=kept"
     )
-
-
-def _floor(value: float) -> int:
-    # A ratio such as 128/576 times 576 must give 128 and not 127.
-    return math.floor(value + 1e-9)

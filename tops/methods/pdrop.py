@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from tops.budget import Cut, PromptShape, Schedule
 from tops.errors import ConfigurationError
-from tops.methods._cuts import pyramid, refuse_budget, scaled_layers
+from tops.methods._cuts import as_tuples, pyramid, refuse_budget, scaled_layers
 from tops.methods.base import BudgetField, Positions
 from tops.signals import PruningPoint, Signal
 from tops.tokens import Selection
@@ -27,7 +27,8 @@ class PyramidDrop:
     ----------
     budget : Budget, int or float
         Solves the ratio of a geometric schedule, ``int(N * ratio ** i)`` tokens after the i-th cut, as the author
-        advises for 192, 128 and 64 tokens (issue 29 of the repository). Under ``kept`` the first cut keeps it.
+        advises for 192, 128 and 64 tokens (issue 29 of the repository). Under ``kept`` the first cut keeps
+        it and each later one half of the one before.
     layers : tuple of int
         The cuts. The author's 2, 8, 16 for small budgets; the paper's own setting is 8, 16, 24 with ``keeps``.
     of : int or None
@@ -50,6 +51,7 @@ class PyramidDrop:
     positions: Positions | None = "contiguous"
 
     def __post_init__(self) -> None:
+        as_tuples(self, "layers", "keeps")
         if self.keeps is None:
             return
         refuse_budget(self.budget, "PyramidDrop with keeps=...")

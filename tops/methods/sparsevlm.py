@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from tops.budget import Cut, PromptShape, Schedule
 from tops.errors import BudgetError, ConfigurationError
-from tops.methods._cuts import allowed, refuse_budget, scaled_layers, too_low
+from tops.methods._cuts import allowed, as_tuples, refuse_budget, scaled_layers, too_low
 from tops.methods._units import everything
 from tops.methods.base import BudgetField, Positions
 from tops.signals import PruningPoint, Signal
@@ -76,6 +76,7 @@ class SparseVLM:
     positions: Positions | None = None
 
     def __post_init__(self) -> None:
+        as_tuples(self, "layers", "keeps")
         if self.version not in (*TABLES, "1"):
             raise ConfigurationError(f"SparseVLM has no version {self.version!r}; choose one of 1.5, plus, 1")
         if self.version == "plus" and self.rope_theta is None:
