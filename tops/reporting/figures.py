@@ -69,15 +69,14 @@ def budget_curves(u: Uncertainty) -> Iterator[tuple[str, str, Figure]]:
             x = np.array([p[0] for p in points])
             intervals = [p[1].interval for p in points]
             style: dict[str, Any] = look(row, i)
-            axes.plot(x, [v.estimate for v in intervals], label=row_title(row), **style)
-            axes.fill_between(
-                x,
-                [v.low for v in intervals],
-                [v.high for v in intervals],
-                color=style["color"],
-                alpha=0.10,
-                linewidth=0,
-            )
+            low, middle, high = (np.array([getattr(v, k) for v in intervals]) for k in ("low", "estimate", "high"))
+            axes.plot(x, middle, label=row_title(row), **style)
+            if row.method == "tops":
+                axes.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
+            else:  # a band for each would hide them all
+                shift = x * (1 + 0.004 * (i - len(lines) / 2))
+                bars = np.stack([middle - low, high - middle]).clip(0)
+                axes.errorbar(shift, middle, bars, fmt="none", ecolor=style["color"], elinewidth=0.7, alpha=0.7)
         _reference_lines(u, backbone, axes)
         axes.set_xscale("log", base=2)
         ticks = sorted({round(p[0], 1) for points in lines.values() for p in points})
@@ -89,7 +88,7 @@ def budget_curves(u: Uncertainty) -> Iterator[tuple[str, str, Figure]]:
         figure.legend(loc="outside right upper", fontsize=8)
         yield (
             f"budgets_{backbone}",
-            f"{backbone_title(backbone)}: Rel against the tokens each layer sees, with 95 % bands",
+            f"{backbone_title(backbone)}: Rel against the tokens each layer sees, with 95 % intervals",
             figure,
         )
 
@@ -162,7 +161,9 @@ def radars(u: Uncertainty) -> Iterator[tuple[str, str, Figure]]:
                 shares = [_share(u, row, reference, c) for c in columns]
                 if any(s is None for s in shares):
                     continue
-                style: dict[str, Any] = {k: v for k, v in look(row, i).items() if k != "marker"}
+                style: dict[str, Any] = {k: v for k, v in look(row, i).items() if not k.startswith("marker")}
+                if row.method != "tops":
+                    style["linestyle"] = ("-", "--", "-.", ":")[i % 4]
                 (line,) = axes.plot([*angles, angles[0]], [*shares, shares[0]], **style)
                 labels.setdefault(row_title(row), line)
             axes.set_xticks(angles, [benchmark_title(c.slug) for c in columns], fontsize=7.5)

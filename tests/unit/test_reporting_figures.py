@@ -1,0 +1,99 @@
+"""Figures from a synthetic store, and the measures they print."""
+
+import numpy as np
+import pytest
+from synthetic_store import fill
+
+from tops.experiments.plan import plan
+from tops.experiments.schema import ColumnChoice, Experiment, PaperReference, RowChoice
+from tops.reporting.build import make
+from tops.reporting.figures import write_figures
+from tops.reporting.kept import Kept, gini, jaccard, kept_tokens, normalised_entropy
+from tops.reporting.results import collect
+from tops.reporting.samples import browser_data, grid
+
+BACKBONE = "llava-1.5-7b"
+LEVELS = {"77.8": {BACKBONE: 128}, "88.9": {BACKBONE: 64}, "94.4": {BACKBONE: 32}}
+BENCHMARKS = tuple(ColumnChoice(b, b) for b in ("gqa", "pope", "mme"))
+REFERENCE = RowChoice(("none",), "reference", levels=())
+WEIGHTS = {f"alpha={a};lambda={x}": {"alpha": a, "lam": x} for a in (0.5, 1) for x in (0.5, 1)}
+
+
+def experiment(name, rows, **more):
+    return Experiment(name, name, (BACKBONE,), BENCHMARKS, (REFERENCE, *rows), LEVELS, **more)
+
+
+EXPERIMENTS = {
+    "budgets": experiment("budgets", (RowChoice(("divprune", "tops")), RowChoice(("random",), "control"))),
+    "radar": experiment("radar", (RowChoice(("divprune", "tops")),), paper=PaperReference(figures=(13,))),
+    "weights": experiment("weights", (RowChoice(("tops",), variants=WEIGHTS, levels=("88.9",)),)),
+    "places": experiment("places", (RowChoice(("tops",), levels=("88.9",)),), record_kept=True),
+}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    root = tmp_path_factory.mktemp("results")
+    for each in EXPERIMENTS.values():
+        fill(root, each, documents=8)
+    return root
+
+
+def made(store, name):
+    return make(collect(plan(EXPERIMENTS[name], "miniature", results=store), store)).uncertainty
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_a_figure_is_written_as_vector_and_picture(store, tmp_path, name):
+    files, pictures = write_figures(made(store, name), tmp_path)
+    drawn = {f.suffix for f in files if name in f.stem.removeprefix(name)}
+    assert drawn == {".svg", ".pdf", ".png"}
+    assert all(p.title.startswith("Miniature, not comparable") for p in pictures)
+
+
+def test_figures_are_the_same_bytes_every_time(store, tmp_path):
+    first = write_figures(made(store, "weights"), tmp_path / "a")[1]
+    assert first[0].svg == write_figures(made(store, "weights"), tmp_path / "b")[1][0].svg
+
+
+def test_an_empty_store_has_no_figures(tmp_path):
+    assert write_figures(made(tmp_path, "budgets"), tmp_path) == ([], [])
+
+
+def test_evenness():
+    even, single = np.full(16, 0.5), np.eye(16)[0]
+    assert gini(even) == pytest.approx(0)
+    assert gini(single) == pytest.approx(15 / 16)
+    assert normalised_entropy(even) == pytest.approx(1)
+    assert normalised_entropy(single) == 0
+    assert np.isnan(gini(np.zeros(3)))
+    assert gini(np.array([1.0, 3.0])) == pytest.approx(0.25)
+
+
+def test_agreement_is_shared_over_joint():
+    a = np.array([[1, 1, 0, 0], [1, 0, 0, 0]], dtype=bool)
+    b = np.array([[0, 1, 1, 0], [1, 0, 0, 0]], dtype=bool)
+    assert jaccard(a, b) == pytest.approx((1 / 3 + 1) / 2)
+
+
+def test_kept_tokens_come_by_cut(store):
+    u = made(store, "places")
+    record = next(r for r in u.results.records() if r.spec.method.name == "tops")
+    stages = kept_tokens(record)
+    assert list(stages) == [0, 4]
+    assert stages[4].mask.sum(axis=1).tolist() == [16] * 8
+    assert isinstance(stages[0], Kept)
+    assert 0 < stages[4].gini < 1
+
+
+def test_an_unknown_layout_is_never_drawn_on_the_picture():
+    assert grid("llava-1.5", 576) == {"side": 24, "map": True, "visual": 576, "tiles": 1}
+    assert grid("llava-next", 2880) == {"side": 24, "map": True, "visual": 2880, "tiles": 5}
+    assert not grid("qwen2.5-vl", 1296)["map"]
+
+
+def test_the_browser_gets_disputed_and_first_documents(store):
+    data = browser_data(made(store, "budgets"), per_benchmark=3)
+    assert len(data["documents"]) == 9
+    assert {d["id"] for d in data["documents"]} >= {0}
+    assert all(set(d["answers"]) for d in data["documents"])
