@@ -94,8 +94,7 @@ def data_root(profile: ProfileChoice) -> DataRoot:
     """Folder of the documents that a profile asks: the miniature's cache, or where ``tops fetch`` stages."""
     if not profile.miniature:
         return DataRoot.at(profile.data)
-    root = miniature_data.folder_of()
-    return DataRoot(root / "mirror", root / "hf")
+    return DataRoot.at(miniature_data.folder_of())
 
 
 @cache
