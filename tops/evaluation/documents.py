@@ -41,7 +41,10 @@ def cluster_of(benchmark: Benchmark, document: Mapping[str, Any], number: int, i
 
 
 def limited(benchmark: Benchmark, documents: Sequence[Mapping[str, Any]], limit: int | None) -> list[int]:
-    """Numbers of the documents to ask: all, or ``limit`` of them, evenly spread over the split.
+    """Numbers of the documents to ask: all, or at most ``limit`` of them, drawn over the whole split.
+
+    The draw is the same everywhere, and a larger limit asks all that a smaller one does. First documents, or every
+    n-th, would be another benchmark: files are sorted by category, and yes and no alternate.
 
     Benchmarks that score documents in groups (MME's pairs, MMBench's rotations, HallusionBench's sets) are limited by
     whole groups, as many as fit but at least one: half a group would be scored by another rule.
@@ -52,11 +55,17 @@ def limited(benchmark: Benchmark, documents: Sequence[Mapping[str, Any]], limit:
     for number, document in enumerate(documents):
         name = cluster_of(benchmark, document, number) if benchmark.whole_groups else str(number)
         groups.setdefault(name, []).append(number)
-    members = list(groups.values())
-    mean = len(documents) / len(members)
-    count = max(1, int(limit / mean))
-    picked = [members[i * len(members) // count] for i in range(count)]
-    return sorted(number for group in picked for number in group)
+    shuffled = [group for _, group in sorted(enumerate(groups.values()), key=lambda item: _rank(item[0]))]
+    picked = list(shuffled[0])
+    for group in shuffled[1:]:
+        if len(picked) + len(group) > limit:
+            break
+        picked += group
+    return sorted(picked)
+
+
+def _rank(place: int) -> bytes:
+    return hashlib.sha256(b"%d" % place).digest()
 
 
 def target_of(benchmark: Benchmark, document: Mapping[str, Any]) -> dict[str, Any]:

@@ -145,7 +145,8 @@ def _line(store: Any, cell: Cell) -> str:
     value = entry["metrics"][entry["metric"]]
     unit = "%" if entry["scale"] == "percent" else " points"
     invalid = f", {entry['invalid_rate']:.1%} invalid" if entry["invalid_rate"] else ""
-    return f"{cell.label}: {entry['metric']} {value:.2f}{unit} ({record.default_scorer}, {entry['documents']} documents{invalid})"
+    source = f"{record.default_scorer}, {entry['documents']} documents{invalid}"
+    return f"{cell.label}: {entry['metric']} {value:.2f}{unit} ({source})"
 
 
 def _pair(text: str) -> tuple[str, Any]:

@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int:
         for fault in faults:
             print(f"{profile} {fault}")
         broken = {f.key for f in faults}
-        done = sum(store.status(key).done for key in store.keys() if key not in broken)
+        done = sum(store.status(key).done for key in list(store.keys()) if key not in broken)
         print(f"{profile}: {done} complete and sound, {len(broken)} with faults")
         found += len(faults)
     return 1 if found else 0
