@@ -9,7 +9,7 @@ export HF_HUB_OFFLINE ?= 1
 # Of an experiment: LIMIT=N documents per benchmark, FULL=1 all of them, RUN="launcher=slurm ..." any setting of `tops run`.
 SETTINGS = profile=$(PROFILE) $(if $(FULL),full=true) $(if $(LIMIT),limit=$(LIMIT))
 
-.PHONY: setup test lint format smoke sweep-keep-ratio ablate-principles falsify reproduce-all bench-selection bench-scaling
+.PHONY: setup test lint format smoke sweep-keep-ratio ablate-principles falsify reproduce-all miniature miniature-scores bench-selection bench-methods bench-scaling
 
 $(STAMP): pyproject.toml scripts/constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -56,12 +56,26 @@ ablate-principles: reproduce-principles
 
 falsify: reproduce-falsification
 
+# What the embedded benchmarks and models are: documents, unpruned score, blind score, chance.
+miniature: setup
+	$(BIN)/tops miniature build
+	$(BIN)/tops miniature table
+
+# All benchmarks with and without the image on every core of this machine, then the scores into the card.
+miniature-scores: setup
+	$(BIN)/tops run experiment=miniature profile=miniature full=true $(RUN)
+	$(BIN)/tops miniature card
+	$(BIN)/tops miniature sheets
+
 smoke: PROFILE = miniature
 smoke: reproduce-smoke
 
 # BENCH="--device cuda" on a machine with a GPU.
 bench-selection: setup
 	$(BIN)/tops bench selection --json benchmarks/selection.json $(BENCH)
+
+bench-methods: setup
+	$(BIN)/tops bench methods --json benchmarks/methods.json $(BENCH)
 
 bench-scaling: setup
 	$(BIN)/tops bench scaling --json benchmarks/scaling.json --plot benchmarks/scaling.svg $(BENCH)

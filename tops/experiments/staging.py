@@ -52,7 +52,7 @@ def checkpoint(backbone: BackboneChoice, profile: ProfileChoice, named: str | No
         If the profile names a folder that holds no safetensors checkpoint.
     """
     if profile.miniature:
-        return None if backbone.miniature is None else _miniature(backbone.miniature.checkpoint)
+        return None if backbone.miniature is None else miniature(backbone.miniature.checkpoint)
     return _staged(backbone.name, named or backbone.checkpoint, profile.checkpoints)
 
 
@@ -84,7 +84,8 @@ def text_tower(backbone: BackboneChoice) -> str | None:
 
 
 @cache
-def _miniature(family: str) -> Staged:
+def miniature(family: str) -> Staged:
+    """An embedded checkpoint, its weights compared with its card."""
     folder = checkpoints.path(family)
     return Staged(folder, _folder_hash(folder), checkpoints.label(family) is None)
 

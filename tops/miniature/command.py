@@ -1,11 +1,15 @@
-"""``tops miniature``: build the data, write contact sheets."""
+"""``tops miniature``: build the data, print what the models score on it, write contact sheets."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tops.errors import ConfigurationError, nearest_names
+
+if TYPE_CHECKING:
+    from tops.miniature.scores import Scored
 
 
 def main(argv: list[str]) -> int:
@@ -18,11 +22,16 @@ def main(argv: list[str]) -> int:
     sheets.add_argument("--documents", type=int, default=24, help="documents per page (default: 24; 0 for all)")
     sheets.add_argument("--results", type=Path, default=Path("results"), help="result store with replies")
     sheets.add_argument("--out", type=Path, default=Path("reports/miniature/sheets"), help="folder for the pages")
+    table = actions.add_parser("table", help="documents, unpruned score, blind score and chance per benchmark")
+    card = actions.add_parser("card", help="write the scores of complete runs into the model card")
+    for action in (table, card):
+        action.add_argument("family", nargs="?", default="llava-1.5", help="miniature checkpoint (default: llava-1.5)")
+        action.add_argument("--results", type=Path, default=Path("results"), help="result store with the runs")
     for action in (build, sheets):
         action.add_argument("--cache", type=Path, help="folder of caches (default: $TOPS_CACHE or ~/.cache/tops)")
         action.add_argument("--seed", type=int, default=0, help="seed of the data (default: 0)")
     options = parser.parse_args(argv)
-    return {"build": _build, "sheets": _sheets}[options.action](options)
+    return {"build": _build, "sheets": _sheets, "table": _table, "card": _card}[options.action](options)
 
 
 def _build(options: argparse.Namespace) -> int:
@@ -51,4 +60,38 @@ def _sheets(options: argparse.Namespace) -> int:
     runs = unpruned_runs(Store(options.results, "miniature"))
     for name in options.benchmarks or BENCHMARKS:
         print(write_sheet(data, name, options.out, options.documents or None, runs.get(name)))
+    return 0
+
+
+def _score(family: str, results: Path) -> dict[str, Scored]:
+    """Scores of the present weights on the present documents: those of the store, else those of the card."""
+    from tops.experiments import staging
+    from tops.experiments.choices import load_profile
+    from tops.experiments.store import Store
+    from tops.miniature.benchmarks import BENCHMARKS
+    from tops.miniature.scores import card_scores, stored_scores
+
+    profile = load_profile("miniature")
+    staging.prepare(profile)
+    data = {name: staging.data(name, profile) for name in BENCHMARKS}
+    revision = staging.miniature(family).revision
+    stored = stored_scores(Store(results, "miniature"), family, revision, data)
+    return card_scores(family, revision, data) | stored
+
+
+def _table(options: argparse.Namespace) -> int:
+    from tops.miniature import checkpoints
+    from tops.miniature.data import ensure
+    from tops.miniature.scores import table
+
+    scores = _score(options.family, options.results)
+    print(f"miniature {options.family}\n")
+    print("\n".join(table(ensure().manifest["benchmarks"], scores, checkpoints.label(options.family))))
+    return 0
+
+
+def _card(options: argparse.Namespace) -> int:
+    from tops.miniature.scores import write_card_scores
+
+    print(write_card_scores(options.family, _score(options.family, options.results)))
     return 0
