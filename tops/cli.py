@@ -15,11 +15,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("tops.experiments.commands.run", "run one cell, a sweep, or an experiment, here or on a cluster"),
     "evaluate": ("tops.evaluation.commands.evaluate", "benchmarks on one backbone and method, with a progress bar"),
     "score": ("tops.evaluation.commands.score", "score stored answers again, by other rules or by a judge"),
+    "fetch": ("tops.evaluation.commands.fetch", "stage data sets and checkpoints, for machines without network too"),
+    "doctor": ("tops.evaluation.commands.doctor", "what would run on this machine, and what is missing"),
     "results": ("tops.evaluation.commands.results", "check a whole result store and name every fault"),
     "status": ("tops.experiments.commands.status", "where the cells of an experiment stand now"),
     "miniature": ("tops.miniature.command", "the embedded benchmarks and models: build, contact sheets"),
     "bench": ("tops.bench.command", "speed: selection against the direct evaluation, scaling"),
-    "paper": ("tops.paper.command", "audit of the published numbers and their claims"),
+    "paper": ("tops.reporting.paper_command", "audit of the published numbers and their claims"),
     "report": ("tops.reporting.command", "tables, figures and the page of an experiment, from the store alone"),
 }
 

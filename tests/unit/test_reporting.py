@@ -279,7 +279,7 @@ def test_latex_compiles(report, tmp_path):
 
 
 def test_every_table_has_its_files(report, tmp_path):
-    paths = write_tables(report, tmp_path)
+    paths = write_tables(report.name, [*report.main, *report.more], tmp_path)
     assert {p.name for p in paths} >= {"small.md", "small.tex", "small.csv", "small_controls.csv"}
     assert all(p.stat().st_size > 100 for p in paths)
 
@@ -299,7 +299,7 @@ def test_reports_never_import_torch(tmp_path):
     code = (
         "import sys; from tops.reporting.command import main; "
         f"main(['experiment=table1', 'profile=miniature', 'results={tmp_path}/none', 'reports={tmp_path}/out']); "
-        "from tops.paper.command import main; main(['audit']); "
+        "from tops.reporting.paper_command import main; main(['audit']); "
         "sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'lmms_eval')))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0

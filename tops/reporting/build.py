@@ -65,17 +65,16 @@ def make(results: Results, cache: Path | None = None) -> Report:
     return Report(u, main_tables(results, bold), [t for t in more if t.lines], warnings, sentences(u, best))
 
 
-def write_tables(report: Report, folder: Path) -> list[Path]:
-    """Markdown, LaTeX and HTML with all tables in one file each; CSV with one file a table."""
+def write_tables(name: str, tables: Sequence[Table], folder: Path, warnings: Sequence[str] = ()) -> list[Path]:
+    """Markdown and LaTeX with all tables in one file each; CSV with one file a table."""
     folder.mkdir(parents=True, exist_ok=True)
-    tables = [*report.main, *report.more]
-    warnings = [f"> **Warning**: {render.markdown_text(w)}\n" for w in report.warnings]
+    above = [f"> **Warning**: {render.markdown_text(w)}\n" for w in warnings]
     texts = {
-        f"{report.name}.md": "\n".join([*warnings, *(render.markdown(t) for t in tables)]),
-        f"{report.name}.tex": "\n".join(render.latex(t) for t in tables),
+        f"{name}.md": "\n".join([*above, *(render.markdown(t) for t in tables)]),
+        f"{name}.tex": "\n".join(render.latex(t) for t in tables),
         **{f"{t.name}.csv": render.as_csv(t) for t in tables},
     }
-    return [_write(folder / name, text) for name, text in texts.items()]
+    return [_write(folder / file, text) for file, text in texts.items()]
 
 
 def _write(path: Path, text: str) -> Path:
@@ -103,4 +102,11 @@ def build(results: Results, folder: Path) -> list[Path]:
     """Write the report of an experiment; returns the paths of all files."""
     report = make(results, folder / ".cache")
     figures, pictures = write_figures(report.uncertainty, folder)
-    return [*write_tables(report, folder), *figures, write_page(report, folder, pictures)]
+    tables = write_tables(report.name, [*report.main, *report.more], folder, report.warnings)
+    return [*tables, *figures, write_page(report, folder, pictures)]
+
+
+def write_claims(table: Table, folder: Path, profile: str) -> list[Path]:
+    """The claims page in all formats."""
+    text = page(title=table.title, miniature=profile == "miniature", tables=[table])
+    return [*write_tables(table.name, [table], folder), _write(folder / f"{table.name}.html", text)]

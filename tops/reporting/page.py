@@ -72,12 +72,12 @@ def page(
     *,
     title: str,
     miniature: bool,
-    summary: Sequence[str],
-    warnings: Sequence[str],
     tables: Sequence[Table],
-    pictures: Sequence[Picture],
-    records: Sequence[Record],
-    documents: dict[str, Any],
+    summary: Sequence[str] = (),
+    warnings: Sequence[str] = (),
+    pictures: Sequence[Picture] = (),
+    records: Sequence[Record] = (),
+    documents: dict[str, Any] | None = None,
 ) -> str:
     """The page as text.
 
@@ -87,15 +87,15 @@ def page(
         First heading.
     miniature : bool
         Whether a banner says that no number compares with the paper's.
-    summary, warnings : sequence of str
-        Sentences at the top.
     tables : sequence of Table
         The main one first.
+    summary, warnings : sequence of str
+        Sentences at the top.
     pictures : sequence of Picture
         Figures.
     records : sequence of Record
         Cells whose provenance a click shows.
-    documents : dict
+    documents : dict, optional
         From :func:`tops.reporting.samples.browser_data`; without documents there is no browser.
     """
     from markupsafe import Markup
@@ -109,7 +109,7 @@ def page(
         warnings=warnings,
         tables=tables,
         pictures=pictures,
-        has_documents=bool(documents.get("documents")),
+        has_documents=bool(documents and documents["documents"]),
         data=Markup(safe_json({"cells": provenance(records), "browser": documents})),
         style=Markup(_resource("page.css")),
         script=Markup(script),
