@@ -13,6 +13,7 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
         "tops.bench.selection",
         "speed of select_tops over the direct evaluation, and that both choose the same",
     ),
+    "methods": ("tops.bench.methods", "milliseconds per selection of every method, against random selection"),
     "scaling": ("tops.bench.scaling", "time and memory of selection against the number of tokens and of picks"),
 }
 

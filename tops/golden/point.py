@@ -149,11 +149,11 @@ class ArrayPoint:
 
     @property
     def visual_slots(self) -> Tensor:
-        return torch.arange(self.start, self.start + len(self.tokens))
+        return torch.arange(self.start, self.start + len(self.tokens), device=self.tokens.index.device)
 
     @property
     def text_slots(self) -> Tensor:
-        return torch.arange(self.start + len(self.tokens), self.length)
+        return torch.arange(self.start + len(self.tokens), self.length, device=self.tokens.index.device)
 
     def hidden(self) -> Tensor:
         return _there(self.states, "hidden states")
