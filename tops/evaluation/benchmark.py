@@ -41,6 +41,8 @@ class DataSource:
         Rough download size.
     videos : str or None
         Folder below ``HF_HOME`` that the stock task reads videos from.
+    unpack : str or None
+        Folder below ``HF_HOME`` that archives of videos are unpacked into, as stock does.
     files : tuple of str
         Patterns of the files that the task needs.
     """
@@ -54,6 +56,7 @@ class DataSource:
     revision: str | None = None
     gated: bool = False
     videos: str | None = None
+    unpack: str | None = None
     files: tuple[str, ...] = ("README.md", "*.parquet")
 
 

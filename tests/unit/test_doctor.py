@@ -1,0 +1,62 @@
+import pytest
+
+from tops.errors import ConfigurationError
+from tops.evaluation import doctor
+
+
+@pytest.fixture
+def bare(tmp_path, monkeypatch):
+    """A machine with nothing staged."""
+    from tops.experiments import staging
+
+    for name in ("TOPS_DATA", "TOPS_CACHE", "HF_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+    monkeypatch.delenv("TOPS_JUDGE_URL", raising=False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    staging.data_root.cache_clear()
+    yield {f.topic: f for f in doctor.examine("paper")}
+    staging.data_root.cache_clear()
+
+
+def test_everything_missing_is_named_with_its_command(bare):
+    assert bare["python"].state == "ok"
+    assert "0.7.3" in bare["lmms_eval"].text
+    assert bare["llava-1.5-7b"].state == "missing"
+    assert "tops fetch llava-1.5-7b" in bare["llava-1.5-7b"].text
+    assert "tops fetch pope mme hallusionbench" in bare["suite yes_no"].text
+    assert "368.0 GB" in bare["suite video"].text
+    assert "offline" in bare["network"].text
+    assert bare["judge"].state == "warning"
+
+
+def test_other_lmms_eval_is_a_warning(monkeypatch):
+    monkeypatch.setattr(doctor, "version", lambda name: "0.9.9")
+    found = {f.topic: f for f in doctor._installation()}
+    assert found["lmms_eval"].state == "warning"
+    assert "0.7.3" in found["lmms_eval"].text
+
+
+def test_a_judge_that_is_not_there():
+    finding = doctor._judge("http://127.0.0.1:9/v1")
+    assert finding.state == "missing"
+    assert "no judge at" in finding.text
+
+
+def test_a_partly_staged_suite_says_what_would_run(tmp_path, monkeypatch):
+    from tops.experiments import staging
+    from tops.experiments.choices import load_profile
+
+    folder = tmp_path / "mirror" / "lmms-lab-encoder" / "POPE" / "data"
+    folder.mkdir(parents=True)
+    (folder / "test.parquet").write_bytes(b"x")
+    monkeypatch.setenv("TOPS_DATA", str(tmp_path))
+    staging.data_root.cache_clear()
+    found = {f.topic: f for f in doctor._suites(load_profile("paper"))}
+    staging.data_root.cache_clear()
+    assert found["suite yes_no"].text.startswith("would run pope; missing mme, hallusionbench")
+
+
+def test_unknown_profile():
+    with pytest.raises(ConfigurationError, match="Did you mean 'miniature'"):
+        doctor.examine("minature")
