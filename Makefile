@@ -59,12 +59,15 @@ falsify: reproduce-falsification
 # What the embedded benchmarks and models are: documents, unpruned score, blind score, chance.
 miniature: setup
 	$(BIN)/tops miniature build
-	$(BIN)/tops miniature table
+	$(BIN)/tops miniature table llava-1.5
+	$(BIN)/tops miniature table llava-video
 
-# All benchmarks with and without the image on every core of this machine, then the scores into the card.
+# All benchmarks with and without images and videos, then the scores into the cards and the replies into the sheets.
 miniature-scores: setup
 	$(BIN)/tops run experiment=miniature profile=miniature full=true $(RUN)
-	$(BIN)/tops miniature card
+	$(BIN)/tops run experiment=miniature_video profile=miniature full=true $(RUN)
+	$(BIN)/tops miniature card llava-1.5
+	$(BIN)/tops miniature card llava-video
 	$(BIN)/tops miniature sheets
 
 smoke: PROFILE = miniature

@@ -3,6 +3,8 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -126,8 +128,12 @@ def test_a_contact_sheet_shows_pictures_and_escapes_what_it_is_given(
     rows = built.documents("pope")
     rows[0]["question"] = "<script>alert(1)</script> & co"
     monkeypatch.setattr(MiniatureData, "documents", lambda *_: rows)
-    page = write_sheet(built, "pope", tmp_path, count=3).read_text()
-    assert page.count("data:image/png;base64,") == 3
+    replies = [SimpleNamespace(doc_id=number, answer="<img src=x onerror=alert(2)>") for number in (0, 7)]
+    run: Any = SimpleNamespace(answers=lambda: iter(replies), spec=SimpleNamespace(label="<b>model</b>"))
+    page = write_sheet(built, "pope", tmp_path, count=3, run=run).read_text()
+    assert page.count("data:image/png;base64,") == 2
+    assert "Reply: &lt;img src=x onerror=alert(2)&gt;" in page
+    assert "&lt;b&gt;model" in page
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; co" in page
     assert built.hash_of("pope")[:12] in page

@@ -11,6 +11,7 @@ import pytest
 from tops.errors import DataError
 from tops.experiments.cell import BackboneSpec, BenchmarkSpec, Cell, MethodSpec
 from tops.experiments.store import CellStatus, Record
+from tops.miniature.contact_sheet import unpruned_runs
 from tops.miniature.scores import Scored, card_scores, stored_scores, table, write_card_scores
 
 DATA = {"pope": "d1", "mme": "d2"}
@@ -69,3 +70,11 @@ def test_the_table_shows_holes_and_the_label() -> None:
     assert lines[1].split() == ["POPE", "300", "80.0", "–", "50.0"]
     assert lines[2].split() == ["MME", "216", "–", "–", "450.0"]
     assert lines[-1] == "random weights: plumbing only"
+
+
+def test_a_sheet_takes_replies_from_the_longest_run_on_its_documents() -> None:
+    long, short, old = run(limit=50), run(limit=8), run(data="old")
+    store: Any = SimpleNamespace(records=lambda: iter([short, long, old, run("text_only")]))
+    assert unpruned_runs(store, DATA) == {"pope": long}
+    whole: Any = SimpleNamespace(records=lambda: iter([run(), long]))
+    assert unpruned_runs(whole, DATA)["pope"].spec.benchmark.limit is None

@@ -46,6 +46,7 @@ def _build(options: argparse.Namespace) -> int:
 
 
 def _sheets(options: argparse.Namespace) -> int:
+    from tops.evaluation.data import data_hash
     from tops.experiments.store import Store
     from tops.miniature.benchmarks import BENCHMARKS
     from tops.miniature.contact_sheet import unpruned_runs, write_sheet
@@ -57,7 +58,8 @@ def _sheets(options: argparse.Namespace) -> int:
     if options.documents < 0:
         raise ConfigurationError(f"--documents is {options.documents}; it must be 0 (all) or more")
     data = ensure(options.cache, options.seed)
-    runs = unpruned_runs(Store(options.results, "miniature"))
+    hashes = {name: data_hash(name, data) for name in options.benchmarks or BENCHMARKS}
+    runs = unpruned_runs(Store(options.results, "miniature"), hashes)
     for name in options.benchmarks or BENCHMARKS:
         print(write_sheet(data, name, options.out, options.documents or None, runs.get(name)))
     return 0
@@ -81,12 +83,16 @@ def _score(family: str, results: Path) -> dict[str, Scored]:
 
 def _table(options: argparse.Namespace) -> int:
     from tops.miniature import checkpoints
+    from tops.miniature.benchmarks import BENCHMARKS
     from tops.miniature.data import ensure
-    from tops.miniature.scores import table
+    from tops.miniature.scores import IMAGES_ONLY, table
 
     scores = _score(options.family, options.results)
     print(f"miniature {options.family}\n")
-    print("\n".join(table(ensure().manifest["benchmarks"], scores, checkpoints.label(options.family))))
+    described = ensure().manifest["benchmarks"]
+    if options.family in IMAGES_ONLY:
+        described = {name: entry for name, entry in described.items() if not BENCHMARKS[name].data.videos}
+    print("\n".join(table(described, scores, checkpoints.label(options.family))))
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,12 +115,24 @@ def _pictures(data: MiniatureData, benchmark: str, rows: Sequence[Row]) -> Calla
     return lambda row: [row["image"]["bytes"]]
 
 
-def unpruned_runs(store: Store) -> dict[str, Record]:
-    """The last complete run of an unpruned model in a store, per benchmark."""
-    found = {}
+def unpruned_runs(store: Store, hashes: Mapping[str, str]) -> dict[str, Record]:
+    """Per benchmark the complete run of an unpruned model with the most documents.
+
+    Parameters
+    ----------
+    store : Store
+        Of the miniature profile.
+    hashes : mapping
+        Benchmark to the hash of its documents; runs on others would put replies beside the wrong questions.
+    """
+    found: dict[str, Record] = {}
     for record in store.records():
-        if record.spec.method.name == "none" and record.status.done:
-            found[record.spec.benchmark.name] = record
+        cell = record.spec
+        name = cell.benchmark.name
+        if cell.method.name != "none" or not record.status.done or cell.benchmark.data_hash != hashes.get(name):
+            continue
+        if name not in found or (cell.benchmark.limit or math.inf) > (found[name].spec.benchmark.limit or math.inf):
+            found[name] = record
     return found
 
 
@@ -137,12 +150,15 @@ def cards(
     count : int, optional
         How many, evenly spread; all when absent.
     replies : mapping, optional
-        Document number to the model's reply.
+        Document number to the model's reply; documents without one are then left out.
     """
     rows = data.documents(benchmark)
+    shown: Sequence[int]
     pictures = _pictures(data, benchmark, rows)
-    chosen = range(len(rows)) if count is None else [i * len(rows) // count for i in range(min(count, len(rows)))]
-    for number in chosen:
+    shown = sorted(replies) if replies else range(len(rows))
+    if count is not None and count < len(shown):
+        shown = [shown[i * len(shown) // count] for i in range(count)]
+    for number in shown:
         row = rows[number]
         question, answer = _WORDING.get(benchmark, _plain)(row)
         images = [base64.b64encode(image).decode() for image in pictures(row)]

@@ -16,6 +16,7 @@ from tops.miniature import checkpoints
 
 UNPRUNED, BLIND = "none", "text_only"
 FIELD = "benchmarks"  # of the card
+IMAGES_ONLY = ("llava-1.5", "llava-next")  # families whose processors take no videos
 
 
 @dataclass(frozen=True)
