@@ -63,6 +63,11 @@ class FakeEvaluator:
 SCORES = {"llava": {"metrics": {"f1": 80.0}, "documents": 3, "invalid_rate": 0.0}}
 
 
+def failing(key):
+    """An error for that cell alone."""
+    return lambda what: RuntimeError("boom") if getattr(what, "key", "") == key else None
+
+
 def answer(i):
     return Answer(
         doc_id=i, cluster=str(i), prompt="p", prompt_hash="h", question="q", answer="yes", target="yes",

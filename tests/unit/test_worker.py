@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from fake_runs import PROFILE, FakeEvaluator, cell, grid
+from fake_runs import PROFILE, FakeEvaluator, cell, failing, grid
 
 from tops.experiments.launchers.local import launch
 from tops.experiments.run import Summary
@@ -21,11 +21,6 @@ def assignment(tmp_path, cells, **more):
 
 def lines(fake, kind):
     return [line.split()[2] for line in fake.log.read_text().splitlines() if line.split()[1] == kind]
-
-
-def failing(key):
-    """An error for that cell alone."""
-    return lambda what: RuntimeError("boom") if getattr(what, "key", "") == key else None
 
 
 def done(tmp_path, cells):

@@ -21,6 +21,7 @@ class MiniatureChoice:
     visual: int
     depth: int
     frames: int = 1
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class BackboneChoice:
         Names of ``tops.signals.Signal`` that this family has.
     text_tower : str or None
         CLIP checkpoint whose text tower belongs to the vision tower, for methods that compare patches with words.
+    options : dict
+        How prompts and pictures are prepared (:class:`tops.evaluation.media.Inputs`).
     width, feed_forward : int
         Hidden and intermediate size of the language model, for FLOPs.
     miniature : MiniatureChoice or None

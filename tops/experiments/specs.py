@@ -66,7 +66,7 @@ def backbone_spec(backbone: BackboneChoice, profile: ProfileChoice) -> BackboneS
         )
     small = backbone.miniature if profile.miniature else None
     staged = staging.checkpoint(backbone, profile)
-    frames = backbone.frames if small is None else small.frames
+    frames, options = (backbone.frames, backbone.options) if small is None else (small.frames, small.options)
     return BackboneSpec(
         name=backbone.name,
         family=backbone.family,
@@ -75,7 +75,7 @@ def backbone_spec(backbone: BackboneChoice, profile: ProfileChoice) -> BackboneS
         trained=staged is None or staged.trained,
         dtype=profile.dtype or backbone.dtype,
         attention=backbone.attention,
-        options={**({"frames": frames} if frames > 1 else {}), **backbone.options},
+        options={**({"frames": frames} if frames > 1 else {}), **options},
     )
 
 

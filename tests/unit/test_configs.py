@@ -1,0 +1,124 @@
+"""Every file under configs/ composes; what is wrong is refused with the nearest name."""
+
+import pytest
+
+from tops.errors import ConfigurationError
+from tops.experiments import compose, specs
+from tops.experiments.choices import choice_names, load_backbone, load_experiment
+from tops.experiments.compose import GROUPS, composed, names_of
+from tops.experiments.plan import plan
+from tops.experiments.request import _expand, composed_by_axis, request
+from tops.methods import method_names
+
+CHOICES = [(group, name) for group in GROUPS if group != "experiment" for name in names_of(group)]
+
+
+@pytest.mark.parametrize(("group", "name"), CHOICES)
+def test_every_choice_composes_to_what_its_file_says(group, name):
+    config = composed([f"{group}={name}"])
+    found = getattr(config, group)
+    assert (found["name"] if isinstance(found, dict) else getattr(found, "name", name)) == name
+
+
+@pytest.mark.parametrize("name", choice_names("experiment"))
+def test_every_experiment_composes_and_is_planned(name):
+    assert composed([f"experiment={name}"]).experiment == name
+    assert load_experiment(name).title
+    for profile in ("paper", "miniature"):
+        found = plan(name, profile, status=False)
+        assert found.cells
+        assert not [c for c in found.cells if "unknown" in c.reason]
+
+
+def test_every_method_is_a_choice_without_a_file():
+    assert names_of("method") == ["none", *method_names()]
+    for name in method_names():
+        options = {k: v for k, v in compose.node("method", name).items() if k != "name"}
+        assert specs.method_spec(name, options) == specs.method_spec(name, {})
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["method=topz"], "Did you mean 'tops'"),
+        (["backbone=llava-1.5-7"], "Did you mean 'llava-1.5-7b'"),
+        (["benchmark=popee"], "Did you mean 'pope'"),
+        (["experiment=table7"], "Did you mean 'table"),
+        (["metod=tops"], "Did you mean 'method'"),
+        (["method.alpa=1"], "Did you mean 'alpha'"),
+        (["method=fastv", "method.layr=1"], "method 'fastv' has no option 'layr'. Did you mean 'layer'"),
+        (["method=fastv", "method.layer=deep"], "option 'layer' is 'deep', which is not int"),
+        (["method=fastv", "method.rows=first"], "option 'rows' is 'first'"),
+        (["backbone.dtyp=float16"], "Did you mean 'dtype'"),
+        (["launcher.kind=slrm"], "Did you mean 'slurm'"),
+        (["launcher.workers=many"], "workers is 'many'"),
+        (["protocol=average"], "Did you mean 'layer_average'"),
+        (["budget=half"], "neither a token count"),
+        (["limit=0"], "not a number of documents"),
+        (["seed=1.5"], "seed=1.5 is not int"),
+        (["method=tops,fastv"], "add -m"),
+        (["budget 64"], "an override looks like"),
+        (["experiment=table1", "method=fastv"], "brings its own method"),
+        (["experiment=table1", "backbones=[qwen2.5-vl-7b]"], "table1 has no backbone 'qwen2.5-vl-7b'"),
+    ],
+)
+def test_wrong_words_are_answered_with_the_nearest_right_ones(words, message):
+    with pytest.raises(ConfigurationError) as error:
+        request(words)
+    assert message in str(error.value)
+
+
+def test_a_sweep_takes_every_combination_and_one_launcher():
+    plan = request(
+        ["method=tops,random", "budget=16,32", "benchmark=pope,gqa", "seed=range(2)", "profile=miniature"],
+        multirun=True,
+    ).plan
+    assert len(plan.cells) == 16
+    assert len(plan.unique()) == 16
+    assert {c.cell.budget.value for c in plan.cells} == {16, 32}
+    with pytest.raises(ConfigurationError, match="one value per run"):
+        request(["launcher=local,slurm", "method=tops"], multirun=True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["backbone=qwen2.5-vl-7b", "method=fastv", "method.layer=3", "budget=0.25", "benchmark=mme"],
+        ["method=tops", "method.alpha=0.3", "seed=4", "backbone.dtype=float16", "profile=miniature"],
+        ["method=random", "method.positions=original", "limit=7", "benchmark=textvqa", "benchmark.convention=no_ocr"],
+    ],
+)
+def test_axes_put_together_equal_one_full_composition(words):
+    assert composed_by_axis(words) == composed(words)
+
+
+def test_no_choice_refers_to_another_axis():
+    """Otherwise axes could not be composed apart."""
+    for group, name in CHOICES:
+        assert "${" not in str(compose.node(group, name)), (group, name)
+
+
+def test_hydra_expands_sweeps():
+    assert len(_expand(["method=tops,fastv", "budget=range(1,4)"])) == 6
+
+
+def test_options_reach_the_cell():
+    words = ["method=tops", "method.alpha=0.3", "budget=16", "profile=miniature", "benchmark=textvqa"]
+    (planned,) = request([*words, "benchmark.convention=no_ocr", "backbone.dtype=bfloat16", "limit=5"]).plan.cells
+    cell = planned.cell
+    assert cell.method.options["alpha"] == 0.3
+    assert cell.method.options["principles"] == "RCD"
+    assert cell.benchmark.prompt["ocr"] is False
+    assert cell.benchmark.limit == 5
+    assert cell.budget.value == 16
+
+
+def test_backbones_fit_their_adapters():
+    pytest.importorskip("torch")
+    from tops.backbones import families
+
+    for name in choice_names("backbone"):
+        choice = load_backbone(name)
+        adapter = families()[choice.family]
+        own = set(choice.signals) - {"text_tower"}  # comes with its own weights
+        assert own == {s.value for s in adapter.signals}, name

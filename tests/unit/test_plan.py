@@ -1,0 +1,168 @@
+"""Plans: layout of the paper's tables, what is refused and why, what is left to do, what it costs."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+from fake_runs import FakeEvaluator
+
+from tops.errors import ConfigurationError
+from tops.experiments import requirements
+from tops.experiments.choices import choice_names, load_backbone, load_experiment, load_profile
+from tops.experiments.cost import estimate
+from tops.experiments.plan import PlanStatus, plan
+from tops.experiments.schema import Experiment, LauncherChoice, parse
+from tops.experiments.show import plan_text, status_text
+from tops.experiments.specs import profile_budget
+from tops.experiments.store import Store
+from tops.experiments.worker import Assignment, work
+from tops.paper.published import published_rows
+
+TABLES = [name for name in choice_names("experiment") if name.startswith("table")]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_printed_row_and_column_is_planned(name):
+    exp = load_experiment(name)
+    found = plan(name, status=False)
+    cells = {
+        (c.column.backbone, c.row.method, c.row.variant, c.printed): c
+        for c in found.cells
+        if c.row.protocol in ("", "layer_average", "kept")
+    }
+    columns = {(c.backbone, c.slug) for c in found.columns}
+    derived = {"acc", "rel", "tokens", "flops_t", "flops_x", "latency_ms", "memory_gb"}
+    (table,) = exp.paper.tables
+    for row in published_rows(str(table)):
+        budget = None if row.method == "none" else row.budget
+        assert (row.backbone, row.method, row.variant, budget) in cells, row.label
+        for benchmark in set(row.values) - derived:
+            assert (row.backbone, benchmark) in columns
+
+
+def test_controls_stand_in_every_table():
+    for name in TABLES:
+        found = plan(name, status=False)
+        controls = {row.method for row in found.rows if row.role == "control"}
+        assert {"random", "uniform", "pooling", "downsampling", "text_only"} <= controls
+        seeds = {c.cell.seed for c in found.cells if c.row.method == "random"}
+        assert len(seeds) == 5
+        assert found.rows[0].role == "reference"
+
+
+def test_both_protocols_of_tops():
+    protocols = {r.protocol for r in plan("table11", status=False).rows if r.method == "tops"}
+    assert protocols == {"layer_average", "as_printed"}
+
+
+def test_impossible_cells_are_refused_with_the_reason():
+    found = plan("table11", status=False)
+    reasons = {(c.row.method, c.row.level): c.reason for c in found.cells if c.row.protocol == "layer_average"}
+    assert "cannot average 32 of 576" in reasons["fastv", "94.4"]
+    assert reasons["fastv", "88.9"] == ""
+    exp = parse(
+        Experiment,
+        {
+            "name": "x",
+            "title": "x",
+            "backbones": ["qwen2.5-vl-7b"],
+            "benchmarks": ["pope"],
+            "levels": {"90": {"qwen2.5-vl-7b": 128}},
+            "rows": [{"methods": ["trim"]}],
+        },
+        "x",
+    )
+    (refused,) = plan(exp, status=False).cells
+    assert refused.status is PlanStatus.REFUSED
+    assert "text_tower" in refused.reason
+    assert "refused:" in plan_text(plan(exp, status=False))
+
+
+def test_shared_cells_have_one_key_in_all_tables():
+    unpruned = {
+        c.cell.key
+        for name in ("table1", "table5", "table11", "table15")
+        for c in plan(name, status=False).cells
+        if c.row.method == "none" and c.column.backbone == "llava-1.5-7b" and c.column.benchmark == "pope"
+    }
+    assert len(unpruned) == 1
+
+
+def test_parts_of_a_benchmark_share_one_cell():
+    found = plan("table3", status=False)
+    keys = {c.column.slug: c.cell.key for c in found.cells if c.row.method == "none"}
+    assert keys["videomme"] == keys["videomme_short"] == keys["videomme_long"] != keys["mlvu"]
+    assert len(found.unique()) < len(found.cells)
+
+
+def test_the_miniature_keeps_the_ratio():
+    small, paper = load_profile("miniature"), load_profile("paper")
+    llava = load_backbone("llava-1.5-7b")
+    assert [profile_budget(t, llava, small) for t in (128, 64, 32)] == [32, 16, 8]
+    assert profile_budget(128, llava, paper) == 128
+    assert profile_budget(0.25, llava, small) == 0.25
+    found = plan("table1", "miniature", status=False)
+    assert {c.backbone for c in found.columns} == {"llava-1.5-7b", "llava-next-7b"}
+    assert "LLaVA-1.5-13B" in found.note
+    assert "documents" in found.note
+    assert "documents" not in plan("table1", "miniature", status=False, full=True).note
+
+
+def test_everything_that_changes_an_answer_changes_the_key():
+    keys = [
+        {c.cell.key for c in plan("smoke", "miniature", status=False, **more).cells}
+        for more in ({}, {"limit": 3}, {"full": True})
+    ]
+    assert not keys[0] & keys[1]
+    assert not keys[0] & keys[2]
+    paper = {c.cell.key for c in plan("smoke", status=False).cells}
+    assert not keys[0] & paper
+
+
+def test_status_and_what_is_left(tmp_path):
+    before = plan("smoke", "miniature", results=tmp_path)
+    todo = before.todo()
+    bad = todo[2].key
+    fake = FakeEvaluator(
+        tmp_path / "log", fail=lambda c: RuntimeError("boom") if getattr(c, "key", "") == bad else None
+    )
+    work(Assignment(str(tmp_path), before.profile, tuple(todo[:4])), load=fake.load)
+    after = plan("smoke", "miniature", results=tmp_path)
+    assert after.counts == {PlanStatus.SCORED: 3, PlanStatus.FAILED: 1, PlanStatus.MISSING: len(todo) - 4}
+    assert [c.key for c in after.todo()] == [c.key for c in todo if c.key == bad or c in todo[4:]]
+    assert "RuntimeError: boom" in status_text(after)
+    cost = estimate(after)
+    assert cost.measured == len(todo) - 3  # by the three cells of the same backbone
+    with Store(tmp_path, "miniature").open_cell(todo[5]):
+        assert plan("smoke", "miniature", results=tmp_path).counts[PlanStatus.RUNNING] == 1
+
+
+def test_the_paper_profile_without_a_gpu_names_the_miniature(monkeypatch):
+    monkeypatch.setattr(requirements, "gpu_count", lambda: 0)
+    found = plan("table1", status=False)
+    with pytest.raises(ConfigurationError) as error:
+        requirements.check_requirements(found, LauncherChoice(kind="local"))
+    assert "a CUDA GPU" in str(error.value)
+    assert "llava-hf/llava-1.5-7b-hf" in str(error.value)
+    assert "make reproduce-table1 PROFILE=miniature" in str(error.value)
+    requirements.check_requirements(plan("smoke", "miniature", status=False), LauncherChoice(kind="local"))
+
+
+def test_unknown_keys_of_an_experiment_file():
+    with pytest.raises(ConfigurationError, match=r"unknown key 'bencmarks'\. Did you mean 'benchmarks'"):
+        parse(Experiment, {"bencmarks": []}, "x.yaml")
+    with pytest.raises(ConfigurationError, match="title"):
+        parse(Experiment, {"name": "x"}, "x.yaml")
+
+
+def test_the_largest_plan_is_quick_and_free_of_torch():
+    code = (
+        "import sys; from tops.experiments.plan import plan; plan('principles');"
+        "print({'torch', 'transformers', 'lmms_eval', 'pandas', 'hydra'} & set(sys.modules))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "set()"
+    began = time.process_time()
+    plan("principles", status=False)
+    assert time.process_time() - began < 3
