@@ -27,6 +27,7 @@ class Fixed:
     share: float = 0.6
     positions: Positions | None = None
     rewrite: bool = False
+    with_newlines: bool = False
     look: Callable[[PruningPoint], object] | None = None
     budget: Budget = field(default_factory=lambda: Budget(1.0))
 
@@ -51,7 +52,7 @@ class Fixed:
 
 def keep_all(positions: Positions, layers: tuple[int, ...] = (0, 2, 4)) -> Fixed:
     """Keeps everything, yet through the real gather: every row is written anew."""
-    return Fixed(layers, 2.0, positions, rewrite=True)
+    return Fixed(layers, 2.0, positions, rewrite=True, with_newlines=True)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 
 Inputs = dict[str, Tensor]
-GREEDY: dict[str, Any] = {"do_sample": False, "output_logits": True, "return_dict_in_generate": True}
+# A random model would also generate placeholders, which the full-length reference then could not run on.
+MARKS = [90, 91, 92, 93]
+GREEDY: dict[str, Any] = {
+    "do_sample": False,
+    "output_logits": True,
+    "return_dict_in_generate": True,
+    "suppress_tokens": MARKS,
+}
 
 
 @torch.no_grad()

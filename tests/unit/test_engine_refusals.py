@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import pytest
 import tiny
 import torch
+from accelerate import cpu_offload
 from probes import Fixed, Given
 
 from tops.budget import Budget
@@ -145,6 +146,13 @@ def test_model_modes() -> None:
 class NeedsText(Fixed):
     title: ClassVar[str] = "Needs text"
     signals: ClassVar[frozenset[Signal]] = frozenset({Signal.TEXT_TOWER})
+
+
+def test_offloaded_weights() -> None:
+    case = tiny.llava()
+    cpu_offload(case.model.model.language_model.layers[3])
+    with pytest.raises(UnsupportedModelError, match=r"layers\.3\..* is offloaded"), prune(case.model, TOPS(budget=4)):
+        pass
 
 
 def test_missing_signals(case: tiny.Case) -> None:
