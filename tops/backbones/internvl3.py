@@ -25,6 +25,7 @@ class InternVL3(Adapter):
     family = "internvl3"
     model_classes = ("InternVLForConditionalGeneration",)
     model_types = ("internvl",)
+    checkpoints = ("OpenGVLab/InternVL3-8B-hf",)
     signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY, Signal.CLS})
     turns = (("<|im_start|>user\n", "<|im_end|>"),)
 
@@ -130,16 +131,22 @@ class _InternVitSignals(PackedSignals):
         self._module: Any = adapter.watches()[0].module
         self._adapter = adapter
 
-    def saliency(self, *, reduce: Literal["mean", "sum"] = "mean") -> Tensor:
-        """(N,) float32: CLS attention over heads, mean of the 2 x 2 patches of each token."""
+    def cls_attention(self) -> Tensor:
+        """(U, H, 1 + n) float32: softmaxed CLS row, CLS column first; a token has the mass of its 2 x 2 patches."""
         module, states = self._module, self.context.units("feature")
         with torch.no_grad():
             query = split_heads(module.q_norm(module.q_proj(states[:, :1])), module.num_heads).float()
             keys = split_heads(module.k_norm(module.k_proj(states)), module.num_heads).float()
-            row = ((query @ keys.transpose(-1, -2)) * module.scale).softmax(-1)[:, :, 0, 1:]
-        patches = row.mean(1) if reduce == "mean" else row.sum(1)
-        side = int(patches.shape[1] ** 0.5)
+            row = ((query @ keys.transpose(-1, -2)) * module.scale).softmax(-1)[:, :, 0]
+        units, heads, patches = row[..., 1:].shape
+        side = int(patches**0.5)
         outer: Any = self._adapter.outer
         # The model's own shuffle, so that the order of tokens is its order.
-        shuffled = outer.pixel_shuffle(patches.view(-1, side, side, 1), self._adapter.model.config.downsample_ratio)
-        return self.packed(shuffled.flatten(1, 2).mean(-1))
+        grid = row[..., 1:].reshape(-1, side, side, 1)
+        shuffled = outer.pixel_shuffle(grid, self._adapter.model.config.downsample_ratio)
+        return torch.cat([row[..., :1], shuffled.sum(-1).view(units, heads, -1)], -1).to(self.context.device)
+
+    def saliency(self, *, reduce: Literal["mean", "sum"] = "mean") -> Tensor:
+        """(N,) float32: CLS attention over heads, mean of the 2 x 2 patches of each token."""
+        rows = self.cls_attention()[:, :, 1:] * self._adapter.model.config.downsample_ratio**2
+        return self.packed(rows.mean(1) if reduce == "mean" else rows.sum(1))

@@ -29,6 +29,7 @@ class LlavaNext(Llava15):
     family = "llava-next"
     model_classes = ("LlavaNextForConditionalGeneration",)
     model_types = ("llava_next",)
+    checkpoints = ("llava-hf/llava-v1.6-vicuna-7b-hf", "llava-hf/llava-v1.6-vicuna-13b-hf")
 
     def layout(self, call: Call, placeholders: Sequence[int]) -> list[Layout]:
         """Every image as the model packs it; images go to samples by the number of their placeholders."""

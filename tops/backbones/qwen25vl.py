@@ -40,6 +40,7 @@ class Qwen25VL(Adapter):
     family = "qwen2.5-vl"
     model_classes = ("Qwen2_5_VLForConditionalGeneration",)
     model_types = ("qwen2_5_vl",)
+    checkpoints = ("Qwen/Qwen2.5-VL-7B-Instruct",)
     signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY})
     default_positions = "original"
     turns = (("<|im_start|>user\n", "<|im_end|>"),)
