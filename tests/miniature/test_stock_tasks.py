@@ -11,7 +11,7 @@ import pytest
 
 from tops.miniature.benchmarks import BENCHMARKS
 from tops.miniature.data import MiniatureData, ensure
-from tops.miniature.prompts import FORMATS
+from tops.miniature.prompts import FORMATS, WORD_OR_PHRASE
 from tops.miniature.questions import Question
 
 pytestmark = pytest.mark.slow
@@ -90,3 +90,12 @@ def test_training_formats_are_the_stock_prompts(name: str, report: dict[str, Any
     form = FORMATS[{"textvqa": "textvqa_no_ocr", "mmvet": "mmvet_step_by_step"}.get(name, name)]
     question = first_question(name, data.documents(name)[0])
     assert form.text(question) == report[BENCHMARKS[name].tasks[0]]["text"]
+
+
+def test_the_ocr_convention_of_textvqa_is_the_stock_prompt(data: MiniatureData) -> None:
+    from lmms_eval.tasks.textvqa.utils import textvqa_doc_to_text
+
+    for row in data.documents("textvqa")[:20]:
+        question = Question("digit", row["question"], "", tokens=tuple(row["ocr_tokens"]))
+        settings = {"pre_prompt": "", "post_prompt": WORD_OR_PHRASE, "ocr": True}
+        assert FORMATS["textvqa"].text(question) == textvqa_doc_to_text(row, settings)

@@ -319,12 +319,8 @@ def _contents(rng: np.random.Generator, scene: Scene, words: Words) -> Question:
     index = int(rng.integers(len(scene.objects)))
     item = scene.objects[index]
     there = {(o.name, o.colour) for o in scene.objects}
-    absent = [
-        (n, c)
-        for n in NAMES
-        for c in COLOUR_NAMES
-        if (n, c) not in there and (n == item.name or c == item.colour or rng.random() < 0.2)
-    ]
+    # Any absent object: near misses of the answer would single it out as the option that the others resemble.
+    absent = [(n, c) for n in NAMES for c in COLOUR_NAMES if (n, c) not in there]
     pool = tuple(words.noun(n, c) for n, c in [(item.name, item.colour), *absent])
     return Question("contents", words.say("contents"), pool[0], pool, objects=(index,), language=words.language)
 
