@@ -34,8 +34,10 @@ def launch(assignment: Assignment, folder: Path, choice: LauncherChoice, emit: C
     path = folder / "assignment.json"
     assignment.save(path)
     started = not ray.is_initialized()
-    if started:
-        ray.init(log_to_driver=False, include_dashboard=False, **join) if "address" not in join else ray.init(**join)
+    if started and "address" in join:
+        ray.init(**join)
+    elif started:  # a cluster of this machine alone, closed to the network
+        ray.init(**{"log_to_driver": False, "include_dashboard": False, "_node_ip_address": "127.0.0.1", **join})
     try:
         queue = _events(ray)
         task = ray.remote(**{"num_cpus": 1, "max_retries": 3, **options})(_work)
