@@ -1,14 +1,17 @@
-"""Miniature models of the five backbone families: native transformers classes and processors, small enough for a laptop."""
+"""Miniature models of the five backbone families: native transformers classes and processors, laptop-sized."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-import transformers as hf
+import transformers
 
 from tops.miniature.tokenizer import TOKEN_ID, fast_tokenizer
+
+# Its constructors are partly untyped, and some classes are exported only when they are asked for.
+hf: Any = transformers
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -22,8 +25,8 @@ JOINT = 64
 LLAVA_TEMPLATE = (
     "{% for message in messages %}{% if message['role'] != 'system' %}{{ message['role'].upper() + ': '}}{% endif %}"
     "{% for content in message['content'] | selectattr('type', 'equalto', 'image') %}{{ '<image>\n' }}{% endfor %}"
-    "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}{{ content['text'] + ' '}}{% endfor %}"
-    "{% endfor %}{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
+    "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}{{ content['text'] + ' '}}"
+    "{% endfor %}{% endfor %}{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
 )
 
 
@@ -46,7 +49,7 @@ def chatml(image: str, video: str, system: bool = False) -> str:
     return (QWEN_SYSTEM if system else "") + CHATML.replace("IMAGE", image).replace("VIDEO", video)
 
 
-def clip_vision() -> hf.CLIPVisionConfig:
+def clip_vision() -> Any:
     return hf.CLIPVisionConfig(
         hidden_size=WIDTH,
         intermediate_size=4 * WIDTH,
@@ -58,7 +61,7 @@ def clip_vision() -> hf.CLIPVisionConfig:
     )
 
 
-def clip_text(vocabulary: int) -> hf.CLIPTextConfig:
+def clip_text(vocabulary: int) -> Any:
     return hf.CLIPTextConfig(
         vocab_size=vocabulary,
         hidden_size=WIDTH,
@@ -73,7 +76,7 @@ def clip_text(vocabulary: int) -> hf.CLIPTextConfig:
     )
 
 
-def llama(vocabulary: int) -> hf.LlamaConfig:
+def llama(vocabulary: int) -> Any:
     return hf.LlamaConfig(
         vocab_size=vocabulary,
         hidden_size=WIDTH,
@@ -90,7 +93,7 @@ def llama(vocabulary: int) -> hf.LlamaConfig:
     )
 
 
-def qwen2(vocabulary: int) -> hf.Qwen2Config:
+def qwen2(vocabulary: int) -> Any:
     """Llama's shape with biases on query, key and value: LLaVA-1.5's decoder fits in with biases of zero."""
     return hf.Qwen2Config(
         vocab_size=vocabulary,
@@ -108,7 +111,7 @@ def qwen2(vocabulary: int) -> hf.Qwen2Config:
     )
 
 
-def llava_15(bpe: Tokenizer) -> tuple[hf.LlavaForConditionalGeneration, hf.LlavaProcessor]:
+def llava_15(bpe: Tokenizer) -> tuple[PreTrainedModel, ProcessorMixin]:
     tokenizer = fast_tokenizer(bpe, bos="<s>", eos="</s>", image_token="<image>")
     images = hf.CLIPImageProcessor(size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE})
     processor = hf.LlavaProcessor(
@@ -131,7 +134,7 @@ def llava_15(bpe: Tokenizer) -> tuple[hf.LlavaForConditionalGeneration, hf.Llava
     return hf.LlavaForConditionalGeneration(config), processor
 
 
-def llava_next(bpe: Tokenizer) -> tuple[hf.LlavaNextForConditionalGeneration, hf.LlavaNextProcessor]:
+def llava_next(bpe: Tokenizer) -> tuple[PreTrainedModel, ProcessorMixin]:
     """LLaVA-1.5's parts with any-resolution tiles, unpadding and newline tokens."""
     pinpoints = [[SIDE * rows, SIDE * columns] for rows, columns in ((1, 2), (2, 1), (2, 2), (3, 1), (1, 3))]
     images = hf.LlavaNextImageProcessor(
@@ -158,7 +161,7 @@ def llava_next(bpe: Tokenizer) -> tuple[hf.LlavaNextForConditionalGeneration, hf
     return hf.LlavaNextForConditionalGeneration(config), processor
 
 
-def llava_video(bpe: Tokenizer) -> tuple[hf.LlavaOnevisionForConditionalGeneration, hf.LlavaOnevisionProcessor]:
+def llava_video(bpe: Tokenizer) -> tuple[PreTrainedModel, ProcessorMixin]:
     """SigLIP frames on an odd 13 x 13 grid, so that pooling rounds as the real 27 x 27 one does; Qwen2 decoder."""
     side = 13 * PATCH
     pinpoints = [[side * rows, side * columns] for rows in range(1, 4) for columns in range(1, 4)]
@@ -195,7 +198,7 @@ def llava_video(bpe: Tokenizer) -> tuple[hf.LlavaOnevisionForConditionalGenerati
     return hf.LlavaOnevisionForConditionalGeneration(config), processor
 
 
-def qwen_25_vl(bpe: Tokenizer) -> tuple[hf.Qwen2_5_VLForConditionalGeneration, hf.Qwen2_5_VLProcessor]:
+def qwen_25_vl(bpe: Tokenizer) -> tuple[PreTrainedModel, ProcessorMixin]:
     """Patches of 14 pixels merged 2 x 2, windows of 4 x 4 merged patches, mRoPE; images are enlarged to 144 tokens."""
     pixels = {"shortest_edge": (12 * 28) ** 2, "longest_edge": (24 * 28) ** 2}
     # A frame of a video may hold as few as 16 tokens.
@@ -244,7 +247,7 @@ def qwen_25_vl(bpe: Tokenizer) -> tuple[hf.Qwen2_5_VLForConditionalGeneration, h
     return hf.Qwen2_5_VLForConditionalGeneration(config), processor
 
 
-def internvl_3(bpe: Tokenizer) -> tuple[hf.InternVLForConditionalGeneration, hf.InternVLProcessor]:
+def internvl_3(bpe: Tokenizer) -> tuple[PreTrainedModel, ProcessorMixin]:
     """Tiles of 12 x 12 patches shuffled to 6 x 6 tokens; an image becomes four tiles and a thumbnail, 180 tokens."""
     tokenizer = fast_tokenizer(
         bpe,
@@ -284,8 +287,7 @@ def internvl_3(bpe: Tokenizer) -> tuple[hf.InternVLForConditionalGeneration, hf.
     return hf.InternVLForConditionalGeneration(config), processor
 
 
-Builder = Callable[["Tokenizer"], "tuple[PreTrainedModel, ProcessorMixin]"]
-BUILDERS: dict[str, Builder] = {
+BUILDERS: dict[str, Callable[[Tokenizer], tuple[PreTrainedModel, ProcessorMixin]]] = {
     "llava-1.5": llava_15,
     "llava-next": llava_next,
     "llava-video": llava_video,

@@ -1,4 +1,4 @@
-"""Write a miniature checkpoint: weights in bfloat16, processor, CLIP text side, and the card that names their hashes."""
+"""Write a miniature checkpoint: bfloat16 weights, processor, CLIP text side, and the card that names their hashes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tops.miniature.tokenizer import fast_tokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-    from transformers import CLIPTextModelWithProjection, PreTrainedModel, ProcessorMixin
+    from transformers import PreTrainedModel, ProcessorMixin
 
     from tops.miniature.training_vision import Clip
 
@@ -25,12 +25,12 @@ JOINT_FILE = "joint_space.safetensors"
 def save_text_tower(folder: Path, clip: Clip, bpe: Tokenizer) -> None:
     """CLIP's text side as ``CLIPTextModelWithProjection`` with its tokenizer.
 
-    `JOINT_FILE` beside it holds what takes the vision tower's last states to the joint space: ``post_layernorm.weight``,
-    ``post_layernorm.bias`` and ``visual_projection.weight``.
+    `JOINT_FILE` beside it holds what takes the vision tower's last states to the joint space:
+    ``post_layernorm.weight``, ``post_layernorm.bias`` and ``visual_projection.weight``.
     """
     from safetensors.torch import save_file
 
-    text: CLIPTextModelWithProjection = clip.text
+    text: Any = clip.text
     text.to(torch.bfloat16).save_pretrained(folder)
     text.float()
     fast_tokenizer(bpe, bos="<|startoftext|>", eos="<|endoftext|>", pad="<|endoftext|>").save_pretrained(folder)
@@ -60,10 +60,13 @@ def save_checkpoint(
     Parameters
     ----------
     family : str
+        One of `tops.miniature.checkpoints.FAMILIES`.
     model : PreTrainedModel
         Left in float32.
     processor : ProcessorMixin
+        Of the family.
     bpe : tokenizers.Tokenizer
+        For the text tower.
     card : dict
         Everything but the weights' hashes, which are added.
     clip : Clip, optional
@@ -79,8 +82,9 @@ def save_checkpoint(
     folder = root / family
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    model.to(torch.bfloat16).save_pretrained(folder)
-    model.float()
+    module: Any = model
+    module.to(torch.bfloat16).save_pretrained(folder)
+    module.float()
     processor.save_pretrained(folder)
     if clip is not None:
         save_text_tower(folder / "text_tower", clip, bpe)

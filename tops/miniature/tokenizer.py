@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
@@ -92,7 +92,8 @@ def fast_tokenizer(
         own.post_processor = processors.TemplateProcessing(
             single=f"{bos} $A{tail}", pair=f"{bos} $A{tail} $B{tail}", special_tokens=used
         )
-    return PreTrainedTokenizerFast(
+    make: Any = PreTrainedTokenizerFast
+    made: PreTrainedTokenizerFast = make(
         tokenizer_object=own,
         bos_token=bos,
         eos_token=eos,
@@ -102,3 +103,4 @@ def fast_tokenizer(
         clean_up_tokenization_spaces=False,
         extra_special_tokens=names,
     )
+    return made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tops.miniature.prompts import IMAGE_FORMATS, VIDEO_FORMATS, Turn, make_turns, make_video_turn
-from tops.miniature.questions import MAKERS, ask, caption
+from tops.miniature.questions import ask, caption
 from tops.miniature.scenes import BACKGROUNDS, SIZES, Scene, make_scene, patch_labels
 from tops.miniature.videos import make_video
 from tops.miniature.words import ENGLISH
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 CHUNK = 250
-# Conversations shapes (questions, tokens each): all hold 384 tokens.
-BUCKETS = ((24, 16), (12, 32), (6, 64))
-CAPTION_TOKENS = 48
 # Direct questions without a benchmark's instructions: the first part of the curriculum.
 PLAIN = ("existence", "existence", "existence", "colour", "colour", "digit", "shape", "count", "location", "place")
 
@@ -69,29 +66,38 @@ def scene_labels(scene: Scene) -> NDArray[np.int8]:
     return np.stack(parts, axis=-1).reshape(side * side, len(LABELS)).astype(np.int8)
 
 
-def _chunk(seed: int, number: int) -> list[tuple[Scene, NDArray[np.int8]]]:
+def _count(rng: np.random.Generator, crowded: bool) -> int | None:
+    draw = rng.random()
+    if crowded:
+        return int(rng.integers(6, 10)) if draw < 0.6 else int(rng.integers(1, 10)) if draw > 0.8 else None
+    return int(rng.integers(1, 10)) if draw < 0.2 else None
+
+
+def _chunk(seed: int, crowded: bool, number: int) -> list[tuple[Scene, NDArray[np.int8]]]:
     rng = np.random.default_rng((seed, number))
     made = []
     for _ in range(CHUNK):
-        count = int(rng.integers(1, 10)) if rng.random() < 0.2 else None
-        scene = make_scene(rng, "train", count)
+        scene = make_scene(rng, "train", _count(rng, crowded))
         made.append((scene, scene_labels(scene)))
     return made
 
 
-def make_pool(scenes: int, seed: int, workers: int = 2) -> Pool:
-    """Draw the training scenes; the result does not depend on ``workers``.
+def make_pool(scenes: int, seed: int, crowded: bool = False, workers: int = 2) -> Pool:
+    """Draw training scenes; the result does not depend on ``workers``.
 
     Parameters
     ----------
     scenes : int
         How many, a multiple of `CHUNK`.
     seed : int
+        Of the scenes.
+    crowded : bool
+        Whether most scenes hold 6 to 9 objects (more to learn from one image) or 2 to 5.
     workers : int
         Processes.
     """
     with ProcessPoolExecutor(workers) as executor:
-        chunks = list(executor.map(partial(_chunk, seed), range(scenes // CHUNK)))
+        chunks = list(executor.map(partial(_chunk, seed, crowded), range(scenes // CHUNK)))
     made = [pair for chunk in chunks for pair in chunk]
     images = np.stack([scene.image for scene, _ in made])
     labels = np.stack([label for _, label in made])
@@ -124,13 +130,13 @@ def corpus(pool: Pool, seed: int, scenes: int = 3000) -> Iterator[str]:
     for number in range(scenes // 10):
         video = make_video(rng, "train")
         for _ in range(20):
-            turn = make_video_turn(rng, video, VIDEO_FORMATS[number % len(VIDEO_FORMATS)])
-            if turn is not None:
-                yield f"USER: \n{turn.prompt} ASSISTANT: {turn.reply}"
+            asked = make_video_turn(rng, video, VIDEO_FORMATS[number % len(VIDEO_FORMATS)])
+            if asked is not None:
+                yield f"USER: \n{asked.prompt} ASSISTANT: {asked.reply}"
 
 
 def short_caption(rng: np.random.Generator, scene: Scene) -> str:
-    """A caption for the contrastive stage: the objects, some of them, or all with their places; or a question's words."""
+    """A caption for the contrastive stage: the objects, some of them, or all with their places."""
     items = [scene.objects[i] for i in rng.permutation(len(scene.objects))]
     draw = rng.random()
     if draw < 0.2:
@@ -149,23 +155,3 @@ def encode_turn(bpe: Tokenizer, turn: Turn, template: tuple[str, str, str]) -> t
     asked = bpe.encode(before + turn.prompt + between).ids
     answered = bpe.encode(" " + turn.reply + after).ids
     return asked + answered, len(asked)
-
-
-def conversation(
-    encoded: Sequence[tuple[list[int], int]], questions: int, length: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Ids and labels of one scene's questions, each padded to ``length``; labels are -100 outside answers.
-
-    Questions too long for ``length`` are left out. The label of a token is the token after it.
-    """
-    ids = np.zeros((questions, length), dtype=np.int64)
-    labels = np.full((questions, length), -100, dtype=np.int64)
-    fitting = [pair for pair in encoded if len(pair[0]) <= length + 1]
-    for row, (tokens, start) in enumerate(fitting[:questions]):
-        size = len(tokens) - 1
-        ids[row, :size] = tokens[:-1]
-        labels[row, start - 1 : size] = tokens[start:]
-    return ids, labels
-
-
-KINDS = tuple(MAKERS)

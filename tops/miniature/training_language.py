@@ -7,11 +7,10 @@ for this one layout (a test compares the two).
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,7 +19,6 @@ from torch import Tensor, nn
 
 from tops.miniature.prompts import IMAGE_FORMATS, Turn, make_turns
 from tops.miniature.scenes import COLOURS, NAMES
-from tops.miniature.tokenizer import TOKEN_ID
 from tops.miniature.training_data import LABELS, encode_turn, plain_turns
 from tops.miniature.training_vision import schedule
 
@@ -29,8 +27,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import LlamaModel
 
-    from tops.miniature.training_data import Pool
     from tops.miniature.scenes import Scene
+    from tops.miniature.training_data import Pool
 
 NONE = -100
 
@@ -77,7 +75,8 @@ def pack(bpe: Tokenizer, turns: Sequence[Turn], length: int, template: Template 
     labels = np.full(length, NONE, dtype=np.int64)
     question = np.full(length, -1, dtype=np.int64)
     offset = np.zeros(length, dtype=np.int64)
-    used, kept = 0, []
+    kept: list[Turn] = []
+    used = 0
     for turn in turns:
         tokens, start = encode_turn(bpe, turn, (template.after_image, template.before_reply, template.end))
         size = len(tokens) - 1
@@ -101,7 +100,9 @@ def _rotate(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return (states * cos + torch.cat((-high, low), -1) * sin).to(torch.bfloat16)
 
 
-def run_layers(model: LlamaModel, states: Tensor, cos: Tensor, sin: Tensor, prefix_mask: Tensor, mask: Tensor) -> Tensor:
+def run_layers(
+    model: LlamaModel, states: Tensor, cos: Tensor, sin: Tensor, prefix_mask: Tensor, mask: Tensor
+) -> Tensor:
     """The decoder on images followed by independent questions.
 
     Parameters
@@ -127,7 +128,8 @@ def run_layers(model: LlamaModel, states: Tensor, cos: Tensor, sin: Tensor, pref
     batch, length, width = states.shape
     prefix = prefix_mask.shape[0]
     size = width // heads
-    for layer in model.layers:
+    layers: Any = model.layers
+    for layer in layers:
         own, mlp = layer.self_attn, layer.mlp
         into = norm(states, layer.input_layernorm.weight, epsilon)
         weight = torch.cat([own.q_proj.weight, own.k_proj.weight, own.v_proj.weight]).to(torch.bfloat16)
@@ -156,8 +158,11 @@ class PatchWords(nn.Module):
         super().__init__()
         words = [bpe.encode(" " + word).ids for word in (*COLOURS, *NAMES)]
         single = torch.tensor([ids[-1] for ids in words])
-        self.register_buffer("colour", torch.cat([torch.zeros(1, dtype=torch.long), single[: len(COLOURS)]]))
-        self.register_buffer("name", torch.cat([torch.zeros(1, dtype=torch.long), single[len(COLOURS) :]]))
+        nothing = torch.zeros(1, dtype=torch.long)
+        self.colour: Tensor
+        self.name: Tensor
+        self.register_buffer("colour", torch.cat([nothing, single[: len(COLOURS)]]))
+        self.register_buffer("name", torch.cat([nothing, single[len(COLOURS) :]]))
         self.other = nn.ModuleList(nn.Embedding(LABELS[key], width) for key in ("size", "centre", "background", "cell"))
         self.place = nn.Embedding(patches, width)
         for table in (*self.other, self.place):
@@ -168,7 +173,8 @@ class PatchWords(nn.Module):
         there = (labels[..., :1] > 0).float()
         words = embedding(self.colour[labels[..., 0]]) + embedding(self.name[labels[..., 1]])
         rest = sum(table(labels[..., 2 + i]) for i, table in enumerate(self.other))
-        return words * there + rest + self.place.weight
+        summed: Tensor = words * there + rest + self.place.weight
+        return summed
 
 
 @dataclass(frozen=True)
@@ -181,10 +187,30 @@ class LanguageRecipe:
     rate: float = 1.5e-3
     warmup: int = 100
     weight_decay: float = 0.05
-    plain: float = 0.5  # share of the time with direct questions only
+    plain: float = 0.45  # share of the time with direct questions only
     mixed: float = 0.3  # share of direct conversations after that
     align: float = 1.0  # weight of the projector's distance to the patch words
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class Share:
+    """One of several processes that train one model, each on its own scenes (torch.distributed must be set up)."""
+
+    rank: int
+    world: int
+
+    def average(self, parameters: Sequence[nn.Parameter], progress: float) -> float:
+        """Average gradients over the processes, in place; returns their mean progress, the same for all."""
+        flat = torch.cat([p.grad.flatten() for p in parameters if p.grad is not None] + [torch.tensor([progress])])
+        torch.distributed.all_reduce(flat)
+        flat /= self.world
+        place = 0
+        for p in parameters:
+            if p.grad is not None:
+                p.grad.copy_(flat[place : place + p.numel()].view_as(p))
+                place += p.numel()
+        return float(flat[-1])
 
 
 @dataclass
@@ -200,7 +226,13 @@ class Batch:
 
 
 def make_batch(
-    rng: np.random.Generator, pool: Pool, bpe: Tokenizer, chosen: list[int], recipe: LanguageRecipe, prefix: int, plain: float
+    rng: np.random.Generator,
+    pool: Pool,
+    bpe: Tokenizer,
+    chosen: list[int],
+    recipe: LanguageRecipe,
+    prefix: int,
+    plain: float,
 ) -> Batch:
     packed = []
     for i in chosen:
@@ -212,7 +244,9 @@ def make_batch(
         packed.append(pack(bpe, turns, recipe.length))
     question = torch.from_numpy(np.stack([p.question for p in packed]))
     offset = torch.from_numpy(np.stack([p.offset for p in packed]))
-    together = (question[:, :, None] == question[:, None]) & torch.ones(recipe.length, recipe.length, dtype=torch.bool).tril()
+    together = (question[:, :, None] == question[:, None]) & torch.ones(
+        recipe.length, recipe.length, dtype=torch.bool
+    ).tril()
     sees = torch.cat([torch.ones(len(chosen), recipe.length, prefix, dtype=torch.bool), together], -1)[:, None]
     before = torch.arange(prefix).expand(len(chosen), -1)
     return Batch(
@@ -258,6 +292,7 @@ def train_language(
     trained: Sequence[nn.Parameter],
     log: Callable[[str], None],
     save: Callable[[], None],
+    share: Share | None = None,
     compiled: bool = True,
 ) -> int:
     """Train on conversations, in place.
@@ -267,14 +302,19 @@ def train_language(
     model : LlamaModel
         With its embedding tied to the output.
     pool : Pool
+        The scenes.
     bpe : tokenizers.Tokenizer
+        Of `train_bpe`.
     recipe : LanguageRecipe
+        Minutes, rates and curriculum.
     visual : callable
         Scene numbers to their image embeddings (B, n, d) and a loss to add.
     trained : sequence of Parameter
         What the optimiser moves, the model's own parameters included.
     log, save : callable
         Called every 50 and 200 steps.
+    share : Share, optional
+        The other processes that train the same model on other scenes.
     compiled : bool
         Compile the decoder; results agree to rounding.
 
@@ -284,7 +324,7 @@ def train_language(
         Steps done.
     """
     torch.manual_seed(recipe.seed)
-    rng = np.random.default_rng((recipe.seed, 3))
+    rng = np.random.default_rng((recipe.seed, 3, share.rank if share else 0))
     start_ids = torch.tensor(bpe.encode(LLAVA.start).ids)
     patches = pool.labels.shape[1]
     prefix = len(start_ids) + patches
@@ -302,9 +342,10 @@ def train_language(
         betas=(0.9, 0.98),
     )
     forward = torch.compile(run_layers, dynamic=False) if compiled else run_layers
-    tally, mean, step, order = Tally(), 0.0, 0, []
-    begin = time.monotonic()
-    while (progress := (time.monotonic() - begin) / (60 * recipe.minutes)) < 1:
+    order: list[int] = []
+    tally, mean, step = Tally(), 0.0, 0
+    begin, progress = time.monotonic(), 0.0
+    while progress < 1:
         if len(order) < recipe.batch:
             order = rng.permutation(len(pool.scenes)).tolist()
         chosen, order = order[: recipe.batch], order[recipe.batch :]
@@ -322,7 +363,10 @@ def train_language(
         answer = functional.cross_entropy(logits, target)
         loss = answer + extra
         optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
+        progress = (time.monotonic() - begin) / (60 * recipe.minutes)
+        if share:
+            progress = share.average(trained, progress)
         nn.utils.clip_grad_norm_(trained, 1.0)
         optimiser.step()
         step += 1

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -70,8 +70,8 @@ class Readouts(nn.Module):
 
 
 def cls_attention(tower: CLIPVisionModel, entering: Tensor, layer: int) -> Tensor:
-    """(B, 1 + n, c) hidden states entering ``layer`` to its CLS attention over the patches, (B, heads, n), normalised."""
-    block = tower.encoder.layers[layer]
+    """Hidden states entering ``layer``, (B, 1 + n, c), to its CLS attention over the patches alone, (B, heads, n)."""
+    block: Any = tower.encoder.layers[layer]
     attention = block.self_attn
     states = block.layer_norm1(entering)
     batch, length, width = states.shape
@@ -79,7 +79,8 @@ def cls_attention(tower: CLIPVisionModel, entering: Tensor, layer: int) -> Tenso
     query = attention.q_proj(states[:, 0]).view(batch, heads, 1, width // heads)
     keys = attention.k_proj(states[:, 1:]).view(batch, length - 1, heads, -1).transpose(1, 2)
     scores = (query @ keys.transpose(-1, -2)).float() * (width // heads) ** -0.5
-    return scores.squeeze(2).softmax(-1)
+    shares: Tensor = scores.squeeze(2).softmax(-1)
+    return shares
 
 
 def attention_share(attention: Tensor, on_object: Tensor) -> Tensor:
@@ -95,16 +96,55 @@ def contrastive(image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
     return (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)) / 2
 
 
-def encode(tower: CLIPVisionModel, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalised images to the states entering the penultimate layer, those leaving it, and the pooled CLS."""
-    states = tower.pre_layrnorm(tower.embeddings(images))
-    layers = tower.encoder.layers
+def _normal(layer: nn.LayerNorm, states: Tensor) -> Tensor:
+    dtype = states.dtype
+    return functional.layer_norm(
+        states, layer.normalized_shape, layer.weight.to(dtype), layer.bias.to(dtype), layer.eps
+    )
+
+
+def _linear(states: Tensor, *layers: nn.Linear) -> Tensor:
+    dtype = states.dtype
+    weight = torch.cat([layer.weight for layer in layers]).to(dtype)
+    bias = torch.cat([layer.bias for layer in layers]).to(dtype)
+    return functional.linear(states, weight, bias)
+
+
+def _block(layer: Any, states: Tensor) -> Tensor:
+    own = layer.self_attn
+    batch, length, width = states.shape
+    mixed = _linear(_normal(layer.layer_norm1, states), own.q_proj, own.k_proj, own.v_proj)
+    query, key, value = mixed.view(batch, length, 3, own.num_heads, own.head_dim).permute(2, 0, 3, 1, 4)
+    weights = ((query * own.head_dim**-0.5) @ key.transpose(-1, -2)).float().softmax(-1).to(states.dtype)
+    states = states + _linear((weights @ value).transpose(1, 2).reshape(batch, length, width), own.out_proj)
+    hidden = _linear(_normal(layer.layer_norm2, states), layer.mlp.fc1)
+    return states + _linear(hidden * torch.sigmoid(1.702 * hidden), layer.mlp.fc2)
+
+
+def encode(tower: CLIPVisionModel, images: Tensor, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:
+    """CLIP's vision tower written out, so that it compiles to something fast (a test compares it with the class).
+
+    Parameters
+    ----------
+    tower : CLIPVisionModel
+        With float32 weights and quick GELU.
+    images : Tensor, (B, 3, side, side) float32
+        Normalised as by `pixels`.
+    dtype : torch.dtype
+        Of the layers' arithmetic.
+
+    Returns
+    -------
+    tuple of Tensor
+        States entering the penultimate layer and leaving it, (B, 1 + n, c); the pooled CLS, (B, c).
+    """
+    states = _normal(tower.pre_layrnorm, tower.embeddings(images)).to(dtype)
+    layers: Any = tower.encoder.layers
     for layer in layers[:-2]:
-        states = layer(states, None)
-    entering = states
-    features = layers[-2](states, None)
-    last = layers[-1](features, None)
-    return entering, features, tower.post_layernorm(last[:, 0])
+        states = _block(layer, states)
+    features = _block(layers[-2], states)
+    last = _block(layers[-1], features)
+    return states, features, _normal(tower.post_layernorm, last[:, 0])
 
 
 def schedule(step: int, warmup: int, progress: float) -> float:
@@ -146,6 +186,7 @@ def train_vision(
     recipe: VisionRecipe,
     log: Callable[[str], None],
     save: Callable[[], None],
+    compiled: bool = True,
 ) -> int:
     """Stage (a), in place.
 
@@ -154,13 +195,17 @@ def train_vision(
     clip : Clip
         Freshly initialised towers.
     pool : Pool
+        The scenes.
     bpe : tokenizers.Tokenizer
         Of `train_bpe`.
     recipe : VisionRecipe
+        Minutes, rates and weights.
     log : callable
         Gets a line now and then.
     save : callable
         Called every 200 steps.
+    compiled : bool
+        Compile the vision tower; results agree to rounding.
 
     Returns
     -------
@@ -181,6 +226,7 @@ def train_vision(
     )
     weights = torch.tensor([1.0, 1.0, 0.3, 0.3, 0.2, 0.1])
     tower_layer = len(clip.vision.encoder.layers) - 2
+    forward = torch.compile(encode, dynamic=False) if compiled else encode
     images, labels = torch.from_numpy(pool.images), torch.from_numpy(pool.labels)
     order: list[int] = []
     mean: NDArray[np.float64] | None = None
@@ -195,8 +241,8 @@ def train_vision(
         ids = torch.from_numpy(text_ids(bpe, texts, recipe.text_tokens))
         for group in optimiser.param_groups:
             group["lr"] = recipe.rate * schedule(step, recipe.warmup, progress)
+        entering, features, pooled = forward(clip.vision, pixels(images[chosen]), torch.bfloat16)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            entering, features, pooled = encode(clip.vision, pixels(images[chosen]))
             joint = clip.visual_projection(pooled)
             text = clip.text(ids).text_embeds
             share = attention_share(cls_attention(clip.vision, entering, tower_layer), target[..., 0] > 0)
@@ -211,7 +257,7 @@ def train_vision(
             + recipe.share * hinge
         )
         optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_([*matrices, *others], 1.0)
         optimiser.step()
         values = np.array([match.item(), *patch.tolist(), cls.item(), share.mean().item()])
@@ -234,3 +280,40 @@ def text_ids(bpe: Tokenizer, texts: list[str], length: int) -> NDArray[np.int64]
         own = [start, *bpe.encode(text).ids[: length - 2]]
         ids[row, : len(own)] = own
     return ids
+
+
+def place_waves(side: int, width: int) -> Tensor:
+    """Two-dimensional sine and cosine position embeddings, (side * side, width)."""
+    bands = width // 4
+    frequency = 1.0 / 20 ** (torch.arange(bands) / bands)
+    row, col = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    parts = [wave(axis.reshape(-1, 1) * frequency) for axis in (row, col) for wave in (torch.sin, torch.cos)]
+    return torch.cat(parts, dim=1)
+
+
+@torch.no_grad()
+def initialise(tower: Any, attract: float = 0.7, blend: float = 0.4) -> None:
+    """Start as small image transformers learn fastest: positions as waves, attention that prefers like tokens.
+
+    Query-key products begin near ``attract`` times the identity plus noise, value-output products near minus ``blend``
+    times it (Trockman and Kolter, "Mimetic Initialization of Self-Attention Layers", 2023).
+    """
+    config = tower.config
+    width, heads = config.hidden_size, config.num_attention_heads
+    side = config.image_size // config.patch_size
+    size = width // heads
+    tower.embeddings.position_embedding.weight[1:] = 0.5 * place_waves(side, width)
+    tower.embeddings.patch_embedding.weight.mul_(2)
+    for layer in tower.encoder.layers:
+        own = layer.self_attn
+        for head in range(heads):
+            product = attract * torch.randn(width, width) * width**-0.5 + attract * torch.eye(width)
+            left, values, right = torch.linalg.svd(product)
+            root = values[:size].sqrt()[:, None]
+            rows = slice(head * size, (head + 1) * size)
+            own.q_proj.weight[rows] = root * left[:, :size].T
+            own.k_proj.weight[rows] = root * right[:size]
+        product = blend * torch.randn(width, width) * width**-0.5 - blend * torch.eye(width)
+        left, values, right = torch.linalg.svd(product)
+        own.out_proj.weight.copy_(left * values.sqrt())
+        own.v_proj.weight.copy_(values.sqrt()[:, None] * right)

@@ -92,7 +92,8 @@ def path(family: str, root: Path = ROOT) -> Path:
     expected = card(family, root)["weights_sha256"]
     folder = root / family
     stamps = tuple(
-        (file.relative_to(folder).as_posix(), file.stat().st_size, file.stat().st_mtime_ns) for file in weight_files(folder)
+        (file.relative_to(folder).as_posix(), file.stat().st_size, file.stat().st_mtime_ns)
+        for file in weight_files(folder)
     )
     return _verified(folder, stamps, tuple(sorted(expected.items())))
 

@@ -1,0 +1,111 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tops.miniature.families import build
+from tops.miniature.measure import attention_share, cls_attention, packed_layout
+from tops.miniature.prompts import IMAGE_FORMATS, make_turns
+from tops.miniature.tokenizer import train_bpe
+from tops.miniature.training_data import CHUNK, LABELS, corpus, make_pool
+from tops.miniature.training_language import LanguageRecipe, make_batch, pack, run_layers, train_language
+from tops.miniature.training_vision import encode, initialise, pixels
+
+
+@pytest.fixture(scope="module")
+def pool():
+    return make_pool(CHUNK, 0, workers=1)
+
+
+@pytest.fixture(scope="module")
+def bpe(pool):
+    return train_bpe(corpus(pool, 0, scenes=60))
+
+
+@pytest.fixture(scope="module")
+def model(bpe):
+    return build("llava-1.5", bpe)[0].eval()
+
+
+def test_a_pool_is_made_of_labelled_patches(pool):
+    assert pool.labels.shape == (CHUNK, 144, len(LABELS))
+    assert (pool.labels.max(axis=(0, 1)) < list(LABELS.values())).all()
+    background = pool.labels[..., 0] == 0
+    assert ((pool.labels[..., 1] == 0) == background).all()
+    centres = pool.labels[..., 3].sum(axis=1)
+    assert (centres == [len(scene.objects) for scene in pool.scenes]).mean() > 0.95
+
+
+def test_packed_questions_keep_prompt_and_reply(pool, bpe):
+    turns = make_turns(np.random.default_rng(0), pool.scenes[0], 8, IMAGE_FORMATS)
+    packed = pack(bpe, turns, 256)
+    assert packed.turns
+    for number, turn in enumerate(packed.turns):
+        own = packed.question == number
+        assert (packed.offset[own] == np.arange(own.sum())).all()
+        assert turn.prompt in bpe.decode(packed.ids[own])
+        reply = packed.labels[own & (packed.labels >= 0)]
+        assert bpe.decode(reply, skip_special_tokens=True) == turn.reply
+
+
+def test_the_written_out_towers_agree_with_transformers(pool, model):
+    tower = model.model.vision_tower
+    initialise(tower)
+    images = pixels(torch.from_numpy(pool.images[:2]))
+    with torch.inference_mode():
+        native = tower(images, output_hidden_states=True)
+        entering, features, pooled = encode(tower, images)
+    torch.testing.assert_close(entering, native.hidden_states[-3], atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(features, native.hidden_states[-2], atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(pooled, native.pooler_output, atol=2e-5, rtol=1e-4)
+
+
+def test_cls_attention_is_the_towers_own(pool, model):
+    tower = model.model.vision_tower
+    images = pixels(torch.from_numpy(pool.images[:2]))
+    tower.set_attn_implementation("eager")
+    with torch.inference_mode():
+        rows = tower(images, output_attentions=True).attentions[-2][:, :, 0, 1:]
+        ours = cls_attention(tower, encode(tower, images)[0], len(tower.encoder.layers) - 2)
+    tower.set_attn_implementation("sdpa")
+    torch.testing.assert_close(ours, rows / rows.sum(-1, keepdim=True), atol=1e-5, rtol=1e-4)
+    assert attention_share(ours, torch.ones(2, 144, dtype=torch.bool)).tolist() == pytest.approx([1, 1])
+
+
+def test_a_packed_question_is_answered_as_if_it_stood_alone(pool, bpe, model):
+    language = model.model.language_model
+    recipe = LanguageRecipe(length=128)
+    prefix = 10
+    batch = make_batch(np.random.default_rng(0), pool, bpe, [0, 1], recipe, prefix, plain=0.5)
+    before = torch.randn(2, prefix, 128)
+    states = torch.cat([before, model.get_input_embeddings()(batch.ids)], 1)
+    with torch.inference_mode():
+        cos, sin = language.rotary_emb(states, batch.positions)
+        causal = torch.ones(prefix, prefix, dtype=torch.bool).tril()
+        ours = run_layers(language, states.bfloat16(), cos[:, None], sin[:, None], causal, batch.mask).float()
+        mask, positions = packed_layout(batch.packed, prefix)
+        packed = language(inputs_embeds=states, attention_mask=mask, position_ids=positions).last_hidden_state
+        own = torch.from_numpy(batch.packed[1].question == 1)
+        alone = torch.cat([before[1], states[1, prefix:][own]])[None]
+        single = language(inputs_embeds=alone).last_hidden_state[0, prefix:]
+    torch.testing.assert_close(packed[1, prefix:][own], single, atol=1e-4, rtol=1e-3)
+    real = torch.from_numpy(np.stack([p.question for p in batch.packed])) >= 0
+    assert (ours - packed[:, prefix:])[real].abs().max() < 0.15
+    torch.testing.assert_close(positions, batch.positions)
+
+
+def test_a_step_moves_the_weights(pool, bpe):
+    model = build("llava-1.5", bpe)[0].model.language_model
+    lines: list[str] = []
+    recipe = replace(LanguageRecipe(), minutes=1e-4, batch=2, length=64, warmup=1)
+    image = torch.randn(2, 144, 128)
+
+    def visual(chosen):
+        return image, torch.zeros(())
+
+    before = model.layers[0].mlp.up_proj.weight.clone()
+    parameters = list(model.parameters())
+    steps = train_language(model, pool, bpe, recipe, visual, parameters, lines.append, lambda: None, compiled=False)
+    assert steps >= 1
+    assert not torch.equal(before, model.layers[0].mlp.up_proj.weight)

@@ -1,0 +1,186 @@
+"""What a trained miniature can do on unseen scenes: accuracy, blind accuracy, where attention lies."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tops.miniature.prompts import IMAGE_FORMATS, Turn, make_turn
+from tops.miniature.scenes import Scene, make_scene, patch_labels
+from tops.miniature.training_data import plain_turns
+from tops.miniature.training_language import LLAVA, NONE, Packed, pack
+from tops.miniature.training_vision import attention_share, cls_attention, encode, pixels
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import CLIPVisionModel, LlavaForConditionalGeneration
+
+LENGTH = 320
+
+
+def scenes(number: int, seed: int) -> list[Scene]:
+    """Scenes of the evaluation split."""
+    rng = np.random.default_rng((seed, 4))
+    return [make_scene(rng, "evaluation") for _ in range(number)]
+
+
+def questions(seed: int, found: Sequence[Scene], per_scene: int = 2) -> list[list[Turn]]:
+    """For each scene a few questions of every image format, and direct ones."""
+    rng = np.random.default_rng((seed, 5))
+    every = []
+    for scene in found:
+        turns = plain_turns(rng, scene, per_scene)
+        for name in IMAGE_FORMATS:
+            made = (make_turn(rng, scene, name) for _ in range(per_scene))
+            turns += {turn.prompt: turn for turn in made if turn is not None}.values()
+        every.append(turns)
+    return every
+
+
+def _packs(bpe: Tokenizer, turns: Sequence[Turn], length: int) -> Iterator[Packed]:
+    left = list(turns)
+    while left:
+        packed = pack(bpe, left, length)
+        if not packed.turns:
+            raise ValueError(f"a question takes more than {length} tokens: {left[0].prompt!r}")
+        yield packed
+        done = {id(turn) for turn in packed.turns}
+        left = [turn for turn in left if id(turn) not in done]
+
+
+@torch.inference_mode()
+def visual_tokens(model: LlavaForConditionalGeneration, found: Sequence[Scene]) -> Tensor:
+    """(S, n, d) projected patches of the scenes."""
+    images = torch.from_numpy(np.stack([scene.image for scene in found]))
+    parts = [model.get_image_features(pixels(part)).pooler_output for part in torch.split(images, 32)]
+    return torch.cat([torch.stack(list(part)) for part in parts])
+
+
+@torch.inference_mode()
+def accuracy(
+    model: LlavaForConditionalGeneration,
+    bpe: Tokenizer,
+    found: Sequence[Scene],
+    asked: Sequence[Sequence[Turn]],
+    blind: bool = False,
+) -> dict[str, tuple[float, int]]:
+    """Share of replies that greedy decoding gets right to the last token, and their number.
+
+    Parameters
+    ----------
+    model : LlavaForConditionalGeneration
+        In float32.
+    bpe : tokenizers.Tokenizer
+        The model's.
+    found, asked : sequences of equal length
+        Scenes and their questions.
+    blind : bool
+        Leave the image out of the prompt.
+
+    Returns
+    -------
+    dict
+        Keys "kind <kind>" (open questions), "choice <kind>" (letters) and "format <benchmark>".
+    """
+    language, embedding = model.model.language_model, model.get_input_embeddings()
+    start = torch.tensor(bpe.encode(LLAVA.start).ids)
+    images = visual_tokens(model, found)
+    right: dict[str, list[bool]] = defaultdict(list)
+    work = [(i, packed) for i, turns in enumerate(asked) for packed in _packs(bpe, turns, LENGTH)]
+    for first in range(0, len(work), 8):
+        rows = work[first : first + 8]
+        parts = [embedding(start).expand(len(rows), -1, -1)]
+        if not blind:
+            parts.append(images[[i for i, _ in rows]].to(parts[0].dtype))
+        prefix = sum(part.shape[1] for part in parts)
+        parts.append(embedding(torch.from_numpy(np.stack([p.ids for _, p in rows]))))
+        mask, positions = packed_layout([p for _, p in rows], prefix)
+        states = language(
+            inputs_embeds=torch.cat(parts, 1), attention_mask=mask, position_ids=positions, use_cache=False
+        ).last_hidden_state[:, prefix:]
+        for (_, packed), row in zip(rows, model.lm_head(states).argmax(-1).numpy(), strict=True):
+            for number, turn in enumerate(packed.turns):
+                places = (packed.question == number) & (packed.labels != NONE)
+                hit = bool((row[places] == packed.labels[places]).all())
+                kind = f"{'choice' if turn.question.options else 'kind'} {turn.question.kind}"
+                right[kind].append(hit)
+                right[f"format {turn.benchmark}"].append(hit)
+    return {key: (float(np.mean(hits)), len(hits)) for key, hits in sorted(right.items())}
+
+
+def packed_layout(packs: Sequence[Packed], prefix: int) -> tuple[Tensor, Tensor]:
+    """Additive mask (B, 1, P + T, P + T) and positions (B, P + T) of packed questions after a common prefix."""
+    question = torch.from_numpy(np.stack([p.question for p in packs]))
+    offset = torch.from_numpy(np.stack([p.offset for p in packs]))
+    batch, length = question.shape
+    sees = torch.ones(prefix + length, prefix + length, dtype=torch.bool).tril().repeat(batch, 1, 1)
+    sees[:, prefix:, prefix:] &= question[:, :, None] == question[:, None]
+    mask = torch.zeros(sees.shape).masked_fill(~sees, torch.finfo(torch.float32).min)[:, None]
+    return mask, torch.cat([torch.arange(prefix).expand(batch, -1), prefix + offset], 1)
+
+
+def _object_patches(found: Sequence[Scene]) -> Tensor:
+    return torch.from_numpy(np.stack([patch_labels(scene).owner.reshape(-1) for scene in found]))
+
+
+@torch.inference_mode()
+def cls_on_objects(tower: CLIPVisionModel, found: Sequence[Scene]) -> dict[str, float]:
+    """Share of the penultimate layer's CLS attention that lies on object patches, and their share of the area."""
+    owner = _object_patches(found)
+    on_object = owner >= 0
+    layer = len(tower.encoder.layers) - 2
+    shares = []
+    for first in range(0, len(found), 32):
+        images = torch.from_numpy(np.stack([scene.image for scene in found[first : first + 32]]))
+        entering = encode(tower, pixels(images))[0]
+        shares.append(attention_share(cls_attention(tower, entering, layer), on_object[first : first + 32]))
+    return {"share": float(torch.cat(shares).mean()), "area": float(on_object.float().mean())}
+
+
+@torch.inference_mode()
+def text_on_object(
+    model: LlavaForConditionalGeneration, bpe: Tokenizer, found: Sequence[Scene], seed: int
+) -> dict[str, object]:
+    """Of the attention that text pays to the image, the share on the object asked for, by decoder layer.
+
+    Questions about the colour, shape or number of one object. ``last``: the token that predicts the reply;
+    ``question``: mean over the prompt's tokens after the image; ``rater``: the one token of these that looks most at
+    the object. Heads are averaged, attention is normalised over the image.
+    """
+    from tops.miniature.prompts import FORMATS
+
+    rng = np.random.default_rng((seed, 6))
+    language, embedding = model.model.language_model, model.get_input_embeddings()
+    before = language.config._attn_implementation
+    language.set_attn_implementation("eager")
+    start = torch.tensor(bpe.encode(LLAVA.start).ids)
+    owners = _object_patches(found)
+    images = visual_tokens(model, found)
+    patches = images.shape[1]
+    rows, areas = [], []
+    for scene, image, owner in zip(found, images, owners, strict=True):
+        turn = make_turn(rng, scene, "gqa", ("colour", "shape", "digit"))
+        if turn is None:
+            continue
+        assert turn.benchmark in FORMATS
+        packed = pack(bpe, [turn], LENGTH)
+        end = int(np.flatnonzero(packed.labels != NONE)[0]) + 1
+        ids = torch.from_numpy(packed.ids[:end])
+        states = torch.cat([embedding(start), image, embedding(ids)])[None]
+        attentions = language(inputs_embeds=states, output_attentions=True, use_cache=False).attentions
+        here = owner == turn.question.objects[0]
+        text = torch.stack(
+            [a[0, :, len(start) + patches :, len(start) : len(start) + patches].mean(0) for a in attentions]
+        )
+        share = (text * here).sum(-1) / text.sum(-1)
+        rows.append(torch.stack([share[:, -1], share.mean(-1), share.max(-1).values]))
+        areas.append(float(here.float().mean()))
+    language.set_attn_implementation(before)
+    table = torch.stack(rows).mean(0)
+    named = {name: [round(float(v), 3) for v in table[i]] for i, name in enumerate(("last", "question", "rater"))}
+    return {"area": float(np.mean(areas)), "questions": len(areas), **named}
