@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,7 +17,6 @@ class Case:
 
     model: PreTrainedModel
     inputs: dict[str, Tensor]
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 def conditioned(model: PreTrainedModel, seed: int = 1) -> PreTrainedModel:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["adapter_for", "families"]
 
 _NOT_FAMILIES = frozenset(
-    {"base", "llava_video_model", "loading", "packed", "received", "runs", "text_tower", "vision"}
+    {"base", "context", "llava_video_model", "loading", "packed", "received", "runs", "text_tower", "vision"}
 )
 
 
