@@ -230,5 +230,8 @@ def make_turns(
         turn = make_turn(rng, scene, benchmarks[int(rng.integers(len(benchmarks)))])
         if turn is not None:
             turns.setdefault(turn.prompt, turn)
-    last = caption(rng, scene)
-    return [*turns.values(), *([Turn(last.text, last.answer, "caption", last)] if with_caption else [])]
+    if with_caption:
+        last = caption(rng, scene)
+        turns.pop(last.text, None)  # MM-Vet may have asked for it
+        turns[last.text] = Turn(last.text, last.answer, "caption", last)
+    return list(turns.values())
