@@ -8,7 +8,7 @@ from safetensors import safe_open
 
 from tops.errors import ConfigurationError, DataError
 from tops.miniature import checkpoints
-from tops.miniature.saving import MOST_BYTES
+from tops.miniature.saving import MOST_BYTES, render
 from tops.miniature.scenes import COLOURS, NAMES
 
 IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (96, 96, 3), dtype=np.uint8))
@@ -97,3 +97,10 @@ def test_the_text_tower_ends_in_the_joint_space_of_the_vision_tower():
     with safe_open(folder / "joint_space.safetensors", "pt") as file:
         assert file.get_tensor("visual_projection.weight").shape == (joint.shape[1], 128)
         assert file.get_tensor("post_layernorm.weight").shape == (128,)
+
+
+def test_the_card_is_rendered_with_columns():
+    card = {"family": "x", "trained": True, "accuracy": {"a": {"seen": 1, "blind": 0}, "b": {"seen": 2, "blind": 1}}}
+    text = render(card)
+    assert "| a | 1 | 0 |\n| b | 2 | 1 |" in text
+    assert "|  | seen | blind |" in text

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from tops.errors import ConfigurationError, DataError
+from tops.miniature import training
 from tops.miniature.families import build
 from tops.miniature.measure import attention_share, cls_attention, packed_layout
 from tops.miniature.prompts import IMAGE_FORMATS, make_turns
@@ -109,3 +111,11 @@ def test_a_step_moves_the_weights(pool, bpe):
     steps = train_language(model, pool, bpe, recipe, visual, parameters, lines.append, lambda: None, compiled=False)
     assert steps >= 1
     assert not torch.equal(before, model.layers[0].mlp.up_proj.weight)
+
+
+def test_stages_of_another_recipe_and_untrainable_families_are_refused(tmp_path):
+    (tmp_path / "recipe.json").write_text("{}")
+    with pytest.raises(DataError, match="another recipe"):
+        training.run(tmp_path, training.Recipe())
+    with pytest.raises(ConfigurationError, match="no training for the miniature 'internvl3'"):
+        training.main("internvl3", tmp_path, None)

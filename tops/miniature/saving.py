@@ -112,15 +112,22 @@ def random_card(family: str, model: PreTrainedModel, seed: int) -> dict[str, Any
     }
 
 
-def _rows(table: dict[str, Any]) -> str:
-    return "\n".join(f"| {key} | {value} |" for key, value in table.items())
+def _table(table: dict[str, Any]) -> list[str]:
+    """Markdown rows; entries that are dictionaries of the same keys become columns."""
+    first = next(iter(table.values()), None)
+    if isinstance(first, dict) and all(isinstance(v, dict) and v.keys() == first.keys() for v in table.values()):
+        head = ["", *first]
+        rows = [[key, *(str(value) for value in entry.values())] for key, entry in table.items()]
+    else:
+        head, rows = ["", ""], [[key, str(value)] for key, value in table.items()]
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
 
 
 def render(card: dict[str, Any]) -> str:
-    """The card as Markdown."""
-    flat = {key: value for key, value in card.items() if not isinstance(value, dict)}
-    parts = [f"# Miniature {card['family']}\n", "| | |\n|---|---|", _rows(flat)]
+    """The card as Markdown: plain facts first, then one table per group."""
+    flat = {key.replace("_", " "): value for key, value in card.items() if not isinstance(value, dict)}
+    parts = [f"# Miniature {card['family']}", "", *_table(flat)]
     for key, value in card.items():
         if isinstance(value, dict):
-            parts += [f"\n## {key.replace('_', ' ').capitalize()}\n", "| | |\n|---|---|", _rows(value)]
+            parts += ["", f"## {key.replace('_', ' ').capitalize()}", "", *_table(value)]
     return "\n".join(parts) + "\n"

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from tops.errors import ConfigurationError
+from tops.errors import ConfigurationError, DataError
 from tops.miniature.families import JOINT, WIDTH, build, clip_text
 from tops.miniature.tokenizer import train_bpe
 from tops.miniature.training_data import Pool, corpus, make_pool
@@ -207,22 +207,40 @@ def _fit_projector(
 
 
 def run(work: Path, recipe: Recipe) -> None:
-    """All stages; those whose result is in ``work`` already are passed over."""
-    context = multiprocessing.get_context("spawn")
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    """All stages; those whose result is in ``work`` already are passed over.
+
+    Raises
+    ------
+    DataError
+        ``work`` holds stages of another recipe.
+    """
     work.mkdir(parents=True, exist_ok=True)
-    first = {"vision": (run_vision, (work, recipe)), "words": (run_words, (work, recipe))}
-    second = {f"language{rank}": (run_language, (work, recipe, rank)) for rank in range(recipe.ranks)}
-    for group in (first, second):
-        open_stages = {name: job for name, job in group.items() if not (work / f"{name.rstrip('01')}.json").exists()}
-        jobs = [context.Process(target=target, args=args, name=name) for name, (target, args) in open_stages.items()]
+    stated, kept = json.dumps(asdict(recipe), indent=1), work / "recipe.json"
+    if kept.exists() and kept.read_text(encoding="utf-8") != stated:
+        raise DataError(
+            f"{work} holds stages of another recipe ({kept}); name another folder with --work, or remove it"
+        )
+    kept.write_text(stated, encoding="utf-8")
+    (work / "rendezvous").unlink(missing_ok=True)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    context = multiprocessing.get_context("spawn")
+    side_by_side = [("vision", run_vision, (work, recipe)), ("words", run_words, (work, recipe))]
+    together = [("language", run_language, (work, recipe, rank)) for rank in range(recipe.ranks)]
+    for group in (side_by_side, together):
+        jobs = [
+            context.Process(target=target, args=arguments, name=stage)
+            for stage, target, arguments in group
+            if not (work / f"{stage}.json").exists()
+        ]
         for job in jobs:
             job.start()
         for job in jobs:
             job.join()
-        failed = [job.name for job in jobs if job.exitcode]
+        failed = sorted({job.name for job in jobs if job.exitcode})
         if failed:
-            raise RuntimeError(f"training stages failed: {', '.join(failed)}; their logs are in {work}")
+            raise DataError(
+                f"training stage {' and '.join(failed)} ended with an error; see above and the logs in {work}"
+            )
 
 
 def restore(work: Path, recipe: Recipe) -> tuple[Any, Clip, ProcessorMixin, Tokenizer]:
