@@ -25,6 +25,30 @@ _VERSION = 1
 
 
 @dataclass(frozen=True)
+class Brief:
+    """What stays in memory of a cell once its resamples are drawn.
+
+    Attributes
+    ----------
+    ids : array of int, shape (documents,)
+        Rising document numbers.
+    right : array of bool, shape (documents,)
+        At least half of the score.
+    layers : array, shape (depth,)
+        Visual tokens each decoder layer saw, averaged over documents.
+    """
+
+    ids: np.ndarray
+    right: np.ndarray
+    layers: Floats
+
+    @property
+    def layer_average(self) -> float:
+        """Mean over decoder layers and documents of the visual tokens seen at prefill; NaN when none were logged."""
+        return float(self.layers.mean()) if len(self.layers) else float("nan")
+
+
+@dataclass(frozen=True)
 class Documents:
     """What statistics need of one scored cell.
 
@@ -57,14 +81,10 @@ class Documents:
         return metrics(self.benchmark, self.scorer, rows)
 
     @property
-    def right(self) -> np.ndarray:
-        """Which documents are right (at least half of the score), shape (documents,)."""
-        return np.asarray(self.columns["score"], dtype=np.float64) >= 0.5
-
-    @property
-    def layer_average(self) -> float:
-        """Mean over decoder layers and documents of the visual tokens seen at prefill; NaN when none were logged."""
-        return float(self.layers.mean()) if len(self.layers) else float("nan")
+    def brief(self) -> Brief:
+        """The part that later tables and figures need."""
+        right = np.asarray(self.columns["score"], dtype=np.float64) >= 0.5
+        return Brief(self.ids, right, self.layers)
 
 
 def load_documents(record: Record, scorer: str, cache: Path | None = None) -> Documents:

@@ -11,7 +11,7 @@ import numpy as np
 
 from tops.experiments.plan import Column, Row
 from tops.experiments.store import Record
-from tops.reporting.documents import Documents, load_documents
+from tops.reporting.documents import Brief, Documents, load_documents
 from tops.reporting.headline import metric_name
 from tops.reporting.mixing import marked
 from tops.reporting.results import Entry, Results
@@ -58,7 +58,7 @@ class Uncertainty:
     faults: list[str] = field(default_factory=list)
     places: dict[tuple[Row, Column], Drawn] = field(default_factory=dict)
     scales: dict[str, Scale | None] = field(default_factory=dict)
-    documents: dict[str, Documents] = field(default_factory=dict)
+    documents: dict[str, Brief] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for backbone in self.results.backbones:
@@ -69,19 +69,23 @@ class Uncertainty:
             for benchmark, columns in groups.items():
                 self._draw(benchmark, columns)
 
-    def of(self, record: Record) -> Documents:
-        """Documents of a scored cell, loaded once."""
-        assert record.default_scorer is not None
+    def of(self, record: Record) -> Brief:
+        """The documents of a scored cell, in brief."""
         if record.key not in self.documents:
-            self.documents[record.key] = load_documents(record, record.default_scorer, self.cache)
+            self.documents[record.key] = self._load(record).brief
         return self.documents[record.key]
+
+    def _load(self, record: Record) -> Documents:
+        assert record.default_scorer is not None
+        return load_documents(record, record.default_scorer, self.cache)
 
     def _draw(self, benchmark: str, columns: list[Column]) -> None:
         """All rows and parts of one benchmark share their draws, so that differences and sums stay paired."""
         entries = [e for (_, c), e in self.results.entries.items() if c in columns and e.values]
         if not entries:
             return
-        loaded = {r.key: self.of(r) for e in entries for r in e.records}
+        loaded = {r.key: self._load(r) for e in entries for r in e.records}
+        self.documents |= {key: documents.brief for key, documents in loaded.items()}
         if not same_documents(d.ids.tolist() for d in loaded.values()):
             self.faults.append(
                 f"{columns[0].backbone}, {benchmark}: the cells answered different documents, so nothing can be paired"
@@ -91,15 +95,15 @@ class Uncertainty:
         clusters = Clusters.of(first.clusters, *(g for m in first.metrics.values() for g in m.nested))
         draws = clusters.draws(self.resamples, SEED + crc32(benchmark.encode()) % 1_000_000)
         for entry in entries:
-            drawn = self._place(entry, clusters, draws)
+            drawn = self._place(entry, loaded, clusters, draws)
             if drawn is not None:
                 self.places[entry.row, entry.column] = drawn
 
-    def _place(self, entry: Entry, clusters: Clusters, draws: Floats) -> Drawn | None:
+    def _place(self, entry: Entry, loaded: Mapping[str, Documents], clusters: Clusters, draws: Floats) -> Drawn | None:
         """Mean over seeds."""
         name, resampled = metric_name(entry.column), []
         for record, value in zip(entry.records, entry.values, strict=True):
-            metric = self.of(record).metrics[name]
+            metric = loaded[record.key].metrics[name]
             if not np.isclose(metric.point, value, rtol=1e-6, atol=1e-6):
                 self.faults.append(
                     f"cell {record.key[:12]} ({record.spec.label}): stored {name} {value:.4f}, but its answers give "
