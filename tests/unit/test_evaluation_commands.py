@@ -1,0 +1,75 @@
+"""``tops score`` and ``tops results check`` on a store, through the command line's own entry."""
+
+import pytest
+
+from tops.cli import main
+from tops.evaluation.benchmark import load_benchmark
+from tops.experiments.answers import Answer
+from tops.experiments.cell import BackboneSpec, Cell, MethodSpec
+from tops.experiments.store import Store
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A POPE cell that was sealed with LLaVA's rule alone."""
+    from tops.evaluation.scorers import score_answers, summarise
+
+    store = Store(tmp_path, "miniature")
+    bench = load_benchmark("pope")
+    cell = Cell("miniature", BackboneSpec("b", "llava", "c", "r"), MethodSpec("none"), None, bench.spec("d"))
+    answers = [
+        Answer(i, str(i), "p", "h", "q", ("Yes.", "no", "dunno")[i % 3], {"answer": "yes", "category": "random"})
+        for i in range(6)
+    ]
+    rows = score_answers(bench, "llava", answers)
+    with store.open_cell(cell) as writer:
+        for answer in answers:
+            writer.append(answer)
+        scores = {"llava": summarise(bench, "llava", answers, rows)}
+        writer.seal(scores=scores, rows={"llava": rows}, provenance={}, default_scorer="llava")
+    return store
+
+
+def test_scoring_again_adds_rules_beside_the_sealed_files(store, capsys):
+    (key,) = store.keys()
+    before = (store.path(key) / "scores.json").read_bytes()
+    assert main(["score", "--results", str(store.root), "--profile", "miniature"]) == 0
+    out = capsys.readouterr().out
+    assert "vlmevalkit: f1 50.0000, 33.3% invalid" in out
+    record = store.read(key)
+    assert set(record.scores) == {"llava", "lmms-eval", "vlmevalkit"}
+    assert record.default_scorer == "llava"
+    assert record.rows("vlmevalkit")[2]["prediction"] is None
+    assert (store.path(key) / "scores.json").read_bytes() == before
+    assert main(["results", "check", "--results", str(store.root)]) == 0
+    assert "1 complete and sound" in capsys.readouterr().out
+
+
+def test_unknown_scorer_and_empty_choice(store, capsys):
+    base = ["score", "--results", str(store.root), "--profile", "miniature"]
+    assert main([*base, "--scorer", "lava"]) == 1
+    assert "Did you mean 'llava'" in capsys.readouterr().err
+    assert main([*base, "--benchmark", "mme"]) == 2
+    assert main([*base, "--benchmark", "popo"]) == 2
+    assert "Did you mean 'pope'" in capsys.readouterr().err
+
+
+def test_check_fails_on_a_fault(store, capsys):
+    (key,) = store.keys()
+    (store.path(key) / "provenance.json").write_text("{}")
+    assert main(["results", "check", "--results", str(store.root)]) == 1
+    assert "provenance.json: changed after the cell was complete" in capsys.readouterr().out
+
+
+def test_no_store(tmp_path, capsys):
+    assert main(["results", "check", "--results", str(tmp_path)]) == 2
+    assert "no result store" in capsys.readouterr().err
+
+
+def test_evaluate_refuses_before_it_loads(capsys):
+    assert main(["evaluate", "--suite", "popee"]) == 2
+    assert "Did you mean 'pope'" in capsys.readouterr().err
+    assert main(["evaluate", "--method", "topps"]) == 2
+    assert "Did you mean 'tops'" in capsys.readouterr().err
+    assert main(["evaluate", "--method", "random", "--budget", "many"]) == 2
+    assert "neither a count" in capsys.readouterr().err

@@ -1,0 +1,69 @@
+"""Frames by PyAV: the same ones by scanning and by seeking, and videos that will not decode."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tops.errors import DataError
+from tops.evaluation import videos
+from tops.evaluation.videos import frame_numbers, read_frames
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """40 frames, each of its own grey."""
+    import av
+
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=8, options={"g": "6"})
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        for i in range(40):
+            frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 5 + 6 * i, np.uint8), format="rgb24")
+            for packet in stream.encode(frame):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    return str(path)
+
+
+def greys(frames):
+    return [round((np.asarray(image).mean() - 5) / 6) for image in frames.images]
+
+
+def test_evenly_spaced():
+    assert frame_numbers(10, 4) == [0, 3, 6, 9]
+    assert frame_numbers(11, 4) == [0, 3, 6, 10]
+    assert frame_numbers(11, 4, "round") == [0, 3, 7, 10]
+    assert frame_numbers(3, 64) == [0, 1, 2]
+    assert frame_numbers(1, 8) == [0]
+
+
+def test_frames_are_the_ones_asked_for(clip):
+    frames = read_frames(clip, 5)
+    assert frames.indices == (0, 9, 19, 29, 39)
+    assert greys(frames) == [0, 9, 19, 29, 39]
+    assert (frames.total, frames.fps) == (40, 8.0)
+
+
+def test_seeking_finds_the_same_frames(clip, monkeypatch):
+    scanned = greys(read_frames(clip, 7))
+    monkeypatch.setattr(videos, "SEEK_BEYOND", 0)
+    read_frames.cache_clear()
+    assert greys(read_frames(clip, 7)) == scanned
+    read_frames.cache_clear()
+
+
+def test_what_will_not_decode(tmp_path, clip):
+    with pytest.raises(DataError, match="does not exist"):
+        read_frames(str(tmp_path / "none.mp4"), 4)
+    text = tmp_path / "text.mp4"
+    text.write_text("not a video")
+    with pytest.raises(DataError, match="does not decode"):
+        read_frames(str(text), 4)
+    cut = tmp_path / "cut.mp4"
+    content = Path(clip).read_bytes()
+    cut.write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError):
+        read_frames(str(cut), 4)
