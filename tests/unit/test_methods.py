@@ -9,6 +9,7 @@ import pytest
 import tiny
 import torch
 from scenes import scene
+from test_loading import encoder
 
 from tops.budget import PROTOCOLS, Budget, PromptShape
 from tops.engine import prune
@@ -270,7 +271,7 @@ def test_a_budget_beyond_the_tokens_is_refused(name: str, protocol: Any) -> None
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("trim", {"count": "outliers"}), ("prumerge_plus", {"rule": "adaptive"}), ("sparsevlm", {"version": "1"})],
+    [("trim", {"count": "outliers"}), ("prumerge_plus", {"rule": "adaptive"}), ("sparsevlm", {"version": "v1"})],
 )
 def test_counts_that_follow_the_image_take_no_budget(name: str, options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="has no budget"):
@@ -299,16 +300,17 @@ def llava() -> Any:
     return tiny.llava(images=2)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n not in ("trim", "cdpruner")])
+@pytest.mark.parametrize("name", NAMES)
 def test_in_a_batch_as_alone(name: str, llava: Any) -> None:
     """Through the engine: a padded batch keeps, in every row, what the same prompt keeps alone."""
     short = tiny.llava(images=2, seed=1).inputs
     budget = Budget(8) if name == "downsampling" else Budget(0.5, "kept")
     method = build(name, budget=budget) if name in BUDGETED else build(name)
     prompts = [llava.inputs, short]
+    options: dict[str, Any] = {"record_kept": True, "text_encoder": encoder()}
     alone = []
     for number, inputs in enumerate(prompts):
-        with prune(llava.model, method, question="q", record_kept=True) as run, torch.no_grad():
+        with prune(llava.model, method, **options, question="how many") as run, torch.no_grad():
             run.sample = f"document {number}"
             llava.model(**inputs)
         alone.append(run.prompts[0])
@@ -319,7 +321,7 @@ def test_in_a_batch_as_alone(name: str, llava: Any) -> None:
         for key in ("input_ids", "attention_mask")
     }
     batch["pixel_values"] = torch.cat([p["pixel_values"] for p in prompts])
-    with prune(llava.model, method, question=["q", "q"], record_kept=True) as run, torch.no_grad():
+    with prune(llava.model, method, **options, question=["how many"] * 2) as run, torch.no_grad():
         run.sample = ["document 0", "document 1"]
         llava.model(**batch, position_ids=(batch["attention_mask"].cumsum(1) - 1).clamp_min(0))
     assert [r.kept for r in run.prompts] == [r.kept for r in alone]

@@ -35,7 +35,8 @@ class _Point(ArrayPoint):
         keys = self.keys(layer=layer)
         scores = keys[:, rows] @ keys.mT / HEAD**0.5
         future = torch.arange(keys.shape[1], device=keys.device) > rows[:, None]
-        return scores.masked_fill(future, -torch.inf).softmax(-1)
+        probabilities: Tensor = scores.masked_fill(future, -torch.inf).softmax(-1)
+        return probabilities
 
 
 def main(argv: list[str]) -> int:

@@ -161,7 +161,7 @@ def sparsevlm(case: Arrays, check: Comparison) -> None:
 
 def _first_release(case: Arrays, check: Comparison, point: ArrayPoint, method: SparseVLM) -> None:
     check.same("rank", int(torch.linalg.matrix_rank(method.attention(point).mean(0))), case["rank"])
-    first = SparseVLM(version="1", scale=case.real("v1_scale"), bias=case.real("v1_bias"))
+    first = SparseVLM(version="v1", scale=case.real("v1_scale"), bias=case.real("v1_bias"))
     keep = case.number("v1_num_keep")
     out = first.select(point).indices
     check.same("v1_num_keep", len(out) - recycling(len(point.tokens) - keep)[1], case["v1_num_keep"])

@@ -39,11 +39,16 @@ def cells(point: PruningPoint, *, proportional: bool) -> tuple[Tensor, Tensor]:
     for group in groups(point, proportional=proportional):
         row, column = tokens.row[group.positions], tokens.col[group.positions]
         row, column = row - row.amin(1, keepdim=True), column - column.amin(1, keepdim=True)
-        heights, widths = (row.amax(1) + 1).tolist(), (column.amax(1) + 1).tolist()
-        for places, r, c, height, width in zip(group.positions, row, column, heights, widths, strict=True):
-            cell = grid_cells(height, width, group.keep).to(r.device)[r, c]
-            centres.append(places[_nearest_to_centre(cell, r, c, group.keep)])
-            owner[places] = cell + sum(len(done) for done in centres[:-1])
+        shapes = list(zip((row.amax(1) + 1).tolist(), (column.amax(1) + 1).tolist(), strict=True))
+        for shape in dict.fromkeys(shapes):
+            # Full rectangles of one shape in reading order: what holds for the first holds for all.
+            alike = [i for i, other in enumerate(shapes) if other == shape]
+            r, c = row[alike[0]], column[alike[0]]
+            cell = grid_cells(*shape, group.keep).to(r.device)[r, c]
+            places = group.positions[alike]
+            first = sum(len(done) for done in centres) + group.keep * torch.arange(len(alike), device=r.device)
+            owner[places] = cell + first[:, None]
+            centres.append(places[:, _nearest_to_centre(cell, r, c, group.keep)].flatten())
     centre = torch.cat(centres)
     rank = centre.argsort().argsort()
     return torch.where(owner < 0, owner, rank[owner]), centre.sort().values

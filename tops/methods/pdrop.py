@@ -34,8 +34,8 @@ class PyramidDrop:
     of : int or None
         Depth that ``layers`` refer to; other models are cut at the same fractions. None: literally.
     keeps : tuple of float or int, optional
-        Instead of a budget: per cut a ratio of the original tokens (``int(N * ratio)``) or a count. The paper's default
-        is 0.5, 0.25, 0.125 at layers 8, 16, 24, which averages 270 of 576.
+        Instead of a budget: per cut a ratio of the original tokens (``int(N * ratio)``) or, above 1, a count. The
+        paper's default is 0.5, 0.25, 0.125 at layers 8, 16, 24, which averages 270 of 576.
     positions : {"contiguous", "original"}
         The official code re-indexes the sequence after every cut.
     """
@@ -65,7 +65,7 @@ class PyramidDrop:
         layers = scaled_layers(self.layers, shape.depth, self.of, self.title)
         if self.keeps is None:
             return pyramid(self.budget, shape, layers, self.title)
-        counts = [keep if isinstance(keep, int) else int(shape.visual * keep) for keep in self.keeps]
+        counts = [int(keep if keep > 1 or isinstance(keep, int) else shape.visual * keep) for keep in self.keeps]
         return Schedule(shape.visual, shape.depth, tuple(Cut(at, k) for at, k in zip(layers, counts, strict=True)))
 
     def select(self, point: PruningPoint) -> Selection:

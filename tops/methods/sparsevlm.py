@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Tokens kept after each cut, merged ones not counted, of 576: the authors' tables by nominal target.
 TABLES: dict[str, dict[int, tuple[int, int, int]]] = {
-    "1.5": {192: (300, 200, 110), 128: (303, 110, 36), 96: (238, 48, 26), 64: (66, 30, 17)},
+    "v1.5": {192: (300, 200, 110), 128: (303, 110, 36), 96: (238, 48, 26), 64: (66, 30, 17)},
     "plus": {192: (300, 200, 118), 128: (238, 108, 60), 96: (246, 54, 28), 64: (66, 34, 20)},
 }
 REFERENCE = 576
@@ -42,12 +42,12 @@ class SparseVLM:
         their "equivalent tokens" charge each pruning layer its count after the cut, so that 128 really averages 145.4.
         ``layer_average``: the nearest row of it, each share raised to the power that meets the average. ``kept``: the
         count after the first cut, the later ones in the proportions of the row.
-    version : {"1.5", "plus", "1"}
-        ``1.5``: the code of the ICML paper. ``plus``: SparseVLM+, attention corrected for RoPE, 14 of 32 heads, no
-        recycling, original positions. ``1``: the first release, which keeps ``int(rank * scale + bias)`` tokens by the
+    version : {"v1.5", "plus", "v1"}
+        ``v1.5``: the code of the ICML paper. ``plus``: SparseVLM+, attention corrected for RoPE, 14 of 32 heads, no
+        recycling, original positions. ``v1``: the first release, which keeps ``int(rank * scale + bias)`` tokens by the
         rank of the raters' attention; the count follows the prompt, so the budget is left out.
     layers : tuple of int
-        The cuts; version 1 has a fourth at 20.
+        The cuts; version v1 has a fourth at 20.
     of : int or None
         Depth that ``layers`` refer to; other models are cut at the same fractions. None: literally.
     keeps : tuple of int, optional
@@ -57,7 +57,7 @@ class SparseVLM:
     rope_theta : float, optional
         Base of the model's rotary frequencies, needed by SparseVLM+ (10000 for Vicuna, 1000000 for Qwen2).
     scale, bias : float
-        Of version 1: 13.5 and 0 for 192 tokens, 9 and 6 for 128, 0.8 and 0 for 64.
+        Of version v1: 13.5 and 0 for 192 tokens, 9 and 6 for 128, 0.8 and 0 for 64.
     """
 
     name: ClassVar[str] = "sparsevlm"
@@ -65,7 +65,7 @@ class SparseVLM:
     signals: ClassVar[frozenset[Signal]] = frozenset()
 
     budget: BudgetField = BudgetField()
-    version: Literal["1.5", "plus", "1"] = "1.5"
+    version: Literal["v1.5", "plus", "v1"] = "v1.5"
     layers: tuple[int, ...] = (3, 7, 16)
     of: int | None = 32
     keeps: tuple[int, ...] | None = None
@@ -77,14 +77,14 @@ class SparseVLM:
 
     def __post_init__(self) -> None:
         as_tuples(self, "layers", "keeps")
-        if self.version not in (*TABLES, "1"):
-            raise ConfigurationError(f"SparseVLM has no version {self.version!r}; choose one of 1.5, plus, 1")
+        if self.version not in (*TABLES, "v1"):
+            raise ConfigurationError(f"SparseVLM has no version {self.version!r}; choose one of v1.5, plus, v1")
         if self.version == "plus" and self.rope_theta is None:
             raise ConfigurationError(
                 "SparseVLM+ needs rope_theta=, the base of the model's rotary frequencies: 10000 for Vicuna"
             )
-        if self.keeps is not None or self.version == "1":
-            refuse_budget(self.budget, "SparseVLM of version 1, or with keeps=...,")
+        if self.keeps is not None or self.version == "v1":
+            refuse_budget(self.budget, "SparseVLM of version v1, or with keeps=...,")
         if self.keeps is not None and len(self.keeps) != len(self.layers):
             raise ConfigurationError(
                 f"SparseVLM: {len(self.keeps)} keeps for {len(self.layers)} layers; give one per cut"
@@ -93,16 +93,16 @@ class SparseVLM:
             object.__setattr__(self, "positions", "original" if self.version == "plus" else "contiguous")
 
     def schedule(self, shape: PromptShape) -> Schedule:
-        """Three cuts; the counts include merged tokens. Version 1 announces upper bounds.
+        """Three cuts; the counts include merged tokens. Version v1 announces upper bounds.
 
         Raises
         ------
         BudgetError
             If the layers before the first cut alone exceed the average, or recycling alone needs more tokens.
         """
-        given = (*self.layers, 20) if self.version == "1" and self.layers == (3, 7, 16) else self.layers
+        given = (*self.layers, 20) if self.version == "v1" and self.layers == (3, 7, 16) else self.layers
         layers = scaled_layers(given, shape.depth, self.of, self.title)
-        if self.version == "1":
+        if self.version == "v1":
             return Schedule(shape.visual, shape.depth, tuple(Cut(layer, shape.visual) for layer in layers))
         if self.keeps is not None:
             return self._cuts(shape, layers, self._leaving(self.keeps, shape.visual))
@@ -126,7 +126,7 @@ class SparseVLM:
         have = len(point.tokens)
         attention = self.attention(point)
         scores = attention.mean((0, 1))
-        if self.version == "1":
+        if self.version == "v1":
             rank = int(torch.linalg.matrix_rank(attention.mean(0)))
             keep = have if rank == have else min(int(rank * self.scale + self.bias), have - 1)
         else:
@@ -134,7 +134,7 @@ class SparseVLM:
         if keep >= have:
             return everything(point.tokens)
         if keep < 1:
-            raise BudgetError(f"SparseVLM of version 1 would keep {keep} tokens at rank {rank}; raise scale or bias")
+            raise BudgetError(f"SparseVLM of version v1 would keep {keep} tokens at rank {rank}; raise scale or bias")
         order = top_k_lowest_index(scores, have)
         kept, dropped = order[:keep].sort().values, order[keep:]
         if self.version == "plus":
@@ -180,7 +180,7 @@ class SparseVLM:
     def _cuts(self, shape: PromptShape, layers: tuple[int, ...], counts: list[int]) -> Schedule:
         have = shape.visual
         for count in counts:
-            if self.version == "1.5" and count < have:
+            if self.version == "v1.5" and count < have:
                 kept_of(count, have)
             have = count
         return Schedule(shape.visual, shape.depth, tuple(Cut(at, k) for at, k in zip(layers, counts, strict=True)))
