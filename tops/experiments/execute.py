@@ -50,8 +50,11 @@ def load_evaluator(spec: BackboneSpec, profile: ProfileChoice) -> LoadedEvaluato
     DataError
         If they are not here, or are not those the cell was planned on.
     """
+    from transformers.utils.logging import disable_progress_bar
+
     from tops.backbones.loading import load_backbone as load_model
 
+    disable_progress_bar()
     choice = load_backbone(spec.name)
     staged = staging.checkpoint(choice, profile, spec.checkpoint)
     if staged is None:

@@ -71,7 +71,9 @@ def main(argv: list[str]) -> int:
         from tops.experiments.tracking import publish
 
         publish(asked.plan, asked.config.tracking, asked.config.results)
-    return 1 if summary.missing or not summary.asked else 0
+    if not summary.asked and not asked.plan.experiment.rows:
+        raise ConfigurationError(f"nothing can run: {asked.plan.cells[0].reason}")
+    return 1 if summary.missing else 0
 
 
 def _plain(value: object) -> object:
