@@ -91,6 +91,20 @@ class InternVL3(Adapter):
         return "internvl3-8b" if len(self.layers) == 28 else ""
 
     @classmethod
+    def load_config(cls, checkpoint: str, revision: str | None) -> PretrainedConfig:
+        """Where the file does not say whether output and input embeddings are one, the decoder's own setting counts.
+
+        The class would take them for one, which the published 8B's are not."""
+        from transformers import PretrainedConfig
+
+        config: Any = super().load_config(checkpoint, revision)
+        content, _ = PretrainedConfig.get_config_dict(checkpoint, revision=revision)
+        if "tie_word_embeddings" not in content:
+            config.tie_word_embeddings = bool(config.text_config.tie_word_embeddings)
+        loaded: PretrainedConfig = config
+        return loaded
+
+    @classmethod
     def real_config(cls, checkpoint: str) -> PretrainedConfig:
         """Sizes of ``OpenGVLab/InternVL3-8B-hf``."""
         from transformers import InternVLConfig, InternVLVisionConfig, Qwen2Config
@@ -120,6 +134,7 @@ class InternVL3(Adapter):
             downsample_ratio=0.5,
             vision_feature_layer=-1,
             vision_feature_select_strategy="default",
+            tie_word_embeddings=False,
         )
 
 

@@ -26,6 +26,7 @@ class LlavaVideo(Adapter):
     family = "llava-video"
     model_classes = ("LlavaVideoForConditionalGeneration",)
     model_types = ("llava_video", "llava_qwen")
+    checkpoints = ("lmms-lab/LLaVA-Video-7B-Qwen2",)
     signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY})
     turns = (("<|im_start|>user\n", "<|im_end|>"),)
 
@@ -111,6 +112,32 @@ class LlavaVideo(Adapter):
                 "rope_theta": 1e6,
             }
         )
+
+    @classmethod
+    def load_config(cls, checkpoint: str, revision: str | None) -> PretrainedConfig:
+        """Configuration, also from the authors' own ``config.json``."""
+        from transformers import PretrainedConfig
+
+        from tops.backbones.llava_video_model import ORIGINAL_MODEL_TYPES, LlavaVideoConfig
+
+        content, _ = PretrainedConfig.get_config_dict(checkpoint, revision=revision)
+        if content.get("model_type") in ORIGINAL_MODEL_TYPES:
+            return LlavaVideoConfig.from_original(content)
+        return LlavaVideoConfig.from_pretrained(checkpoint, revision=revision)
+
+    @classmethod
+    def load_processor(cls, checkpoint: str, revision: str | None) -> Any:
+        """The saved processor; for the authors' checkpoint, which has a tokenizer only, one in their settings."""
+        from transformers import AutoTokenizer, PretrainedConfig
+
+        from tops.backbones.llava_video_model import ORIGINAL_MODEL_TYPES, LlavaVideoConfig, LlavaVideoProcessor
+
+        content, _ = PretrainedConfig.get_config_dict(checkpoint, revision=revision)
+        if content.get("model_type") not in ORIGINAL_MODEL_TYPES:
+            return LlavaVideoProcessor.from_pretrained(checkpoint, revision=revision)
+        config = LlavaVideoConfig.from_original(content)
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint, revision=revision)
+        return LlavaVideoProcessor.for_original(config, tokenizer)
 
     @classmethod
     def model_class(cls, config: PretrainedConfig) -> type[PreTrainedModel]:

@@ -17,7 +17,9 @@ from transformers import (
     AutoConfig,
     LlavaOnevisionConfig,
     LlavaOnevisionForConditionalGeneration,
+    LlavaOnevisionImageProcessor,
     LlavaOnevisionProcessor,
+    LlavaOnevisionVideoProcessor,
 )
 from transformers.conversion_mapping import register_checkpoint_conversion_mapping
 from transformers.core_model_loading import WeightRenaming
@@ -35,8 +37,30 @@ RENAMINGS: tuple[tuple[str, str], ...] = (
 )
 """Original weight names (regular expression) and what they are called here."""
 
-ORIGINAL_MODEL_TYPES = ("llava_qwen", "llava")
+TOWER: dict[str, Any] = {
+    "model_type": "siglip_vision_model",
+    "hidden_size": 1152,
+    "intermediate_size": 4304,
+    "num_hidden_layers": 26,
+    "num_attention_heads": 16,
+    "image_size": 384,
+    "patch_size": 14,
+    "vision_use_head": False,
+}
+"""``google/siglip-so400m-patch14-384`` without its 27th layer and its pooling head, as the authors' code cuts it."""
+
+ORIGINAL_MODEL_TYPES = ("llava_qwen",)
 """``model_type`` values under which the authors' code saves this family."""
+
+QWEN_1_5 = (
+    "{% if messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n' }}"
+    "{% endif %}{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' }}"
+    "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for content in message['content'] %}"
+    "{% if content['type'] == 'image' %}{{ '<image>\n' }}{% elif content['type'] == 'video' %}{{ '<video>\n' }}"
+    "{% elif content['type'] == 'text' %}{{ content['text'] }}{% endif %}{% endfor %}{% endif %}"
+    "{{ '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+"""The authors' conversation ``qwen_1_5`` as a chat template."""
 
 
 class LlavaVideoConfig(LlavaOnevisionConfig):  # type: ignore[no-untyped-call]
@@ -69,16 +93,7 @@ class LlavaVideoConfig(LlavaOnevisionConfig):  # type: ignore[no-untyped-call]
         if "siglip-so400m-patch14-384" not in tower:
             raise UnsupportedModelError(f"vision tower {tower!r}; built here is google/siglip-so400m-patch14-384 only")
         return cls(
-            vision_config={
-                "model_type": "siglip_vision_model",
-                "hidden_size": 1152,
-                "intermediate_size": 4304,
-                "num_hidden_layers": 26,
-                "num_attention_heads": 16,
-                "image_size": 384,
-                "patch_size": 14,
-                "vision_use_head": False,
-            },
+            vision_config=dict(TOWER),
             text_config={
                 "model_type": "qwen2",
                 **{
@@ -97,6 +112,9 @@ class LlavaVideoConfig(LlavaOnevisionConfig):  # type: ignore[no-untyped-call]
                 "rope_parameters": {"rope_type": "default", "rope_theta": original.get("rope_theta", 1e6)},
                 "use_sliding_window": False,
             },
+            # Ids that the tokenizer gives to marks added after Qwen2's own three.
+            image_token_index=int(original.get("image_token_index", 151646)),
+            video_token_index=int(original.get("video_token_index", 151647)),
             vision_feature_layer=-1,
             vision_feature_select_strategy="full",
             image_grid_pinpoints=original.get("image_grid_pinpoints") or [[384, 384]],
@@ -140,6 +158,46 @@ class LlavaVideoForConditionalGeneration(LlavaOnevisionForConditionalGeneration)
 
 class LlavaVideoProcessor(LlavaOnevisionProcessor):
     """Counts a frame's tokens as the model pools them: rounding down, one newline a row."""
+
+    @classmethod
+    def for_original(cls, config: LlavaVideoConfig, tokenizer: Any) -> LlavaVideoProcessor:
+        """Processor in the settings of the authors' code: frames stretched to the tower's square, mean and std of 0.5.
+
+        Parameters
+        ----------
+        config : LlavaVideoConfig
+            Its placeholder ids are set to those of the tokenizer, which gets the marks where it lacks them.
+        tokenizer : PreTrainedTokenizerBase
+            Of the checkpoint.
+
+        Raises
+        ------
+        UnsupportedModelError
+            If the tokenizer gives the marks other ids than the model's configuration.
+        """
+        tokenizer.add_tokens(["<image>", "<video>"], special_tokens=True)
+        for mark, wanted in (("<image>", config.image_token_id), ("<video>", config.video_token_id)):
+            found = tokenizer.convert_tokens_to_ids(mark)
+            if found != wanted:
+                raise UnsupportedModelError(
+                    f"the tokenizer gives {mark} the id {found}, the model's configuration {wanted}; "
+                    "use the tokenizer of the checkpoint"
+                )
+        vision: Any = config.vision_config
+        side = int(vision.image_size)
+        pixels: dict[str, Any] = {
+            "size": {"height": side, "width": side},
+            "image_mean": [0.5, 0.5, 0.5],
+            "image_std": [0.5, 0.5, 0.5],
+        }
+        return cls(
+            LlavaOnevisionImageProcessor(image_grid_pinpoints=config.image_grid_pinpoints, **pixels),
+            tokenizer,
+            LlavaOnevisionVideoProcessor(**pixels),
+            num_image_tokens=(side // int(vision.patch_size)) ** 2,
+            vision_feature_select_strategy="full",
+            chat_template=QWEN_1_5,
+        )
 
     def replace_video_token(self, video_inputs: dict[str, Any], video_idx: int, **kwargs: Any) -> str:
         """The placeholders of one video."""

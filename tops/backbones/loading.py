@@ -164,6 +164,11 @@ def _pretrained(
 ) -> PreTrainedModel:
     try:
         config = cls.load_config(source, revision)
+        if config.model_type not in cls.model_types:
+            raise UnsupportedModelError(
+                f"checkpoint {source!r} is of type {config.model_type!r}, and family {cls.family!r} reads "
+                f"{', '.join(cls.model_types)}; leave family= out to have it found"
+            )
         model, info = cls.load_model(
             source, config, revision=revision, dtype=dtype, device_map=device_map, attn_implementation=attention
         )
@@ -171,12 +176,18 @@ def _pretrained(
         raise DataError(
             f"checkpoint {source!r} cannot be loaded: {error}; fetch it first, or check the folder"
         ) from error
-    for what in ("missing_keys", "mismatched_keys"):
+    consequences = {
+        "missing_keys": "these weights would be random",
+        "mismatched_keys": "these weights would be random",
+        "unexpected_keys": "these weights would be left out",
+    }
+    for what, consequence in consequences.items():
         keys = sorted(str(key) for key in info.get(what, ()))
         if keys:
+            shown = ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
             raise DataError(
-                f"checkpoint {source!r}: {len(keys)} {what.replace('_', ' ')} ({', '.join(keys[:3])}, ...); these "
-                "weights would be random, so the files do not fit the model class"
+                f"checkpoint {source!r}: {len(keys)} {what.replace('_', ' ')} ({shown}); {consequence}, so the files "
+                f"do not fit {type(model).__name__}: check family= and the revision"
             )
     return model
 
