@@ -146,6 +146,7 @@ def test_another_budget_keeps_the_method_and_the_open_document(page):
 
 def test_nothing_from_data_becomes_markup_and_nothing_is_fetched(page):
     assert "</title><script>" in page.title
+    assert page.title.startswith("Miniature: ")
     assert page.execute_script("return document.querySelectorAll('script').length") == 2
     assert (
         page.execute_script(

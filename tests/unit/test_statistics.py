@@ -205,6 +205,12 @@ def test_ranks_share_ties_and_state_their_uncertainty():
     assert third.low == third.high == 3
 
 
+def test_ranks_leave_out_resamples_without_a_value():
+    drawn = np.array([[3.0, np.nan], [2.0, 4.0]])
+    assert [r.best for r in ranks(np.array([3.0, 2.0]), drawn)] == [1.0, 0.0]
+    assert np.isnan(ranks(np.array([3.0, 2.0]), drawn[:, 1:])[0].low)
+
+
 def test_a_thousand_resamples_of_a_large_benchmark_take_a_moment():
     images = [i % 400 for i in range(12000)]
     start = time.perf_counter()

@@ -10,7 +10,7 @@ from tops.reporting import render
 from tops.reporting.comparison import comparison_table, matches
 from tops.reporting.figures import write_figures
 from tops.reporting.honesty import honesty_table
-from tops.reporting.layout import main_tables, title_of
+from tops.reporting.layout import heading_of, main_tables
 from tops.reporting.mixing import unmixed
 from tops.reporting.page import Picture, page
 from tops.reporting.results import Results
@@ -86,8 +86,9 @@ def write_page(report: Report, folder: Path, pictures: Sequence[Picture] = ()) -
     """The HTML page."""
     results = report.uncertainty.results
     text = page(
-        title=title_of(results),
+        title=heading_of(results),
         miniature=results.miniature,
+        note=results.plan.note,
         summary=report.summary,
         warnings=report.warnings,
         tables=[*report.main, *report.more],

@@ -21,7 +21,7 @@ from tops.experiments.store import Record
 from tops.statistics.metrics import Metric
 from tops.statistics.resampling import Floats
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,14 @@ class Brief:
         At least half of the score.
     layers : array, shape (depth,)
         Visual tokens each decoder layer saw, averaged over documents.
+    seconds : float
+        Median wall time of a document.
     """
 
     ids: np.ndarray
     right: np.ndarray
     layers: Floats
+    seconds: float
 
     @property
     def layer_average(self) -> float:
@@ -64,6 +67,8 @@ class Documents:
         The scorer's rows, field by field; ``score``, ``valid`` and ``prediction`` among them.
     layers : array, shape (depth,)
         Visual tokens each decoder layer saw, averaged over documents.
+    seconds : float
+        Median wall time of a document.
     """
 
     benchmark: str
@@ -72,6 +77,7 @@ class Documents:
     clusters: list[str]
     columns: dict[str, list[Any]]
     layers: Floats
+    seconds: float
 
     @cached_property
     def metrics(self) -> dict[str, Metric]:
@@ -84,7 +90,7 @@ class Documents:
     def brief(self) -> Brief:
         """The part that later tables and figures need."""
         right = np.asarray(self.columns["score"], dtype=np.float64) >= 0.5
-        return Brief(self.ids, right, self.layers)
+        return Brief(self.ids, right, self.layers, self.seconds)
 
 
 def load_documents(record: Record, scorer: str, cache: Path | None = None) -> Documents:
@@ -118,14 +124,23 @@ def _name(record: Record, scorer: str) -> str:
 
 
 def _parse(record: Record, scorer: str) -> Documents:
-    ids, clusters, seen, rows = [], [], [], []
+    ids, clusters, seen, rows, seconds = [], [], [], [], []
     rescored = record.rows(scorer) if (record.path / "rescored" / f"{scorer}.json").exists() else None
     for answer in record.answers():
         ids.append(answer.doc_id)
         clusters.append(answer.cluster)
         seen.append(answer.visual_tokens_per_layer)
+        seconds.append(answer.seconds)
         rows.append(answer.scores[scorer] if rescored is None else rescored[answer.doc_id])
-    return Documents(record.spec.benchmark.name, scorer, np.array(ids), clusters, _columns(rows), _mean_layers(seen))
+    return Documents(
+        record.spec.benchmark.name,
+        scorer,
+        np.array(ids),
+        clusters,
+        _columns(rows),
+        _mean_layers(seen),
+        float(np.median(seconds)) if seconds else float("nan"),
+    )
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
@@ -148,6 +163,7 @@ def _write(file: Path, documents: Documents) -> None:
         version=np.array(_VERSION),
         ids=documents.ids,
         layers=documents.layers,
+        seconds=np.array(documents.seconds),
         text=np.frombuffer(text.encode(), np.uint8),
     )
     temporary.replace(file)
@@ -160,6 +176,9 @@ def _read(file: Path, benchmark: str, scorer: str) -> Documents | None:
             if int(stored["version"]) != _VERSION:
                 return None
             text = json.loads(stored["text"].tobytes())
-            return Documents(benchmark, scorer, stored["ids"], text["clusters"], text["columns"], stored["layers"])
+            seconds = float(stored["seconds"])
+            return Documents(
+                benchmark, scorer, stored["ids"], text["clusters"], text["columns"], stored["layers"], seconds
+            )
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None

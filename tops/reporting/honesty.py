@@ -18,6 +18,7 @@ from tops.reporting.uncertainty import Drawn, Uncertainty
 HEADERS = (
     Header("tokens", "Cost"),
     Header("TFLOPs", "Cost"),
+    Header("ms a document", "Cost"),
     Header("unread %", "Answers"),
     Header("yes %", "Answers"),
     Header("gained %", "Flips"),
@@ -29,6 +30,8 @@ HEADERS = (
 NOTES = (
     "tokens: visual tokens a decoder layer sees at prefill, mean over layers, documents and benchmarks, as logged.",
     f'TFLOPs: prefill by the formula "paper", {FORMULAS["paper"]}.',
+    "ms a document: median wall time, decoding and generation included, mean over benchmarks; comparable only between "
+    "cells of one machine under one load. It is no latency benchmark.",
     "unread: answers that the scorer could not read. yes: share of yes among predictions on yes/no benchmarks.",
     "flips: documents that go from wrong to right (gained) and from right to wrong (lost) against the unpruned model.",
     "− best control: Rel minus that of the best control at the same budget, with its 95 % interval. "
@@ -79,17 +82,18 @@ def _line(u: Uncertainty, backbone: str, row: Row) -> tuple[Datum, ...]:
     )
 
 
-def _cost(u: Uncertainty, backbone: str, scored: list[Entry]) -> tuple[Datum, Datum]:
+def _cost(u: Uncertainty, backbone: str, scored: list[Entry]) -> tuple[Datum, Datum, Datum]:
     choice = load_backbone(backbone)
-    layers = [u.of(r).layers for e in scored for r in e.records]
-    logged = [x for x in layers if len(x)]
+    cells = [u.of(r) for e in scored for r in e.records]
+    time = number(1000 * fmean(c.seconds for c in cells), 0)
+    logged = [c.layers for c in cells if len(c.layers)]
     if not logged:
-        return hole("no layer log"), hole("no layer log")
+        return hole("no layer log"), hole("no layer log"), time
     tokens = number(fmean(float(x.mean()) for x in logged))
     if u.results.miniature:
-        return tokens, hole("widths of the miniature differ from the catalogue's")
+        return tokens, hole("widths of the miniature differ from the catalogue's"), time
     flops = fmean(paper_flops(choice.width, choice.feed_forward, [round(n) for n in x]) for x in logged)
-    return tokens, number(1e-12 * flops, 2)
+    return tokens, number(1e-12 * flops, 2), time
 
 
 def _answers(scored: list[Entry]) -> tuple[Datum, Datum]:

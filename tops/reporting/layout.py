@@ -19,11 +19,16 @@ def nothing_bold(backbone: str, row: Row, slug: str) -> bool:
     return False
 
 
-def title_of(results: Results) -> str:
-    """``Table 1: ...``; the miniature says what it is."""
+def heading_of(results: Results) -> str:
+    """``Table 1: ...``, without what the run was limited to."""
     exp = results.plan.experiment
     where = " and ".join([f"Table {t}" for t in exp.paper.tables] + [f"Figure {f}" for f in exp.paper.figures])
-    text = f"{where}: {exp.title}" if where else exp.title
+    return f"{where}: {exp.title}" if where else exp.title
+
+
+def title_of(results: Results) -> str:
+    """The heading with its restrictions; the miniature says what it is."""
+    text = heading_of(results)
     if results.miniature:
         return f"MINIATURE of {text} ({results.plan.note}) – not comparable with the paper"
     return f"{text} ({results.plan.note})" if results.plan.note else text

@@ -72,6 +72,7 @@ def page(
     *,
     title: str,
     miniature: bool,
+    note: str = "",
     tables: Sequence[Table],
     summary: Sequence[str] = (),
     warnings: Sequence[str] = (),
@@ -85,6 +86,8 @@ def page(
     ----------
     title : str
         First heading.
+    note : str
+        What the run was limited to, below the heading.
     miniature : bool
         Whether a banner says that no number compares with the paper's.
     tables : sequence of Table
@@ -105,6 +108,7 @@ def page(
     text: str = _template().render(
         title=title,
         miniature=miniature,
+        note=note,
         summary=summary,
         warnings=warnings,
         tables=tables,

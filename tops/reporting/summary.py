@@ -11,8 +11,8 @@ from tops.reporting.uncertainty import Uncertainty, Winner
 
 
 def sentences(u: Uncertainty, best: Mapping[tuple[str, str, str], Winner]) -> list[str]:
-    """What is there, who leads on Rel at each budget, and whether TOPS beats the best control."""
-    return [_progress(u), *_leaders(u, best), *_against_controls(u)]
+    """What is there; then for each model and budget who leads on Rel, and whether TOPS beats the best control."""
+    return [_progress(u), *_settings(u, best)]
 
 
 def _progress(u: Uncertainty) -> str:
@@ -23,32 +23,27 @@ def _progress(u: Uncertainty) -> str:
     return text + (f"; {refused} cannot be run, each with its reason." if refused else ".")
 
 
-def _leaders(u: Uncertainty, best: Mapping[tuple[str, str, str], Winner]) -> Iterator[str]:
+def _settings(u: Uncertainty, best: Mapping[tuple[str, str, str], Winner]) -> Iterator[str]:
     for (backbone, level, slug), w in best.items():
-        if slug != "rel":
-            continue
-        d = w.comparison.difference
-        verdict = "beyond chance" if w.beyond_chance else "which may be chance"
-        yield (
-            f"{backbone_title(backbone)}, {level_title(u.results, backbone, level)}: {row_title(w.row)} leads on Rel, "
-            f"{d.estimate:.1f} points before {row_title(w.runner_up)} ({d.low:+.1f} to {d.high:+.1f}), {verdict}."
-        )
-
-
-def _against_controls(u: Uncertainty) -> Iterator[str]:
-    for backbone in u.results.backbones:
-        for row in u.results.rows(backbone):
-            if row.method != "tops" or row.variant or row.protocol != "layer_average":
-                continue
-            controls = [r for r in u.results.rows(backbone) if r.role == "control" and r.level == row.level]
-            drawn = {r: d for r in controls if (d := u.rel(backbone, r)) is not None}
-            mine = u.rel(backbone, row)
-            if mine is None or not drawn:
-                continue
-            control = max(drawn, key=lambda r: drawn[r].point)
-            gap = mine.against(drawn[control]).difference
-            where = f"{backbone_title(backbone)}, {level_title(u.results, backbone, row.level)}"
+        if slug == "rel":
+            d = w.comparison.difference
+            verdict = "beyond chance" if w.beyond_chance else "which may be chance"
+            setting = f"{backbone_title(backbone)}, {level_title(u.results, backbone, level)}"
             yield (
-                f"{where}: TOPS is {gap.estimate:+.1f} points ({gap.low:+.1f} to {gap.high:+.1f}) from the best "
-                f"control, {row_title(control)}."
+                f"{setting}: {row_title(w.row)} leads on Rel by {d.estimate:.1f} points ({d.low:+.1f} to {d.high:+.1f}) "
+                f"before {row_title(w.runner_up)}, {verdict}{_against_control(u, backbone, level)}."
             )
+
+
+def _against_control(u: Uncertainty, backbone: str, level: str) -> str:
+    rows = [r for r in u.results.rows(backbone) if r.level == level and r.protocol == "layer_average"]
+    tops = next((r for r in rows if r.method == "tops" and not r.variant), None)
+    mine = u.rel(backbone, tops) if tops is not None else None
+    drawn = {r: d for r in rows if r.role == "control" and (d := u.rel(backbone, r)) is not None}
+    if mine is None or not drawn:
+        return ""
+    control = max(drawn, key=lambda r: drawn[r].point)
+    gap = mine.against(drawn[control]).difference
+    return (
+        f"; TOPS minus the best control, {row_title(control)}: {gap.estimate:+.1f} ({gap.low:+.1f} to {gap.high:+.1f})"
+    )

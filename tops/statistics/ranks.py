@@ -38,8 +38,11 @@ def ranks(values: Floats, resampled: Floats) -> list[Rank]:
     values : array, shape (competitors,)
         Higher is better.
     resampled : array, shape (competitors, resamples)
-        Drawn together.
+        Drawn together; a resample in which one of them has no value (NaN) does not count.
     """
+    resampled = resampled[:, np.isfinite(resampled).all(axis=0)]
+    if resampled.shape[1] == 0:
+        return [Rank(float(rank), float("nan"), float("nan"), float("nan")) for rank in stats.rankdata(-values)]
     on_sample = stats.rankdata(-values)
     drawn = stats.rankdata(-resampled, axis=0)
     top = resampled == resampled.max(axis=0)
