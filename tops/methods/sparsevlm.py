@@ -211,6 +211,10 @@ class SparseVLM:
         if self.budget.protocol == "kept":
             shares = min(rows.values(), key=lambda row: abs(math.log(row[0] * visual / total)))
             counts = [math.floor(total * share / shares[0] + 1e-9) for share in shares]
+            if self.version == "v1.5":
+                # So few tokens that one kept and what recycling adds are more: those.
+                for i in range(1, len(counts)):
+                    counts[i] = max(counts[i], min(counts[i - 1], 1 + recycling(counts[i - 1] - 1)[1]))
             if counts[-1] < least:
                 raise BudgetError(
                     f"SparseVLM: keeping {total} of {visual} tokens after the first cut leaves {counts[-1]} after the "
