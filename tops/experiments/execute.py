@@ -54,7 +54,7 @@ def load_evaluator(spec: BackboneSpec, profile: ProfileChoice) -> LoadedEvaluato
 
     from tops.backbones.loading import load_backbone as load_model
 
-    disable_progress_bar()
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     choice = load_backbone(spec.name)
     staged = staging.checkpoint(choice, profile, spec.checkpoint)
     if staged is None:
