@@ -111,6 +111,18 @@ def test_the_miniature_says_so_and_never_meets_the_paper(report):
     assert not [t for t in report.more if t.name.endswith("_comparison")]
 
 
+def test_untrained_weights_are_plumbing_only(store):
+    results = collected(store)
+
+    def untrained(record):
+        return replace(record, spec=replace(record.spec, backbone=replace(record.spec.backbone, trained=False)))
+
+    entries = {p: replace(e, records=tuple(map(untrained, e.records))) for p, e in results.entries.items()}
+    report = make(replace(results, entries=entries))
+    assert all("PLUMBING ONLY" in t.title for t in (*report.main, *report.more))
+    assert "never trained" in report.warnings[0]
+
+
 def test_seeds_are_averaged(store):
     results = collected(store)
     entry = next(e for (row, c), e in results.entries.items() if row.method == "random" and c.slug == "gqa")

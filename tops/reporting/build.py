@@ -12,6 +12,7 @@ from tops.reporting.figures import write_figures
 from tops.reporting.honesty import honesty_table
 from tops.reporting.layout import heading_of, main_tables
 from tops.reporting.mixing import unmixed
+from tops.reporting.names import backbone_title
 from tops.reporting.page import Picture, page
 from tops.reporting.results import Results
 from tops.reporting.samples import browser_data
@@ -61,7 +62,11 @@ def make(results: Results, cache: Path | None = None) -> Report:
         return winner is not None and winner.row == row and winner.beyond_chance
 
     more = [honesty_table(u), intervals_table(u), winners_table(u, best), comparison_table(u, matches(u))]
-    warnings = (*results.warnings, *u.faults)
+    plumbing = tuple(
+        f"The weights of {backbone_title(b)} were never trained: its numbers show that it runs, nothing else."
+        for b in results.untrained
+    )
+    warnings = (*plumbing, *results.warnings, *u.faults)
     return Report(u, main_tables(results, bold), [t for t in more if t.lines], warnings, sentences(u, best))
 
 

@@ -29,6 +29,8 @@ def heading_of(results: Results) -> str:
 def title_of(results: Results) -> str:
     """The heading with its restrictions; the miniature says what it is."""
     text = heading_of(results)
+    if results.untrained:
+        text = f"PLUMBING ONLY, untrained weights of {' and '.join(map(backbone_title, results.untrained))}: {text}"
     if results.miniature:
         return f"MINIATURE of {text} ({results.plan.note}) – not comparable with the paper"
     return f"{text} ({results.plan.note})" if results.plan.note else text

@@ -102,6 +102,12 @@ class Results:
         """The unpruned row."""
         return next((row for row in self.rows(backbone) if row.role == "reference"), None)
 
+    @property
+    def untrained(self) -> tuple[str, ...]:
+        """Backbones whose weights were never trained: their numbers show that the plumbing works, nothing else."""
+        found = {r.spec.backbone.name for r in self.records() if not r.spec.backbone.trained}
+        return tuple(b for b in self.backbones if b in found)
+
     def records(self) -> Iterable[Record]:
         """Every complete cell once."""
         seen: dict[str, Record] = {}

@@ -51,13 +51,21 @@ def ranks_of(drawn: Mapping[Row, Drawn]) -> list[tuple[Datum, ...]]:
         out.append(
             (
                 number(i.estimate),
-                Datum(f"{i.low:.1f} to {i.high:.1f}"),
+                _span(i.low, i.high, ".1f"),
                 Datum(f"{rank.rank:g}", rank.rank),
-                Datum(f"{rank.low:g} to {rank.high:g}"),
-                number(100 * rank.best, 0),
+                _span(rank.low, rank.high, "g"),
+                hole(_FEW) if np.isnan(rank.best) else number(100 * rank.best, 0),
             )
         )
     return out
+
+
+_FEW = "too few documents for an interval"
+
+
+def _span(low: float, high: float, form: str) -> Datum:
+    """``92.0 to 102.9``."""
+    return hole(_FEW) if np.isnan(low) or np.isnan(high) else Datum(f"{low:{form}} to {high:{form}}")
 
 
 def winners_table(u: Uncertainty, found: Mapping[tuple[str, str, str], Winner]) -> Table:
@@ -76,7 +84,7 @@ def winners_table(u: Uncertainty, found: Mapping[tuple[str, str, str], Winner]) 
                 reason="too few units" if np.isnan(w.adjusted) else "",
             ),
             hole("too few units") if np.isnan(w.comparison.detectable) else number(w.comparison.detectable),
-            Datum("beyond chance" if w.beyond_chance else "cannot tell"),
+            Datum("tie" if d.estimate == 0 else "beyond chance" if w.beyond_chance else "cannot tell"),
         )
         lines.append(Line(benchmark_title(slug), data, section))
     titles = ("best", "runner-up", "difference [95 %]", "p (Holm)", "detectable", "verdict")

@@ -26,13 +26,19 @@ def _progress(u: Uncertainty) -> str:
 def _settings(u: Uncertainty, best: Mapping[tuple[str, str, str], Winner]) -> Iterator[str]:
     for (backbone, level, slug), w in best.items():
         if slug == "rel":
-            d = w.comparison.difference
-            verdict = "beyond chance" if w.beyond_chance else "which may be chance"
             setting = f"{backbone_title(backbone)}, {level_title(u.results, backbone, level)}"
-            yield (
-                f"{setting}: {row_title(w.row)} leads on Rel by {d.estimate:.1f} points ({d.low:+.1f} to {d.high:+.1f}) "
-                f"before {row_title(w.runner_up)}, {verdict}{_against_control(u, backbone, level)}."
-            )
+            yield f"{setting}: {_lead(w)}{_against_control(u, backbone, level)}."
+
+
+def _lead(w: Winner) -> str:
+    d = w.comparison.difference
+    if d.estimate == 0:
+        return f"{row_title(w.row)} and {row_title(w.runner_up)} tie on Rel"
+    verdict = "beyond chance" if w.beyond_chance else "which may be chance"
+    return (
+        f"{row_title(w.row)} leads on Rel by {d.estimate:.1f} points ({d.low:+.1f} to {d.high:+.1f}) before "
+        f"{row_title(w.runner_up)}, {verdict}"
+    )
 
 
 def _against_control(u: Uncertainty, backbone: str, level: str) -> str:
