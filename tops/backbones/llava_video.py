@@ -157,15 +157,30 @@ class _SiglipSignals(PackedSignals):
 
     def saliency(self, *, reduce: Literal["mean", "sum"] = "mean") -> Tensor:
         """(N,) float32: mean attention received, over heads and over each pooling cell."""
-        module, rows = self._module, []
-        with torch.no_grad():
-            # One frame at a time: 64 frames of 729 x 729 maps would not be flat in memory.
-            for states in torch.split(self.context.units("feature"), 1):
-                queries = split_heads(module.q_proj(states), module.num_heads)
-                keys = split_heads(module.k_proj(states), module.num_heads)
-                received = received_attention(queries, keys, module.scale)
-                rows.append(received.mean(1) if reduce == "mean" else received.sum(1))
-        patches = torch.cat(rows)
+        patches = received_per_unit(self._module, self.context.units("feature"), reduce)
         side = int(patches.shape[1] ** 0.5)
         pooled = avg_pool2d(patches.view(len(patches), 1, side, side), self._stride)
         return self.packed(pooled.flatten(1))
+
+
+def received_per_unit(module: Any, states: Tensor, reduce: Literal["mean", "sum"]) -> Tensor:
+    """(U, n, c) -> (U, n) float32: mean attention that each patch receives in a layer of a tower without a CLS token.
+
+    One unit at a time: 64 frames of 16 heads and 729 x 729 maps would not be flat in memory.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Attention of the layer, with ``q_proj``, ``k_proj``, ``num_heads`` and ``scale``.
+    states : Tensor, (U, n, c)
+        Its input.
+    reduce : {"mean", "sum"}
+        Over heads.
+    """
+    rows = []
+    with torch.no_grad():
+        for unit in torch.split(states, 1):
+            queries, keys = (split_heads(p(unit), module.num_heads) for p in (module.q_proj, module.k_proj))
+            received = received_attention(queries, keys, module.scale)
+            rows.append(received.mean(1) if reduce == "mean" else received.sum(1))
+    return torch.cat(rows)

@@ -163,12 +163,18 @@ def llava_next(bpe: Tokenizer) -> tuple[PreTrainedModel, ProcessorMixin]:
 
 def llava_video(bpe: Tokenizer) -> tuple[PreTrainedModel, ProcessorMixin]:
     """SigLIP frames on an odd 13 x 13 grid, so that pooling rounds as the real 27 x 27 one does; Qwen2 decoder."""
+    from tops.backbones.llava_video_model import (
+        LlavaVideoConfig,
+        LlavaVideoForConditionalGeneration,
+        LlavaVideoProcessor,
+    )
+
     side = 13 * PATCH
     pinpoints = [[side * rows, side * columns] for rows in range(1, 4) for columns in range(1, 4)]
     images = hf.LlavaOnevisionImageProcessor(size={"height": side, "width": side}, image_grid_pinpoints=pinpoints)
     videos = hf.LlavaOnevisionVideoProcessor(size={"height": side, "width": side})
     tokenizer = fast_tokenizer(bpe, bos=None, eos="<|im_end|>", image_token="<image>", video_token="<video>")
-    processor = hf.LlavaOnevisionProcessor(
+    processor = LlavaVideoProcessor(
         images,
         tokenizer,
         videos,
@@ -185,7 +191,7 @@ def llava_video(bpe: Tokenizer) -> tuple[PreTrainedModel, ProcessorMixin]:
         patch_size=PATCH,
         vision_use_head=False,
     )
-    config = hf.LlavaOnevisionConfig(
+    config = LlavaVideoConfig(
         vision_config=vision,
         text_config=qwen2(bpe.get_vocab_size()),
         image_token_index=TOKEN_ID["<image>"],
@@ -195,7 +201,7 @@ def llava_video(bpe: Tokenizer) -> tuple[PreTrainedModel, ProcessorMixin]:
         vision_feature_layer=-1,
         tie_word_embeddings=True,
     )
-    return hf.LlavaOnevisionForConditionalGeneration(config), processor
+    return LlavaVideoForConditionalGeneration(config), processor
 
 
 def qwen_25_vl(bpe: Tokenizer) -> tuple[PreTrainedModel, ProcessorMixin]:

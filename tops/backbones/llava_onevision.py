@@ -1,0 +1,191 @@
+"""LLaVA-OneVision: SigLIP on a base view and tiles, or on the frames of a video. Not in the paper: the docs' example.
+
+An image is its base view, then its tiles stitched, unpadded and, beyond ``anyres_max_9``, scaled down, a newline after
+every row; one of several images is its base view and one newline. A video is 14 x 14 tokens a frame and one newline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, sqrt
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from tops.backbones.base import Call, Layout, VisionContext
+from tops.backbones.llava_next import join
+from tops.backbones.llava_video import LlavaVideo, received_per_unit
+from tops.backbones.packed import PackedSignals
+from tops.errors import UnsupportedModelError
+from tops.signals import VisionSignals
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+
+@dataclass(frozen=True)
+class _Item:
+    """An image or a video: where it begins among the tower's inputs, how many it has, and its layout."""
+
+    start: int
+    rows: int
+    layout: Layout
+    size: Tensor | None = None  # (2,), height and width; None for a video
+
+
+class LlavaOnevision(LlavaVideo):
+    """``LlavaOnevisionForConditionalGeneration`` with a SigLIP tower."""
+
+    family = "llava-onevision"
+    model_classes = ("LlavaOnevisionForConditionalGeneration",)
+    model_types = ("llava_onevision",)
+    checkpoints: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def side(self) -> int:
+        """Patches along a view's side."""
+        vision: Any = self.model.config.vision_config
+        return int(vision.image_size // vision.patch_size)
+
+    def layout(self, call: Call, placeholders: Sequence[int]) -> list[Layout]:
+        """The base view of an image is one unit, its stitched tiles another; a frame is one."""
+        return [join([item.layout for item in items]) for items in self.items(call, placeholders)]
+
+    def items(self, call: Call, placeholders: Sequence[int]) -> list[list[_Item]]:
+        """Images, then videos, of every sample; they go to samples by the number of their placeholders."""
+        found, start = [*self._images(call), *self._videos(call)], 0
+        if any(item.size is None for item in found) and any(item.size is not None for item in found):
+            raise UnsupportedModelError("images and videos in one batch: give prompts of one kind at a time")
+        samples: list[list[_Item]] = []
+        for count in placeholders:
+            mine: list[_Item] = []
+            while sum(len(item.layout) for item in mine) < count and start < len(found):
+                mine.append(found[start])
+                start += 1
+            if (given := sum(len(item.layout) for item in mine)) != count:
+                raise UnsupportedModelError(
+                    f"a prompt has {count} placeholders, but its images or videos give {given}; let the processor "
+                    "expand the token"
+                )
+            samples.append(mine)
+        if start != len(found):
+            raise UnsupportedModelError(
+                f"{len(found)} image(s) or video(s) were given, but the prompts have placeholders for {start}"
+            )
+        return samples
+
+    def _images(self, call: Call) -> list[_Item]:
+        from transformers.models.llava_onevision.modeling_llava_onevision import (
+            get_anyres_image_grid_shape,
+            unpad_image,
+        )
+
+        sizes, counts, side, items = call.get("image_sizes"), call.get("batch_num_images"), self.side, []
+        if call.get("pixel_values") is None or sizes is None:
+            return []
+        alone = (
+            [True] * len(sizes)
+            if counts is None
+            else [n == 1 for n in torch.as_tensor(counts).tolist() for _ in range(n)]
+        )
+        config: Any = self.model.config
+        tile, start = config.vision_config.image_size, 0
+        most = int(str(self._aspect(call)).removeprefix("anyres_max_"))
+        for size, tiled in zip(sizes, alone, strict=True):
+            down, across = (
+                get_anyres_image_grid_shape(size.tolist(), config.image_grid_pinpoints, tile) if tiled else (0, 0)
+            )
+            if not tiled:
+                layout = _rows(side, side, every=False)
+            else:
+                _, height, width = unpad_image(torch.zeros(1, down * side, across * side), size.tolist()).shape
+                if (ratio := sqrt(height * width / (most * side**2))) > 1.1:
+                    height, width = int(height // ratio), int(width // ratio)
+                layout = join([Layout.grids([(side, side)]), _rows(height, width, every=True)])
+                layout.image.zero_()
+            items.append(_Item(start, 1 + down * across, layout, size))
+            start += items[-1].rows
+        return items
+
+    def _videos(self, call: Call) -> list[_Item]:
+        videos = call.get("pixel_values_videos")
+        if videos is None:
+            return []
+        count, frames = videos.shape[:2]
+        pooled = ceil(self.side / 2)
+        layout = join([Layout.grids([(pooled, pooled)] * (frames - 1)), _rows(pooled, pooled, every=False)])
+        return [_Item(number * frames, frames, layout) for number in range(count)]
+
+    def _aspect(self, call: Call) -> Any:
+        return call.get("vision_aspect_ratio") or self.model.config.vision_aspect_ratio
+
+    def vision(self, context: VisionContext) -> VisionSignals:
+        """Mean attention received in the feature layer, taken through the model's own packing."""
+        return _OnevisionSignals(context, self)
+
+    def catalogue_name(self) -> str:
+        """Not in the paper."""
+        return ""
+
+    @classmethod
+    def real_config(cls, checkpoint: str) -> PretrainedConfig:
+        """Sizes are the checkpoint's own."""
+        raise UnsupportedModelError(f"no published sizes are kept for {checkpoint!r}; use weights='pretrained'")
+
+    @classmethod
+    def load_config(cls, checkpoint: str, revision: str | None) -> PretrainedConfig:
+        """As transformers reads it."""
+        return super(LlavaVideo, cls).load_config(checkpoint, revision)
+
+    @classmethod
+    def load_processor(cls, checkpoint: str, revision: str | None) -> Any:
+        """As transformers reads it."""
+        return super(LlavaVideo, cls).load_processor(checkpoint, revision)
+
+    @classmethod
+    def model_class(cls, config: PretrainedConfig) -> type[PreTrainedModel]:
+        """The class in transformers."""
+        return super(LlavaVideo, cls).model_class(config)
+
+
+class _OnevisionSignals(PackedSignals):
+    """Received attention of one SigLIP layer in the order of the prompt."""
+
+    def __init__(self, context: VisionContext, adapter: LlavaOnevision) -> None:
+        super().__init__(context, adapter.signals)
+        self._adapter = adapter
+
+    def saliency(self, *, reduce: Literal["mean", "sum"] = "mean") -> Tensor:
+        """(N,) float32: mean attention received, over heads, scaled down where the features are."""
+        context, adapter = self.context, self._adapter
+        outer: Any = adapter.outer
+        module, side, parts = adapter.watches()[0].module, adapter.side, []
+        states = torch.cat([seen.value for seen in context.seen["feature"]])
+        for item in adapter.items(context.call, [len(layout) for layout in context.layouts])[context.sample]:
+            patches = received_per_unit(module, states[item.start : item.start + item.rows], reduce)
+            if item.size is None:
+                grid = interpolate(patches.view(-1, 1, side, side), [ceil(side / 2)] * 2, mode="bilinear")
+                parts.append(torch.cat([grid.flatten(), grid.new_zeros(1)]))
+                continue
+            newline, aspect = patches.new_zeros(1), adapter._aspect(context.call)
+            packed, _ = outer.pack_image_features([patches[..., None]], item.size[None], newline, aspect)
+            parts.append(packed[0][:, 0])
+        scores, newlines = torch.cat(parts).to(context.device), context.layout.newline.to(context.device)
+        return scores if context.with_newlines else scores[~newlines]
+
+
+def _rows(height: int, width: int, *, every: bool) -> Layout:
+    """A grid with a newline after every row, or one at its end."""
+    if every:
+        grid = Layout.grids([(height, width + 1)])
+        newline = grid.col == width
+    else:
+        grid = Layout.grids([(1, height * width + 1)])
+        newline = grid.col == height * width
+        row = torch.where(newline, height - 1, grid.col // width)
+        grid = Layout(grid.unit, grid.image, row, torch.where(newline, width, grid.col % width), grid.patch, newline)
+    patch = torch.where(newline, -1, grid.row * width + grid.col)
+    return Layout(grid.unit, grid.image, grid.row, grid.col, patch, newline)
