@@ -181,7 +181,10 @@
       };
       const count = (stage) => unpack(answer.kept[stage], answer.grid.visual).filter(Boolean).length;
       stages.replaceChildren(button(null, "image"), ...layers.map((l) => button(l, `${l === "0" ? "before the model" : `from layer ${l}`}: ${count(l)}`)));
-      hint.textContent = layers.length === 0 ? "Kept tokens were not recorded for this answer."
+      const nothing = layers.length === 0 && picture === null;
+      canvas.hidden = stages.hidden = nothing;
+      hint.textContent = nothing ? "Neither the picture nor the kept tokens were stored with this answer."
+        : layers.length === 0 ? "Kept tokens were not recorded for this answer."
         : answer.grid.map ? (answer.grid.tiles > 1 ? `The overview image, the first of ${answer.grid.tiles} tiles.` : "Dark: dropped. Framed: kept.")
           : "Tokens in sequence order; this model's layout on the image is not known here.";
       press(layers.length ? layers[layers.length - 1] : null);
