@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import platform
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from typing import Any
 from tops.errors import DataError
 from tops.experiments.answers import Answer, AnswerFile, read_answers, salvage, sha256_of, write_atomically
 from tops.experiments.cell import SCHEMA_VERSION, Cell
+from tops.experiments.locks import acquire, is_locked
 
 SEALED = ("spec.json", "answers.jsonl", "provenance.json", "scores.json")
 
@@ -244,7 +243,7 @@ class Store:
             return CellStatus(read_json(path / "scores.json")["status"])
         if not (path / "spec.json").exists():
             return CellStatus.MISSING
-        return CellStatus.RUNNING if _is_locked(path / "lock") else CellStatus.INCOMPLETE
+        return CellStatus.RUNNING if is_locked(path / "lock") else CellStatus.INCOMPLETE
 
     def open_cell(self, cell: Cell) -> CellWriter | None:
         """Exclusive access to a cell; None when it is complete or another process works on it."""
@@ -254,7 +253,7 @@ class Store:
         if (path / "complete.json").exists():
             return None
         path.mkdir(parents=True, exist_ok=True)
-        lock = _acquire(path / "lock")
+        lock = acquire(path / "lock")
         if lock is None:
             return None
         try:
@@ -367,33 +366,3 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise DataError(f"{path}: not a JSON object; run `tops results check`")
     return value
-
-
-def _acquire(path: Path) -> int | None:
-    """An exclusive lock that the operating system gives back when the process dies; None when it is taken."""
-    for _ in range(4):  # a status query holds it for an instant
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            time.sleep(0.02)
-            continue
-        os.ftruncate(handle, 0)
-        os.write(handle, f"{platform.node()} pid {os.getpid()}\n".encode())
-        return handle
-    return None
-
-
-def _is_locked(path: Path) -> bool:
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False

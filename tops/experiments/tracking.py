@@ -36,7 +36,7 @@ def publish(plan: Plan, choice: TrackingChoice, results: str | Path, *, reports:
     results : path
         Root of the store.
     reports : path, optional
-        Folder with the tables of this experiment.
+        Folder with the tables of this experiment, which are sent when they are newer than every cell.
     """
     if choice.mode == "disabled":
         return 0
@@ -58,7 +58,8 @@ def publish(plan: Plan, choice: TrackingChoice, results: str | Path, *, reports:
             run.finish()
             sent += 1
         if reports is not None:
-            _tables(wandb, plan, choice, settings, folder, reports)
+            newest = max((p.stat().st_mtime for p in store.cells.glob("*/*/complete.json")), default=0.0)
+            _tables(wandb, plan, choice, settings, folder, reports, newest)
     except Exception as error:
         log.warning("tracking: %d cells published, then %s: %s", sent, type(error).__name__, error)
     return sent
@@ -95,8 +96,12 @@ def summary(record: Record) -> dict[str, float | str]:
     return out
 
 
-def _tables(wandb: Any, plan: Plan, choice: TrackingChoice, settings: Any, folder: Path, reports: Path) -> None:
-    files = sorted(p for p in reports.glob(f"{plan.experiment.name}*") if p.suffix in REPORT_SUFFIXES)
+def _tables(
+    wandb: Any, plan: Plan, choice: TrackingChoice, settings: Any, folder: Path, reports: Path, newest: float
+) -> None:
+    """The tables that were built after the newest cell; older ones would show other numbers than the runs."""
+    found = (p for p in reports.glob(f"{plan.experiment.name}*") if p.suffix in REPORT_SUFFIXES)
+    files = sorted(p for p in found if p.stat().st_mtime >= newest)
     if not files:
         return
     run = wandb.init(
