@@ -8,10 +8,11 @@ from tops.errors import ConfigurationError, DataError
 from tops.miniature import training
 from tops.miniature.families import build
 from tops.miniature.measure import attention_share, cls_attention, packed_layout
+from tops.miniature.packing import make_batch, pack
 from tops.miniature.prompts import IMAGE_FORMATS, make_turns
 from tops.miniature.tokenizer import train_bpe
 from tops.miniature.training_data import CHUNK, LABELS, corpus, make_pool
-from tops.miniature.training_language import LanguageRecipe, make_batch, pack, run_layers, train_language
+from tops.miniature.training_language import LanguageRecipe, run_layers, train_language
 from tops.miniature.training_vision import encode, initialise, pixels
 
 
@@ -77,15 +78,14 @@ def test_cls_attention_is_the_towers_own(pool, model):
 
 def test_a_packed_question_is_answered_as_if_it_stood_alone(pool, bpe, model):
     language = model.model.language_model
-    recipe = LanguageRecipe(length=128)
     prefix = 10
-    batch = make_batch(np.random.default_rng(0), pool, bpe, [0, 1], recipe, prefix, plain=0.5)
+    batch = make_batch(np.random.default_rng(0), pool, bpe, [0, 1], 128, prefix, plain=0.5)
     before = torch.randn(2, prefix, 128)
     states = torch.cat([before, model.get_input_embeddings()(batch.ids)], 1)
     with torch.inference_mode():
         cos, sin = language.rotary_emb(states, batch.positions)
         causal = torch.ones(prefix, prefix, dtype=torch.bool).tril()
-        ours = run_layers(language, states.bfloat16(), cos[:, None], sin[:, None], causal, batch.mask).float()
+        ours, looks = run_layers(language, states.bfloat16(), cos[:, None], sin[:, None], causal, batch.mask)
         mask, positions = packed_layout(batch.packed, prefix)
         packed = language(inputs_embeds=states, attention_mask=mask, position_ids=positions).last_hidden_state
         own = torch.from_numpy(batch.packed[1].question == 1)
@@ -93,7 +93,8 @@ def test_a_packed_question_is_answered_as_if_it_stood_alone(pool, bpe, model):
         single = language(inputs_embeds=alone).last_hidden_state[0, prefix:]
     torch.testing.assert_close(packed[1, prefix:][own], single, atol=1e-4, rtol=1e-3)
     real = torch.from_numpy(np.stack([p.question for p in batch.packed])) >= 0
-    assert (ours - packed[:, prefix:])[real].abs().max() < 0.15
+    assert (ours.float() - packed[:, prefix:])[real].abs().max() < 0.15
+    assert looks.shape == (2, 128, prefix)
     torch.testing.assert_close(positions, batch.positions)
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tops.miniature.packing import LLAVA, NONE, Packed, pack
 from tops.miniature.prompts import IMAGE_FORMATS, Turn, make_turn
 from tops.miniature.scenes import Scene, make_scene, patch_labels
 from tops.miniature.training_data import plain_turns
-from tops.miniature.training_language import LLAVA, NONE, Packed, pack
 from tops.miniature.training_vision import attention_share, cls_attention, encode, pixels
 
 if TYPE_CHECKING:

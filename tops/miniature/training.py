@@ -43,9 +43,9 @@ class Recipe:
     seed: int = 0
     vision_seed: int = 10
     vision: VisionRecipe = field(default_factory=lambda: VisionRecipe(minutes=31))
-    words: LanguageRecipe = field(default_factory=lambda: LanguageRecipe(minutes=50))
+    words: LanguageRecipe = field(default_factory=lambda: LanguageRecipe(minutes=49))
     language: LanguageRecipe = field(
-        default_factory=lambda: LanguageRecipe(minutes=16, rate=1e-3, plain=0.0, mixed=0.35, seed=1)
+        default_factory=lambda: LanguageRecipe(minutes=14, rate=1e-3, plain=0.08, mixed=0.4, seed=1)
     )
     ranks: int = 2
 
@@ -290,8 +290,10 @@ STATEMENT = (
     "The recipe was fixed, and the figures below measured, before any pruning method was compared on this model. "
     "Beside CLIP's contrastive loss the vision tower learned patch labels, what the scene holds from the CLS state of "
     "its penultimate layer, and a hinge asked for half of that layer's CLS attention on objects, no matter which. "
-    "Accuracy is on unseen scenes with unseen handwritten digits: 'kind' open answers, 'choice' letters of options, "
-    "'format' all questions of one benchmark's prompt; 'blind' is the same prompt without the image."
+    "One head of the decoder's fourth layer was taught to look at the object asked for, from the token that predicts "
+    "the reply. Accuracy is on unseen scenes with unseen handwritten digits, of greedy decoding: 'kind' open answers, "
+    "'choice' letters of options, 'format' all questions of one benchmark's prompt; 'blind' is the same prompt "
+    "without the image. Attention shares are of the attention paid to the image."
 )
 
 
@@ -304,7 +306,7 @@ def main(family: str, work: Path, minutes: float | None) -> int:
     recipe = Recipe()
     if minutes is not None:
         stages = {
-            name: replace(getattr(recipe, name), minutes=minutes * getattr(recipe, name).minutes / 66)
+            name: replace(getattr(recipe, name), minutes=minutes * getattr(recipe, name).minutes / 63)
             for name in ("vision", "words", "language")
         }
         recipe = replace(recipe, **stages)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CHUNK = 250
 # Direct questions without a benchmark's instructions: the first part of the curriculum.
-PLAIN = ("existence", "existence", "existence", "colour", "colour", "digit", "shape", "count", "location", "place")
+PLAIN = ("existence", "colour", "colour", "colour", "digit", "shape", "count", "count", "location", "location", "place")
 
 
 @dataclass(frozen=True)

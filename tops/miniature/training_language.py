@@ -17,77 +17,18 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from tops.miniature.prompts import IMAGE_FORMATS, Turn, make_turns
+from tops.miniature.packing import LLAVA, NONE, Batch, make_batch
 from tops.miniature.scenes import COLOURS, NAMES
-from tops.miniature.training_data import LABELS, encode_turn, plain_turns
+from tops.miniature.training_data import LABELS
 from tops.miniature.training_vision import schedule
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from tokenizers import Tokenizer
     from transformers import LlamaModel
 
-    from tops.miniature.scenes import Scene
     from tops.miniature.training_data import Pool
 
-NONE = -100
-
-
-@dataclass(frozen=True)
-class Template:
-    """The texts of a family's chat around image, prompt and reply."""
-
-    start: str
-    after_image: str
-    before_reply: str
-    end: str
-
-
-LLAVA = Template("<s>USER: ", "\n", " ASSISTANT:", "</s>")
-
-
-@dataclass(frozen=True)
-class Packed:
-    """Questions about one image, one after the other.
-
-    Attributes
-    ----------
-    ids, labels : ndarray of int64, shape (T,)
-        The label of a token is the token after it where that belongs to a reply, else `NONE`.
-    question : ndarray of int64, shape (T,)
-        Which question a token belongs to; -1 for padding.
-    offset : ndarray of int64, shape (T,)
-        Place of the token in its question.
-    turns : list of Turn
-        The questions that fitted.
-    """
-
-    ids: NDArray[np.int64]
-    labels: NDArray[np.int64]
-    question: NDArray[np.int64]
-    offset: NDArray[np.int64]
-    turns: list[Turn]
-
-
-def pack(bpe: Tokenizer, turns: Sequence[Turn], length: int, template: Template = LLAVA) -> Packed:
-    """Pack questions into ``length`` tokens, leaving out those that no longer fit."""
-    ids = np.zeros(length, dtype=np.int64)
-    labels = np.full(length, NONE, dtype=np.int64)
-    question = np.full(length, -1, dtype=np.int64)
-    offset = np.zeros(length, dtype=np.int64)
-    kept: list[Turn] = []
-    used = 0
-    for turn in turns:
-        tokens, start = encode_turn(bpe, turn, (template.after_image, template.before_reply, template.end))
-        size = len(tokens) - 1
-        if used + size > length:
-            continue
-        here = slice(used, used + size)
-        ids[here], offset[here], question[here] = tokens[:-1], np.arange(size), len(kept)
-        labels[used + start - 1 : used + size] = tokens[start:]
-        kept.append(turn)
-        used += size
-    return Packed(ids, labels, question, offset, kept)
+LOOKING = 3
 
 
 def norm(states: Tensor, weight: Tensor, epsilon: float) -> Tensor:
@@ -102,7 +43,7 @@ def _rotate(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 def run_layers(
     model: LlamaModel, states: Tensor, cos: Tensor, sin: Tensor, prefix_mask: Tensor, mask: Tensor
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """The decoder on images followed by independent questions.
 
     Parameters
@@ -120,8 +61,10 @@ def run_layers(
 
     Returns
     -------
-    Tensor, (B, T, d) bfloat16
+    states : Tensor, (B, T, d) bfloat16
         Normalised final states of the questions.
+    looks : Tensor, (B, T, P) float32
+        Attention of the questions to the prefix, in head 0 of layer `LOOKING`.
     """
     config = model.config
     heads, epsilon = config.num_attention_heads, config.rms_norm_eps
@@ -129,7 +72,8 @@ def run_layers(
     prefix = prefix_mask.shape[0]
     size = width // heads
     layers: Any = model.layers
-    for layer in layers:
+    looks = states
+    for number, layer in enumerate(layers):
         own, mlp = layer.self_attn, layer.mlp
         into = norm(states, layer.input_layernorm.weight, epsilon)
         weight = torch.cat([own.q_proj.weight, own.k_proj.weight, own.v_proj.weight]).to(torch.bfloat16)
@@ -139,13 +83,16 @@ def run_layers(
         first = (query[:, :, :prefix] @ key_prefix.transpose(-1, -2)).masked_fill(~prefix_mask, -1e4)
         out_first = first.float().softmax(-1).to(torch.bfloat16) @ value[:, :, :prefix]
         second = (query[:, :, prefix:] @ key.transpose(-1, -2)).masked_fill(~mask, -1e4)
-        out_second = second.float().softmax(-1).to(torch.bfloat16) @ value
+        weights = second.float().softmax(-1)
+        if number == LOOKING:
+            looks = weights[:, 0, :, :prefix]
+        out_second = weights.to(torch.bfloat16) @ value
         mixed = torch.cat([out_first, out_second], 2).transpose(1, 2).reshape(batch, length, width)
         states = states + mixed @ own.o_proj.weight.T.to(torch.bfloat16)
         into = norm(states, layer.post_attention_layernorm.weight, epsilon)
         gate, up = (into @ torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]).to(torch.bfloat16).T).chunk(2, -1)
         states = states + (functional.silu(gate) * up) @ mlp.down_proj.weight.T.to(torch.bfloat16)
-    return norm(states[:, prefix:], model.norm.weight, epsilon)
+    return norm(states[:, prefix:], model.norm.weight, epsilon), looks
 
 
 class PatchWords(nn.Module):
@@ -190,6 +137,7 @@ class LanguageRecipe:
     plain: float = 0.45  # share of the time with direct questions only
     mixed: float = 0.3  # share of direct conversations after that
     align: float = 1.0  # weight of the projector's distance to the patch words
+    look: float = 0.3  # weight of one head's attention missing the object asked for
     seed: int = 0
 
 
@@ -211,52 +159,6 @@ class Share:
                 p.grad.copy_(flat[place : place + p.numel()].view_as(p))
                 place += p.numel()
         return float(flat[-1])
-
-
-@dataclass
-class Batch:
-    """One step's tensors; see `run_layers`."""
-
-    scenes: list[int]
-    packed: list[Packed]
-    ids: Tensor
-    labels: Tensor
-    mask: Tensor
-    positions: Tensor
-
-
-def make_batch(
-    rng: np.random.Generator,
-    pool: Pool,
-    bpe: Tokenizer,
-    chosen: list[int],
-    recipe: LanguageRecipe,
-    prefix: int,
-    plain: float,
-) -> Batch:
-    packed = []
-    for i in chosen:
-        scene: Scene = pool.scenes[i]
-        if rng.random() < plain:
-            turns = plain_turns(rng, scene, 22)
-        else:
-            turns = make_turns(rng, scene, 8, IMAGE_FORMATS, with_caption=bool(rng.random() < 0.3))
-        packed.append(pack(bpe, turns, recipe.length))
-    question = torch.from_numpy(np.stack([p.question for p in packed]))
-    offset = torch.from_numpy(np.stack([p.offset for p in packed]))
-    together = (question[:, :, None] == question[:, None]) & torch.ones(
-        recipe.length, recipe.length, dtype=torch.bool
-    ).tril()
-    sees = torch.cat([torch.ones(len(chosen), recipe.length, prefix, dtype=torch.bool), together], -1)[:, None]
-    before = torch.arange(prefix).expand(len(chosen), -1)
-    return Batch(
-        chosen,
-        packed,
-        torch.from_numpy(np.stack([p.ids for p in packed])),
-        torch.from_numpy(np.stack([p.labels for p in packed])),
-        sees,
-        torch.cat([before, prefix + offset], 1),
-    )
 
 
 class Tally:
@@ -350,18 +252,21 @@ def train_language(
             order = rng.permutation(len(pool.scenes)).tolist()
         chosen, order = order[: recipe.batch], order[recipe.batch :]
         plain = 1.0 if progress < recipe.plain else recipe.mixed
-        batch = make_batch(rng, pool, bpe, chosen, recipe, prefix, plain)
+        batch = make_batch(rng, pool, bpe, chosen, recipe.length, prefix, plain)
         for group in optimiser.param_groups:
             group["lr"] = recipe.rate * schedule(step, recipe.warmup, progress)
         image, extra = visual(chosen)
         states = torch.cat([embedding(start_ids).expand(len(chosen), -1, -1), image, embedding(batch.ids)], 1)
         cos, sin = cos_table[batch.positions][:, None], sin_table[batch.positions][:, None]
-        final = forward(model, states.to(torch.bfloat16), cos, sin, prefix_mask, batch.mask)
+        final, looks = forward(model, states.to(torch.bfloat16), cos, sin, prefix_mask, batch.mask)
         places = (batch.labels != NONE).nonzero()
         logits = (final[places[:, 0], places[:, 1]] @ embedding.weight.T.to(torch.bfloat16)).float()
         target = batch.labels[places[:, 0], places[:, 1]]
         answer = functional.cross_entropy(logits, target)
-        loss = answer + extra
+        seen = looks[batch.looking[:, 0], batch.looking[:, 1], len(start_ids) :]
+        hit = (seen * batch.target).sum(-1) / seen.sum(-1).clamp_min(1e-6)
+        look = -hit.clamp_min(1e-4).log().mean() if len(hit) else torch.zeros(())
+        loss = answer + extra + recipe.look * look
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         progress = (time.monotonic() - begin) / (60 * recipe.minutes)
@@ -373,7 +278,8 @@ def train_language(
         tally.add(batch, logits.argmax(-1) == target, places)
         mean = answer.item() if step == 1 else 0.98 * mean + 0.02 * answer.item()
         if step % 50 == 0:
-            log(f"language {step} {time.monotonic() - begin:.0f}s loss {mean:.3f} extra {float(extra):.3f} {tally}")
+            losses = f"loss {mean:.3f} extra {extra.item():.3f} look {look.item():.3f}"
+            log(f"language {step} {time.monotonic() - begin:.0f}s {losses} {tally}")
         if step % 200 == 0:
             save()
     return step
