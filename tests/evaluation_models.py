@@ -37,9 +37,7 @@ def backbone() -> Any:
     return Backbone("llava-1.5-7b", model.eval().requires_grad_(False), processor, adapter_for(model))
 
 
-def cell(
-    benchmark: str = "pope", method: Any = None, *, limit: int | None = 6, tokens: int = 2, **changes: Any
-) -> Cell:
+def cell(benchmark: str = "pope", method: Any = None, *, limit: int = 3, tokens: int = 2, **changes: Any) -> Cell:
     """A cell of the model above; empty answers are allowed, for random weights may end at once."""
     bench = load_benchmark(benchmark)
     spec = bench.spec(data_hash(bench, data()), profile="miniature", limit=limit)

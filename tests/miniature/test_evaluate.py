@@ -8,6 +8,7 @@ import pytest
 from evaluation_models import backbone, cell, data, evaluate, pruned
 
 from tops.errors import ConfigurationError, DataError, UnsupportedModelError
+from tops.evaluation.benchmark import benchmark_names, load_benchmark
 from tops.experiments.check import check
 from tops.experiments.store import CellStatus, Store
 from tops.methods import build
@@ -242,8 +243,8 @@ def test_frames_as_images(store):
     assert set(answer.visual_tokens_per_layer) == {3 * 144}
 
 
-def damaged_copy(tmp_path: Path, row: int):
-    """POPE with one truncated picture."""
+def damaged_copy(tmp_path: Path, rows: set[int]):
+    """POPE with truncated pictures."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -254,22 +255,25 @@ def damaged_copy(tmp_path: Path, row: int):
     (tmp_path / "data" / "hf_home").mkdir()
     table = pq.read_table(next((source / "data").glob("*.parquet")))
     images = table.column("image").to_pylist()
-    images[row]["bytes"] = images[row]["bytes"][:60]
+    for row in rows:
+        images[row]["bytes"] = images[row]["bytes"][:60]
     place = table.schema.get_field_index("image")
     table = table.set_column(place, table.schema.field("image"), pa.array(images, table.schema.field("image").type))
     pq.write_table(table, target / "data" / "test-00000-of-00001.parquet")
     return tmp_path / "data"
 
 
-def test_truncated_image_fails_alone_even_in_document_0(store, tmp_path):
+def test_truncated_image_fails_alone_and_document_0_is_not_needed(store, tmp_path):
     from tops.evaluation.data import data_hash
+    from tops.evaluation.documents import limited
 
-    root = damaged_copy(tmp_path, 0)
+    asked = limited(load_benchmark("pope"), [{}] * 300, 2)
+    root = damaged_copy(tmp_path, {0, asked[0]})
     of = cell(limit=2)
     of = replace(of, benchmark=replace(of.benchmark, data_hash=data_hash("pope", root)))
     assert evaluate(store, of, data_root=str(root)) is CellStatus.INCOMPLETE
     failed = [a for a in store.read(of.key).answers() if a.error]
-    assert [a.doc_id for a in failed] == [0]
+    assert [a.doc_id for a in failed] == asked[:1]
     assert "image" in failed[0].error
 
 
@@ -318,3 +322,14 @@ def test_spec_of_the_record_is_the_cell(store):
     of = cell(limit=1)
     evaluate(store, of)
     assert json.loads((store.path(of.key) / "spec.json").read_text()) == of.as_dict()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", benchmark_names())
+def test_every_benchmark_runs(store, name):
+    of = cell(name, limit=1, tokens=1)
+    of = replace(of, backbone=replace(of.backbone, options={"frames": 2, "frames_as_images": True}))
+    assert evaluate(store, of) is (CellStatus.ANSWERED if name == "mmvet" else CellStatus.SCORED)
+    record = store.read(of.key)
+    assert name == "mmvet" or load_benchmark(name).metric in record.scores[record.default_scorer]["metrics"]
+    assert check(store) == []
