@@ -10,6 +10,8 @@ from transformers import (
     InternVLVisionConfig,
     LlavaNextConfig,
     LlavaNextForConditionalGeneration,
+    LlavaOnevisionConfig,
+    LlavaOnevisionForConditionalGeneration,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2Config,
@@ -82,6 +84,57 @@ def llava_video(frames: int = 3, *, attention: str = "sdpa", seed: int = 0) -> C
     model.set_attn_implementation(attention)
     inputs = prompt(words(4 + seed, seed), [VIDEO] * (frames * 2 * 3), words(7, 2 + seed))
     return Case(model, inputs | {"pixel_values_videos": noise(1, frames, 3, 35, 35, seed=seed)})
+
+
+def llava_onevision(images: int = 1, *, attention: str = "sdpa", seed: int = 0) -> Case:
+    """LLaVA-OneVision: a base view of 25 tokens and up to 9 tiles, of which more than 3 are scaled down, for one image;
+    a base view and a newline for each of several."""
+    model = _onevision(attention)
+    sizes = torch.tensor([[40, 56], [100, 100], [28, 28]] * 2)[(seed + images) % 3 :][:images]
+    tiles = [1, 1] if images > 1 else [10]
+    counts = torch.tensor([images])
+    pixels = noise(images, max(tiles), 3, 35, 35, seed=seed)
+    features = model.model.get_image_features(
+        pixels, sizes, vision_feature_layer=-1, vision_feature_select_strategy="full",
+        vision_aspect_ratio="anyres_max_3", batch_num_images=counts, return_dict=True,
+    )  # fmt: skip
+    parts = [words(4 + seed, seed)]
+    for number, feature in enumerate(features.pooler_output):
+        parts += [[IMAGE] * len(feature), words(3, 10 + number + seed)]
+    inputs = prompt(*parts, words(5, 2 + seed))
+    return Case(model, inputs | {"pixel_values": pixels, "image_sizes": sizes, "batch_num_images": counts})
+
+
+def llava_onevision_video(frames: int = 3, *, attention: str = "sdpa", seed: int = 0) -> Case:
+    """LLaVA-OneVision: 5 x 5 patches a frame scaled to 3 x 3, one newline after the last frame."""
+    inputs = prompt(words(4 + seed, seed), [VIDEO] * (frames * 9 + 1), words(7, 2 + seed))
+    inputs["pixel_values_videos"] = noise(1, frames, 3, 35, 35, seed=seed)
+    return Case(_onevision(attention), inputs)
+
+
+def _onevision(attention: str) -> LlavaOnevisionForConditionalGeneration:
+    config = LlavaOnevisionConfig(
+        vision_config={
+            "model_type": "siglip_vision_model",
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 4,
+            "image_size": 35,
+            "patch_size": 7,
+            "vision_use_head": False,
+        },
+        text_config=qwen2(),
+        image_token_index=IMAGE,
+        video_token_index=VIDEO,
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="full",
+        vision_aspect_ratio="anyres_max_3",
+        image_grid_pinpoints=[[35 * rows, 35 * columns] for rows in range(1, 4) for columns in range(1, 4)],
+    )
+    model = conditioned(LlavaOnevisionForConditionalGeneration(config))
+    model.set_attn_implementation(attention)
+    return model
 
 
 def _qwen_model(attention: str) -> Qwen2_5_VLForConditionalGeneration:
@@ -181,4 +234,6 @@ FAMILIES = {
     "qwen2.5-vl": qwen25vl,
     "qwen2.5-vl-video": qwen25vl_video,
     "internvl3": internvl3,
+    "llava-onevision": llava_onevision,
+    "llava-onevision-video": llava_onevision_video,
 }

@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "results": ("tops.evaluation.commands.results", "check a whole result store and name every fault"),
     "status": ("tops.experiments.commands.status", "where the cells of an experiment stand now"),
     "miniature": ("tops.miniature.command", "the embedded benchmarks and models: build, contact sheets"),
+    "compatibility": ("tops.compatibility", "which method runs on which model family"),
     "bench": ("tops.bench.command", "speed: selection against the direct evaluation, scaling"),
     "paper": ("tops.reporting.paper_command", "audit of the published numbers and their claims"),
     "report": ("tops.reporting.command", "tables, figures and the page of an experiment, from the store alone"),

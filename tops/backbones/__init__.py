@@ -15,7 +15,18 @@ if TYPE_CHECKING:
 __all__ = ["adapter_for", "families"]
 
 _NOT_FAMILIES = frozenset(
-    {"base", "context", "llava_video_model", "loading", "packed", "received", "runs", "text_tower", "vision"}
+    {
+        "base",
+        "context",
+        "image_layouts",
+        "llava_video_model",
+        "loading",
+        "packed",
+        "received",
+        "runs",
+        "text_tower",
+        "vision",
+    }
 )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tops.backbones.base import Adapter, Call, Layout, VisionContext, Watch
 from tops.backbones.packed import PackedSignals
-from tops.backbones.runs import placeholder_runs
+from tops.backbones.runs import check_pixels, placeholder_runs
 from tops.backbones.vision import split_heads
 from tops.errors import UnsupportedModelError
 from tops.signals import Signal, VisionSignals
@@ -62,6 +62,8 @@ class InternVL3(Adapter):
     def layout(self, call: Call, placeholders: Sequence[int]) -> list[Layout]:
         """Each run of placeholders is one image, or one video frame, of as many tiles as fit in it."""
         size, pixels = self.side**2, call.get("pixel_values")
+        if pixels is not None:
+            check_pixels(pixels, int(self.model.config.vision_config.image_size[0]))
         layouts = []
         for sample in range(len(placeholders)):
             tiles: list[int] = []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import nn
 
 from tops.backbones.base import Adapter, Call, Layout, VisionContext, Watch
+from tops.backbones.runs import check_pixels
 from tops.backbones.vision import TowerSignals
 from tops.errors import UnsupportedModelError
 from tops.signals import Signal, VisionSignals
@@ -70,6 +71,8 @@ class Llava15(Adapter):
         side = vision.image_size // vision.patch_size
         pixels = call.get("pixel_values")
         images = 0 if pixels is None else int(pixels.shape[0])
+        if pixels is not None:
+            check_pixels(pixels, vision.image_size)
         layouts = []
         for count in placeholders:
             if count % side**2:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tops.backbones.base import Call, Layout
 from tops.backbones.llava15 import Llava15
+from tops.backbones.runs import check_pixels
 from tops.errors import UnsupportedModelError
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class LlavaNext(Llava15):
     def layout(self, call: Call, placeholders: Sequence[int]) -> list[Layout]:
         """Every image as the model packs it; images go to samples by the number of their placeholders."""
         sizes = call.get("image_sizes")
+        if call.get("pixel_values") is not None:
+            check_pixels(call["pixel_values"], int(self.model.config.vision_config.image_size))
         images = [] if sizes is None else [self.image_layout(size.tolist()) for size in sizes]
         layouts, at = [], 0
         for count in placeholders:

@@ -19,6 +19,7 @@ from tops.backbones.base import Call, Layout, VisionContext
 from tops.backbones.llava_next import join
 from tops.backbones.llava_video import LlavaVideo, received_per_unit
 from tops.backbones.packed import PackedSignals
+from tops.backbones.runs import check_pixels
 from tops.errors import UnsupportedModelError
 from tops.signals import VisionSignals
 
@@ -56,6 +57,9 @@ class LlavaOnevision(LlavaVideo):
 
     def items(self, call: Call, placeholders: Sequence[int]) -> list[list[_Item]]:
         """Images, then videos, of every sample; they go to samples by the number of their placeholders."""
+        for name in ("pixel_values", "pixel_values_videos"):
+            if call.get(name) is not None:
+                check_pixels(call[name], int(self.model.config.vision_config.image_size))
         found, start = [*self._images(call), *self._videos(call)], 0
         if any(item.size is None for item in found) and any(item.size is not None for item in found):
             raise UnsupportedModelError("images and videos in one batch: give prompts of one kind at a time")

@@ -12,6 +12,7 @@ from torch.nn.functional import avg_pool2d
 from tops.backbones.base import Adapter, Call, Layout, VisionContext, Watch
 from tops.backbones.packed import PackedSignals
 from tops.backbones.received import received_attention
+from tops.backbones.runs import check_pixels
 from tops.backbones.vision import split_heads
 from tops.errors import UnsupportedModelError
 from tops.signals import Signal, VisionSignals
@@ -56,6 +57,8 @@ class LlavaVideo(Adapter):
         vision: Any = self.model.config.vision_config
         side = vision.image_size // vision.patch_size // int(self.model.config.mm_spatial_pool_stride)
         videos = call.get("pixel_values_videos")
+        if videos is not None:
+            check_pixels(videos, vision.image_size)
         frames = 0 if videos is None else int(videos.shape[1])
         per_video, given = frames * side * (side + 1), 0 if videos is None else int(videos.shape[0])
         layouts, used = [], 0

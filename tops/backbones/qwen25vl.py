@@ -76,6 +76,14 @@ class Qwen25VL(Adapter):
             video: [(t, h // merge, w // merge) for t, h, w in ([] if call.get(name) is None else call[name].tolist())]
             for video, name in ((False, "image_grid_thw"), (True, "video_grid_thw"))
         }
+        for video, name in ((False, "pixel_values"), (True, "pixel_values_videos")):
+            wanted = sum(t * h * w for t, h, w in grids[video]) * merge**2
+            given = 0 if call.get(name) is None else len(call[name])
+            if given != wanted:
+                raise UnsupportedModelError(
+                    f"{name} has {given} patches, and the grids of its images or videos {wanted}; give pixels and "
+                    "grids as the processor returns them"
+                )
         video_id = self.model.config.video_token_id
         used, offset = {False: 0, True: 0}, {False: 0, True: 0}
         prompts: list[list[_Item]] = []

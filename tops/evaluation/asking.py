@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from tops.backbones.image_layouts import check_view
 from tops.errors import UnsupportedModelError
 from tops.evaluation.media import Inputs, Media, MediaReader
 from tops.evaluation.models import Asker, QwenAsker, asker_for
@@ -18,7 +19,8 @@ def asker_and_reader(
     backbone: Backbone, options: dict[str, Any], task: Task, method: object
 ) -> tuple[Asker, MediaReader]:
     """The chat model for a backbone, and the reader of its media."""
-    inputs = Inputs.of(options)
+    inputs, layout = Inputs.of(options).laid_out(backbone.adapter.family)
+    check_view(layout, view(backbone))
     video = getattr(backbone.processor, "video_processor", None)
     if task.benchmark.modality == "video" and video is None and not inputs.frames_as_images:
         raise UnsupportedModelError(
@@ -36,8 +38,15 @@ def asker_and_reader(
         token_pixels=token_pixels(backbone),
         rule="round" if qwen else "floor",
         even=qwen,
+        layout=layout,
     )
     return asker, reader
+
+
+def view(backbone: Backbone) -> int | None:
+    """Side in pixels of the vision tower's input; None where it is not fixed."""
+    side: Any = getattr(backbone.model.config.vision_config, "image_size", None)
+    return None if side is None else int(side[0] if isinstance(side, list | tuple) else side)
 
 
 def token_pixels(backbone: Backbone) -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tops.backbones.image_layouts import check_view
 from tops.errors import ConfigurationError
+from tops.evaluation.asking import view
 from tops.evaluation.media import OPTIONS, Inputs, Media
 from tops.evaluation.models import asker_for
 from tops.evaluation.quiet import import_lmms_eval
@@ -56,7 +58,15 @@ class TopsModel(lmms):  # type: ignore[misc]
         from tops.methods import build
 
         self.backbone = load_backbone(checkpoint, device_map=device or "cpu", attention=attention)
-        inputs = Inputs.of({k: options.pop(k) for k in OPTIONS if k in options})
+        inputs, layout = Inputs.of({k: options.pop(k) for k in OPTIONS if k in options}).laid_out(
+            self.backbone.adapter.family
+        )
+        if layout.side is not None:
+            raise ConfigurationError(
+                f"image_layout={layout.name!r} resizes images before the stock model sees them; run it with "
+                "`tops evaluate`, or name a layout without a size"
+            )
+        check_view(layout, view(self.backbone))
         if method == "none":
             if options or budget is not None:
                 raise ConfigurationError(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from tops.errors import ConfigurationError, nearest_names
+from tops.backbones.image_layouts import NATIVE, ImageLayout, image_layout
+from tops.errors import ConfigurationError, DataError, nearest_names
 from tops.evaluation.tasks import Task
 from tops.evaluation.videos import Rule, read_frames
 from tops.methods.base import InputContext, InputControl
@@ -18,9 +19,12 @@ VICUNA = (
     "A chat between a curious user and an artificial intelligence assistant. "
     "The assistant gives helpful, detailed, and polite answers to the user's questions."
 )
+MOST_ELONGATED = 200
+"""Longer side over shorter, the limit of Qwen's own processor."""
 OPTIONS = (
     "system_prompt",
     "image_padding",
+    "image_layout",
     "min_pixels",
     "max_pixels",
     "min_patches",
@@ -42,6 +46,9 @@ class Inputs:
     image_padding : str or None
         ``square`` pads every image to a square in the processor's mean colour, as LLaVA's own code does; None leaves it
         to the processor (which crops the centre).
+    image_layout : str or None
+        Named way to cut an image into tokens (:mod:`tops.backbones.image_layouts`), such as ``fixed-672``; sets the
+        pixel range or the tiles below. None leaves it to the processor.
     min_pixels, max_pixels : int or None
         Pixel range of processors with dynamic resolution; None leaves the processor's own.
     min_patches, max_patches : int
@@ -54,6 +61,7 @@ class Inputs:
 
     system_prompt: str | None = None
     image_padding: str | None = None
+    image_layout: str | None = None
     min_pixels: int | None = None
     max_pixels: int | None = None
     min_patches: int = 1
@@ -71,6 +79,30 @@ class Inputs:
     def of(cls, options: dict[str, Any]) -> Inputs:
         """The part of a backbone's options that is meant here; the loader reads the others."""
         return cls(**{name: options[name] for name in OPTIONS if name in options})
+
+    def laid_out(self, family: str) -> tuple[Inputs, ImageLayout]:
+        """The named image layout of a model family, and the inputs with the range that it sets.
+
+        Raises
+        ------
+        ConfigurationError
+            If the family has no such layout, or the options also give the range by hand.
+        """
+        if self.image_layout is None:
+            return self, NATIVE
+        layout, default = image_layout(family, self.image_layout), Inputs()
+        names = ("min_pixels", "max_pixels") if layout.pixels else ("min_patches", "max_patches")
+        ranges = layout.pixels or layout.tiles
+        if self.image_padding is not None and layout.side is not None:
+            raise ConfigurationError(f"image_layout={layout.name!r} decides on padding; leave image_padding out")
+        if ranges is None:
+            return self, layout
+        for name, value in zip(names, ranges, strict=True):
+            if getattr(self, name) not in (getattr(default, name), value):
+                raise ConfigurationError(
+                    f"image_layout={layout.name!r} means {name}={value}, not {getattr(self, name)}; leave {name} out"
+                )
+        return replace(self, **dict(zip(names, ranges, strict=True))), layout
 
 
 @dataclass(frozen=True)
@@ -96,6 +128,33 @@ def square(image: Image, colour: tuple[int, int, int]) -> Image:
     return out
 
 
+def upright(image: Image, *, squared: bool) -> Image:
+    """An image in RGB as a viewer shows it: turned as EXIF says, first frame, without its transparency.
+
+    Parameters
+    ----------
+    image : PIL image
+        Any mode.
+    squared : bool
+        Whether it will be padded or brought to a square, whatever its shape.
+
+    Raises
+    ------
+    DataError
+        If it is empty, or so thin that processors would blow it up to gigabytes or refuse it.
+    """
+    from PIL import ImageOps
+
+    turned = ImageOps.exif_transpose(image)
+    short, long = sorted(turned.size)
+    if short < 1 or (long > MOST_ELONGATED * short and not squared):
+        raise DataError(
+            f"an image of {turned.width} x {turned.height} pixels: one side may be at most {MOST_ELONGATED} times the "
+            "other. Set the backbone option image_padding=square, or leave the document out"
+        )
+    return turned if turned.mode == "RGB" else turned.convert("RGB")
+
+
 class MediaReader:
     """Prepares the media of a task's documents.
 
@@ -113,6 +172,8 @@ class MediaReader:
         Which frames of a video to take.
     even : bool
         Whether the model takes frames in pairs.
+    layout : ImageLayout
+        What becomes of images (not of frames).
     """
 
     def __init__(
@@ -125,8 +186,9 @@ class MediaReader:
         token_pixels: int = 14,
         rule: Rule = "floor",
         even: bool = False,
+        layout: ImageLayout = NATIVE,
     ) -> None:
-        self._task, self._inputs, self._method = task, inputs, method
+        self._task, self._inputs, self._method, self._layout = task, inputs, method, layout
         self._colour = (int(mean[0] * 255), int(mean[1] * 255), int(mean[2] * 255))
         self._token_pixels, self._rule, self._even = token_pixels, rule, even
 
@@ -134,7 +196,8 @@ class MediaReader:
         """Pictures as the task gives them."""
         visuals = self._task.visuals(document)
         if not any(isinstance(v, str) for v in visuals):
-            return Media(tuple(visuals))
+            squared = self._inputs.image_padding == "square" or self._layout.side is not None
+            return Media(tuple(upright(image, squared=squared) for image in visuals))
         if len(visuals) != 1:
             raise ConfigurationError(f"{len(visuals)} videos in one document; one is supported")
         frames = read_frames(visuals[0], self._inputs.frames, self._rule)
@@ -152,6 +215,8 @@ class MediaReader:
             images = self._method.prepare(images, self._context(number))
         if self._inputs.image_padding == "square":
             images = [square(image, self._colour) for image in images]
+        if not media.video:
+            images = [self._layout.prepare(image, self._colour) for image in images]
         if not images:
             return Media()
         return Media(tuple(images), media.video, media.indices[: len(images)], media.total, media.fps)

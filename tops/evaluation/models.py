@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from tops.errors import UnsupportedModelError
+from tops.errors import DataError, UnsupportedModelError
 from tops.evaluation.media import VICUNA, Inputs, Media
 from tops.evaluation.quiet import import_lmms_eval
 
@@ -54,6 +54,29 @@ class _Watch:
     inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
+def check_placeholders(processor: Any, texts: Sequence[str], images: Any, videos: Any) -> None:
+    """Refuse prompts whose placeholders are not as many as their images and videos.
+
+    Processors of transformers leave out what is too much, or end in a bare ``StopIteration``.
+
+    Raises
+    ------
+    DataError
+        Such as for a question whose own words are a placeholder.
+    """
+    for kind, given in (("image", images), ("video", videos)):
+        mark = getattr(processor, f"{kind}_token", None)
+        if mark is None:
+            continue
+        count = sum(len(item) if isinstance(item, list | tuple) else 1 for item in given or ())
+        marks = sum(text.count(mark) for text in texts)
+        if marks != count:
+            raise DataError(
+                f"the prompt has {marks} {kind} placeholder(s) {mark!r} and {count} {kind}(s); check the document's "
+                "words and the chat template"
+            )
+
+
 class _Processor:
     """A processor that notes the prompt, gets decoded frames, and never drops what it was given."""
 
@@ -87,6 +110,7 @@ class _Processor:
             options |= {"videos": videos, "do_sample_frames": False, "video_metadata": [metadata]}
         elif media.video:
             raise UnsupportedModelError("the frames of the video did not reach the processor")
+        check_placeholders(self._processor, [text] if isinstance(text, str) else text, images, options.get("videos"))
         for name in ("min_pixels", "max_pixels"):
             value = getattr(self._inputs, name)
             if value is not None and images is not None:

@@ -1,0 +1,106 @@
+"""Named image layouts: the counts they promise, through each family's own processor at its published sizes."""
+
+from __future__ import annotations
+
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import tiny_families
+from PIL import Image
+from transformers import AutoProcessor
+
+from tops.backbones import adapter_for, families
+from tops.backbones.image_layouts import LAYOUTS, check_view, image_layout
+from tops.errors import ConfigurationError
+from tops.evaluation.media import Inputs, MediaReader
+from tops.miniature.checkpoints import ROOT
+
+SIZES = [(640, 480), (30, 900), (1000, 1000), (7, 5)]
+MARKS = {"llava-next": "<image>", "qwen2.5-vl": "<|image_pad|>", "internvl3": "<IMG_CONTEXT>"}
+
+
+@cache
+def processor(family: str) -> Any:
+    """The miniature's processor, its pictures at the published sizes."""
+    out: Any = AutoProcessor.from_pretrained(ROOT / family)
+    if family == "llava-next":
+        out.patch_size, out.image_processor.size = 14, {"shortest_edge": 336}
+        out.image_processor.crop_size = {"height": 336, "width": 336}
+        out.image_processor.image_grid_pinpoints = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]]
+    if family == "internvl3":
+        out.image_seq_length, out.image_processor.size = 256, {"height": 448, "width": 448}
+    return out
+
+
+def counted(family: str, layout: str, size: tuple[int, int]) -> int:
+    """Placeholders of one image under a layout."""
+    inputs, chosen = Inputs(image_layout=layout).laid_out(family)
+    picture = Image.effect_mandelbrot(size, (-2, -1.5, 1, 1.5), 20)
+    task: Any = SimpleNamespace(visuals=lambda _: [picture], documents=[None])
+    (shown,) = MediaReader(task, inputs, None, layout=chosen)(0, {}).images
+    options: dict[str, Any] = {}
+    if chosen.pixels:
+        options = {"min_pixels": inputs.min_pixels, "max_pixels": inputs.max_pixels}
+    if chosen.tiles:
+        options = {"crop_to_patches": True, "min_patches": inputs.min_patches, "max_patches": inputs.max_patches}
+    tokenizer = processor(family).tokenizer
+    ids = processor(family)(text=MARKS[family], images=[shown], **options)["input_ids"][0]
+    return list(ids).count(tokenizer.convert_tokens_to_ids(MARKS[family]))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("family", "layout", "placeholders"),
+    [("llava-next", "fixed-672", 2880 + 48), ("qwen2.5-vl", "fixed-1008", 1296), ("internvl3", "fixed-5-tiles", 1280)],
+)
+def test_fixed_layouts_give_the_papers_counts(family: str, layout: str, placeholders: int, size: Any) -> None:
+    assert counted(family, layout, size) == placeholders
+    assert image_layout(family, layout).tokens == placeholders - (48 if family == "llava-next" else 0)
+
+
+def test_native_and_dynamic_layouts_depend_on_the_image() -> None:
+    assert counted("llava-next", "native", (640, 480)) == 576 + 36 * 48 + 36
+    assert counted("llava-next", "native", (900, 300)) == 576 + 24 * 72 + 24
+    assert counted("qwen2.5-vl", "dynamic-4-64", (10, 10)) == 4
+    assert counted("qwen2.5-vl", "dynamic-4-64", (2000, 1000)) in range(48, 65)
+    assert counted("qwen2.5-vl", "dynamic", (10, 10)) == 256
+    assert counted("internvl3", "dynamic", (448, 448)) == 256
+    assert counted("internvl3", "dynamic", (448 * 3, 448)) == 4 * 256
+
+
+def test_the_model_counts_what_the_layout_says() -> None:
+    """At the published sizes, from the configuration alone."""
+    case = tiny_families.llava_next()
+    adapter: Any = adapter_for(case.model)
+    config = families()["llava-next"].real_config("7b")
+    adapter.model.config.image_grid_pinpoints = config.image_grid_pinpoints
+    adapter.model.config.vision_config = config.vision_config
+    layout = adapter.image_layout([672, 672])
+    assert int((~layout.newline).sum()) == LAYOUTS["llava-next"]["fixed-672"].tokens
+    assert layout.units == 5
+
+
+def test_padding_keeps_the_picture_and_stretching_does_not() -> None:
+    picture = Image.new("RGB", (100, 50), (255, 0, 0))
+    padded = image_layout("llava-next", "fixed-672").prepare(picture, (1, 2, 3))
+    assert padded.getpixel((336, 10)) == (1, 2, 3)
+    assert padded.getpixel((336, 336)) == (255, 0, 0)
+    assert image_layout("qwen2.5-vl", "fixed-1008").prepare(picture, (1, 2, 3)).getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_what_a_layout_refuses() -> None:
+    with pytest.raises(ConfigurationError, match="Did you mean 'fixed-672'"):
+        Inputs(image_layout="fixed-762").laid_out("llava-next")
+    with pytest.raises(ConfigurationError, match="llava has no image_layout 'fixed-672'"):
+        Inputs(image_layout="fixed-672").laid_out("llava")
+    with pytest.raises(ConfigurationError, match="1 <= least <= most"):
+        image_layout("qwen2.5-vl", "dynamic-64-4")
+    with pytest.raises(ConfigurationError, match="min_pixels=1016064, not 3136; leave min_pixels out"):
+        Inputs(image_layout="fixed-1008", min_pixels=3136).laid_out("qwen2.5-vl")
+    with pytest.raises(ConfigurationError, match="leave image_padding out"):
+        Inputs(image_layout="fixed-672", image_padding="square").laid_out("llava-next")
+    with pytest.raises(ConfigurationError, match="views of 336 pixels; those of this checkpoint are 96"):
+        check_view(image_layout("llava-next", "fixed-672"), 96)
+    assert Inputs(max_patches=4, min_patches=4).laid_out("internvl3")[0].max_patches == 4
