@@ -40,6 +40,12 @@ def test_a_pool_is_made_of_labelled_patches(pool):
     assert (centres == [len(scene.objects) for scene in pool.scenes]).mean() > 0.95
 
 
+def test_crowded_pools_hold_many_digits():
+    crowded = make_pool(2 * CHUNK, 0, crowded=True)
+    assert np.mean([len(scene.objects) for scene in crowded.scenes]) > 6
+    assert all(item.kind == "digit" for scene in crowded.scenes[CHUNK:] for item in scene.objects)
+
+
 def test_packed_questions_keep_prompt_and_reply(pool, bpe):
     turns = make_turns(np.random.default_rng(0), pool.scenes[0], 8, IMAGE_FORMATS)
     packed = pack(bpe, turns, 256)

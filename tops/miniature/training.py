@@ -42,7 +42,7 @@ class Recipe:
     scenes: int = 12000
     seed: int = 0
     vision_seed: int = 10
-    vision: VisionRecipe = field(default_factory=lambda: VisionRecipe(minutes=31))
+    vision: VisionRecipe = field(default_factory=lambda: VisionRecipe(minutes=40))
     words: LanguageRecipe = field(default_factory=lambda: LanguageRecipe(minutes=49))
     language: LanguageRecipe = field(
         default_factory=lambda: LanguageRecipe(minutes=14, rate=1e-3, plain=0.08, mixed=0.4, seed=1)

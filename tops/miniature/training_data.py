@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tops.miniature.prompts import IMAGE_FORMATS, VIDEO_FORMATS, Turn, make_turns, make_video_turn
 from tops.miniature.questions import ask, caption
-from tops.miniature.scenes import BACKGROUNDS, SIZES, Scene, make_scene, patch_labels
+from tops.miniature.scenes import BACKGROUNDS, COLOURS, DIGITS, SIZES, Scene, make_scene, patch_labels
 from tops.miniature.videos import make_video
 from tops.miniature.words import ENGLISH
 
@@ -73,11 +73,18 @@ def _count(rng: np.random.Generator, crowded: bool) -> int | None:
     return int(rng.integers(1, 10)) if draw < 0.2 else None
 
 
+def _digits(rng: np.random.Generator) -> list[tuple[str, str]]:
+    colours = list(COLOURS)
+    return [(DIGITS[rng.integers(10)], colours[rng.integers(len(colours))]) for _ in range(int(rng.integers(7, 10)))]
+
+
 def _chunk(seed: int, crowded: bool, number: int) -> list[tuple[Scene, NDArray[np.int8]]]:
     rng = np.random.default_rng((seed, number))
     made = []
     for _ in range(CHUNK):
-        scene = make_scene(rng, "train", _count(rng, crowded))
+        # Handwritten digits are the hardest to tell apart, so crowded pools hold many.
+        digits = _digits(rng) if crowded and number % 2 else None
+        scene = make_scene(rng, "train", len(digits) if digits else _count(rng, crowded), digits)
         made.append((scene, scene_labels(scene)))
     return made
 
@@ -92,7 +99,7 @@ def make_pool(scenes: int, seed: int, crowded: bool = False, workers: int = 2) -
     seed : int
         Of the scenes.
     crowded : bool
-        Whether most scenes hold 6 to 9 objects (more to learn from one image) or 2 to 5.
+        Whether most scenes hold 6 to 9 objects, half of them digits only (more to learn from one image), or 2 to 5.
     workers : int
         Processes.
     """
