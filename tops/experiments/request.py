@@ -7,12 +7,27 @@ from dataclasses import dataclass, replace
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
-from tops.errors import ConfigurationError
+from tops.errors import ConfigurationError, nearest_names
 from tops.experiments import specs
 from tops.experiments.cell import Cell
 from tops.experiments.compose import GROUPS, Composed, composed, parse_overrides
 from tops.experiments.plan import Column, Plan, PlannedCell, PlanStatus, Row, assemble, plan
 from tops.experiments.schema import ColumnChoice, Experiment
+
+
+def split_words(argv: Sequence[str], flags: Sequence[str]) -> tuple[list[str], set[str]]:
+    """Overrides, and the flags among them.
+
+    Raises
+    ------
+    ConfigurationError
+        For a flag that is none of ``flags`` (and not ``-h`` or ``--help``).
+    """
+    words = [word for word in argv if not word.startswith("-")]
+    given = {word for word in argv if word.startswith("-")}
+    for flag in sorted(given - {*flags, "-h", "--help"}):
+        raise ConfigurationError(f"unknown option {flag!r}. {nearest_names(flag, flags)}")
+    return words, given
 
 
 @dataclass(frozen=True)

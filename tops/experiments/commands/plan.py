@@ -10,11 +10,11 @@ def main(argv: list[str]) -> int:
     if {"-h", "--help"} & set(argv):
         print("usage: tops plan [-m] [--cells] KEY=VALUE ...\n\nThe same keys as `tops run`; nothing is run.")
         return 0
-    from tops.experiments.request import request
+    from tops.experiments.request import request, split_words
     from tops.experiments.show import plan_text
 
-    words = [word for word in argv if not word.startswith("-")]
-    asked = request(words, multirun=bool({"-m", "--multirun"} & set(argv)))
-    print(plan_text(asked.plan, cells="--cells" in argv))
+    words, given = split_words(argv, ("-m", "--multirun", "--cells"))
+    asked = request(words, multirun=bool(given & {"-m", "--multirun"}))
+    print(plan_text(asked.plan, cells="--cells" in given))
     sys.stdout.flush()
     return 0

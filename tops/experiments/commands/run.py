@@ -35,16 +35,12 @@ and every option of a choice, as in method.layer=3"""
 
 def main(argv: list[str]) -> int:
     """Run; exit status 1 when a cell is missing at the end, 2 for a wrong configuration."""
-    flags = {"-m", "--multirun", "--cfg", "--dry", "-h", "--help"}
-    given = {word for word in argv if word.startswith("-")}
-    if given - flags:
-        raise ConfigurationError(f"unknown option {', '.join(sorted(given - flags))}; see `tops run --help`")
-    if given & {"-h", "--help"}:
+    if {"-h", "--help"} & set(argv):
         print(help_text())
         return 0
-    from tops.experiments.request import request
+    from tops.experiments.request import request, split_words
 
-    words = [word for word in argv if not word.startswith("-")]
+    words, given = split_words(argv, ("-m", "--multirun", "--cfg", "--dry"))
     asked = request(words, multirun=bool(given & {"-m", "--multirun"}))
     if "--cfg" in given:
         import yaml

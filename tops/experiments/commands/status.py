@@ -10,13 +10,13 @@ def main(argv: list[str]) -> int:
     if {"-h", "--help"} & set(argv):
         print("usage: tops status [--watch] experiment=NAME [profile=...] [results=...]")
         return 0
-    from tops.experiments.request import request
+    from tops.experiments.request import request, split_words
     from tops.experiments.show import status_text
 
-    words = [word for word in argv if not word.startswith("-")]
+    words, given = split_words(argv, ("--watch", "-m", "--multirun"))
     while True:
-        plan = request(words, multirun=bool({"-m", "--multirun"} & set(argv))).plan
+        plan = request(words, multirun=bool(given & {"-m", "--multirun"})).plan
         print(status_text(plan))
-        if "--watch" not in argv or not plan.todo():
+        if "--watch" not in given or not plan.todo():
             return 1 if plan.todo() else 0
         time.sleep(5)
