@@ -99,6 +99,11 @@ class Benchmark:
         What papers print for this benchmark.
     miniature : dict
         Overrides of the miniature profile: ``generation``.
+    extends : str
+        Benchmark whose documents and settings these are, where this file does not give its own.
+    measure : str
+        ``answers``: generated and scored; ``fidelity``: how far the model moves from the unpruned one
+        (:mod:`tops.evaluation.fidelity`).
     """
 
     name: str
@@ -124,6 +129,8 @@ class Benchmark:
     prompt: dict[str, Any] = field(default_factory=dict)
     conventions: dict[str, dict[str, Any]] = field(default_factory=dict)
     miniature: dict[str, Any] = field(default_factory=dict)
+    extends: str = ""
+    measure: Literal["answers", "fidelity"] = "answers"
 
     def __post_init__(self) -> None:
         where = f"benchmark {self.name!r}"
@@ -138,6 +145,11 @@ class Benchmark:
             if key not in ("max_new_tokens", "allow_empty"):
                 known = ("max_new_tokens", "allow_empty")
                 raise ConfigurationError(f"{where}: generation.{key}: decoding is greedy. {nearest_names(key, known)}")
+
+    @property
+    def source(self) -> str:
+        """Name under which the documents are staged."""
+        return self.extends or self.name
 
     @property
     def judged(self) -> bool:
@@ -175,7 +187,7 @@ class Benchmark:
         convention : str, optional
             Named prompt convention; it appears in the specification.
         limit : int, optional
-            First documents only.
+            At most so many documents, drawn over the whole split.
         """
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
             raise ConfigurationError(f"limit is {limit!r}; give a whole number of documents, at least 1")
@@ -196,13 +208,15 @@ def _all(folder: Path) -> dict[str, Benchmark]:
     found = {}
     for file in sorted(folder.glob("*.yaml")):
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        if base := values.get("extends"):
+            values = {**yaml.safe_load((folder / f"{base}.yaml").read_text(encoding="utf-8")), **values}
         found[file.stem] = parse(Benchmark, {"name": file.stem, **values}, f"configs/benchmark/{file.name}")
     return found
 
 
 def benchmark_names() -> list[str]:
-    """Names of all benchmarks, sorted."""
-    return sorted(_all(CONFIGS / "benchmark"))
+    """Names of all benchmarks, sorted; other measures on their documents are not among them."""
+    return sorted(name for name, benchmark in _all(CONFIGS / "benchmark").items() if not benchmark.extends)
 
 
 def load_benchmark(name: str) -> Benchmark:

@@ -300,7 +300,7 @@ def _note(prof: ProfileChoice, documents: int | None, absent: tuple[str, ...]) -
         names = ", ".join(load_backbone(b).title for b in absent)
         parts.append(f"without {names}: the miniature has one size per family")
     if documents is not None:
-        parts.append(f"first {documents} documents of each benchmark")
+        parts.append(f"{documents} documents of each benchmark, drawn over all of them")
     return "; ".join(parts)
 
 

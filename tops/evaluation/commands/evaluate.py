@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument(
         "--input", action="append", default=[], metavar="NAME=VALUE", help="option of the backbone's inputs"
     )
-    out.add_argument("--limit", type=int, help="documents per benchmark, spread evenly")
+    out.add_argument("--limit", type=int, help="documents per benchmark, drawn over all of them")
     out.add_argument("--seed", type=int, default=0)
     out.add_argument("--results", default="results", help="root of the result store")
     out.add_argument("--judge", help="address of an OpenAI-compatible judge")
