@@ -77,8 +77,17 @@ class Inputs:
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> Inputs:
-        """The part of a backbone's options that is meant here; the loader reads the others."""
-        return cls(**{name: options[name] for name in OPTIONS if name in options})
+        """A backbone's options.
+
+        Raises
+        ------
+        ConfigurationError
+            For an unknown name: it would enter the key of a result without doing anything.
+        """
+        for name in options:
+            if name not in OPTIONS:
+                raise ConfigurationError(f"unknown backbone option {name!r}. {nearest_names(name, OPTIONS)}")
+        return cls(**options)
 
     def laid_out(self, family: str) -> tuple[Inputs, ImageLayout]:
         """The named image layout of a model family, and the inputs with the range that it sets.
@@ -92,7 +101,7 @@ class Inputs:
             return self, NATIVE
         layout, default = image_layout(family, self.image_layout), Inputs()
         names = ("min_pixels", "max_pixels") if layout.pixels else ("min_patches", "max_patches")
-        ranges = layout.pixels or layout.tiles
+        ranges: Any = layout.pixels or layout.tiles
         if self.image_padding is not None and layout.side is not None:
             raise ConfigurationError(f"image_layout={layout.name!r} decides on padding; leave image_padding out")
         if ranges is None:
@@ -102,7 +111,8 @@ class Inputs:
                 raise ConfigurationError(
                     f"image_layout={layout.name!r} means {name}={value}, not {getattr(self, name)}; leave {name} out"
                 )
-        return replace(self, **dict(zip(names, ranges, strict=True))), layout
+        values: dict[str, Any] = dict(zip(names, ranges, strict=True))
+        return replace(self, **values), layout
 
 
 @dataclass(frozen=True)
