@@ -121,3 +121,19 @@ def test_published_weights_reach_stage_two() -> None:
 def test_unknown_options(option: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="TOPS"):
         TOPS(budget=4, **option)
+
+
+@torch.no_grad()
+def test_raters_that_look_alike_all_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mean of equal masses can round above them; no rater at all would be left."""
+    case = tiny.llava()
+    mass = torch.full((8,), 0.1)
+    assert bool((mass < mass.mean()).all())
+
+    def attention(self: Any, rows: torch.Tensor, layer: str) -> torch.Tensor:
+        out = torch.zeros(1, len(rows), len(self.states))
+        out[0, :, self.visual_slots[0]] = mass
+        return out
+
+    monkeypatch.setattr("tops.engine.point.Point.attention", attention)
+    assert {layer: len(kept) for layer, kept in run_tops(case)[0].items()} == {0: 8, 2: 5, 4: 3}

@@ -173,25 +173,26 @@ class TOPS:
 
     def _text_relevance(self, point: PruningPoint) -> Tensor:
         slots = point.text_slots
-        if self.rater == "last_token":
-            slots = slots[-1:]
-        elif self.rater == "sparsevlm":
-            slots = slots[self._sparsevlm_raters(point)]
         if not len(slots):
             raise ConfigurationError(
                 "TOPS: no text follows the last image of the prompt, so there is no rater for Stage II; use the chat "
                 "template, or stages=first"
             )
+        if self.rater == "last_token":
+            slots = slots[-1:]
+        elif self.rater == "sparsevlm":
+            slots = slots[self._sparsevlm_raters(point)]
         attention = point.attention(slots, layer=self.attention_layer)[:, :, point.visual_slots]
         rows = attention.mean(0) if self.heads == "mean" else attention.amax(0)
         if self.rater == "dynamic":
             mass = rows.sum(-1)
-            rows = rows[mass >= mass.mean()]
+            # The mean of equal numbers may round to more than each of them.
+            rows = rows[mass >= mass.mean().minimum(mass.max())]
         return rows.mean(0)
 
     def _sparsevlm_raters(self, point: PruningPoint) -> Tensor:
+        from tops.selection.raters import select_raters
+
         if "raters" not in point.memory:
-            visual, text = point.vision.embeddings().float(), point.text.embeddings().float()
-            rating = (visual @ text.T).softmax(-1).mean(0)
-            point.memory["raters"] = rating > rating.mean()
+            point.memory["raters"] = select_raters(point.vision.embeddings(), point.text.embeddings())
         return point.memory["raters"]
