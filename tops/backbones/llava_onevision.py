@@ -82,30 +82,26 @@ class LlavaOnevision(LlavaVideo):
         return samples
 
     def _images(self, call: Call) -> list[_Item]:
-        from transformers.models.llava_onevision.modeling_llava_onevision import (
-            get_anyres_image_grid_shape,
-            unpad_image,
-        )
+        from transformers.models.llava_onevision import modeling_llava_onevision as model
+
+        grid_shape: Any = model.get_anyres_image_grid_shape
+        unpad: Any = model.unpad_image
 
         sizes, counts, side, items = call.get("image_sizes"), call.get("batch_num_images"), self.side, []
         if call.get("pixel_values") is None or sizes is None:
             return []
-        alone = (
-            [True] * len(sizes)
-            if counts is None
-            else [n == 1 for n in torch.as_tensor(counts).tolist() for _ in range(n)]
-        )
+        counts = [1] * len(sizes) if counts is None else torch.as_tensor(counts).tolist()
+        alone = [count == 1 for count in counts for _ in range(count)]
         config: Any = self.model.config
         tile, start = config.vision_config.image_size, 0
         most = int(str(self._aspect(call)).removeprefix("anyres_max_"))
         for size, tiled in zip(sizes, alone, strict=True):
-            down, across = (
-                get_anyres_image_grid_shape(size.tolist(), config.image_grid_pinpoints, tile) if tiled else (0, 0)
-            )
+            down = across = 0
             if not tiled:
                 layout = _rows(side, side, every=False)
             else:
-                _, height, width = unpad_image(torch.zeros(1, down * side, across * side), size.tolist()).shape
+                down, across = grid_shape(size.tolist(), config.image_grid_pinpoints, tile)
+                _, height, width = unpad(torch.zeros(1, down * side, across * side), size.tolist()).shape
                 if (ratio := sqrt(height * width / (most * side**2))) > 1.1:
                     height, width = int(height // ratio), int(width // ratio)
                 layout = join([Layout.grids([(side, side)]), _rows(height, width, every=True)])

@@ -25,11 +25,11 @@ class LlavaVideo(Adapter):
     """``LlavaVideoForConditionalGeneration``, the native class of :mod:`tops.backbones.llava_video_model`."""
 
     family = "llava-video"
-    model_classes = ("LlavaVideoForConditionalGeneration",)
-    model_types = ("llava_video", "llava_qwen")
-    checkpoints = ("lmms-lab/LLaVA-Video-7B-Qwen2",)
+    model_classes: ClassVar[tuple[str, ...]] = ("LlavaVideoForConditionalGeneration",)
+    model_types: ClassVar[tuple[str, ...]] = ("llava_video", "llava_qwen")
+    checkpoints: ClassVar[tuple[str, ...]] = ("lmms-lab/LLaVA-Video-7B-Qwen2",)
     signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY})
-    turns = (("<|im_start|>user\n", "<|im_end|>"),)
+    turns: ClassVar[tuple[tuple[str, str], ...]] = (("<|im_start|>user\n", "<|im_end|>"),)
 
     @property
     def _encoder(self) -> Any:
@@ -126,7 +126,8 @@ class LlavaVideo(Adapter):
         content, _ = PretrainedConfig.get_config_dict(checkpoint, revision=revision)
         if content.get("model_type") in ORIGINAL_MODEL_TYPES:
             return LlavaVideoConfig.from_original(content)
-        return LlavaVideoConfig.from_pretrained(checkpoint, revision=revision)
+        config: PretrainedConfig = LlavaVideoConfig.from_dict(content)
+        return config
 
     @classmethod
     def load_processor(cls, checkpoint: str, revision: str | None) -> Any:
@@ -137,7 +138,7 @@ class LlavaVideo(Adapter):
 
         content, _ = PretrainedConfig.get_config_dict(checkpoint, revision=revision)
         if content.get("model_type") not in ORIGINAL_MODEL_TYPES:
-            return LlavaVideoProcessor.from_pretrained(checkpoint, revision=revision)
+            return LlavaVideoProcessor.from_pretrained(checkpoint, revision=revision or "main")
         config = LlavaVideoConfig.from_original(content)
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, revision=revision)
         return LlavaVideoProcessor.for_original(config, tokenizer)
