@@ -22,6 +22,7 @@ from tops.reporting.mixing import unmixed
 from tops.reporting.results import collect
 from tops.reporting.scores import aggregate, scale_of
 from tops.reporting.table import Header, Line, Table, hole, letter, number
+from tops.statistics.comparison import mcnemar
 from tops.statistics.intervals import Interval
 
 BACKBONE = "llava-1.5-7b"
@@ -242,9 +243,32 @@ def test_controls_table_knows_budgets_flips_and_blind_scores(report):
     assert lines(table, "Unpruned")[0].data[place["lost %"]].text == ""
 
 
+def test_flops_of_the_miniature_are_of_its_own_widths(report):
+    table = next(t for t in report.more if t.name.endswith("_controls"))
+    (line,) = [x for x in lines(table, "TOPS") if "77.8" in x.section]
+    flops = sum(2 * (4 * n * 128**2 + 2 * n**2 * 128 + 3 * n * 128 * 384) for n in (144, *[32] * 7))
+    assert table.headers[1].title == "GFLOPs"
+    assert line.data[1].value == pytest.approx(flops / 1e9)
+
+
+def test_tops_meets_every_row_of_its_budget_on_the_same_documents(report, store):
+    table = next(t for t in report.more if t.name.endswith("_paired"))
+    assert [x.label for x in table.lines[:5]] == ["Unpruned", "DivPrune", "VisionZip", "Random", "Image downsampling"]
+    results, n, only_ours, only_theirs = collected(store), 0, 0, 0
+    rows = {r.method: r for r in results.rows(BACKBONE) if r.level == "77.8"}
+    for column in results.columns(BACKBONE)[:7]:
+        tops, divprune = (list(results.entries[rows[m], column].records[0].answers()) for m in ("tops", "divprune"))
+        for a, b in zip(tops, divprune, strict=True):
+            (mine, theirs) = (next(iter(x.scores.values()))["score"] >= 0.5 for x in (a, b))
+            n, only_ours, only_theirs = n + 1, only_ours + (mine and not theirs), only_theirs + (theirs and not mine)
+    assert [d.value for d in table.lines[1].data[3:6]] == [n, only_ours, only_theirs]
+    alone = mcnemar([False] * only_ours + [True] * only_theirs, [True] * only_ours + [False] * only_theirs).p
+    assert table.lines[1].data[6].value >= alone
+
+
 def test_best_is_bold_only_beyond_chance(report):
     best = next(t for t in report.more if t.name.endswith("_best"))
-    beyond = sum(line.data[5].text == "beyond chance" for line in best.lines)
+    beyond = sum(line.data[-1].text == "beyond chance" for line in best.lines)
     assert beyond == sum(d.bold for line in report.main[0].lines for d in line.data)
     assert beyond < len(best.lines)
 

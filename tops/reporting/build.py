@@ -14,6 +14,7 @@ from tops.reporting.layout import heading_of, main_tables
 from tops.reporting.mixing import unmixed
 from tops.reporting.names import backbone_title
 from tops.reporting.page import Picture, page
+from tops.reporting.paired import paired_table
 from tops.reporting.results import Results
 from tops.reporting.samples import browser_data
 from tops.reporting.significance import intervals_table, winners_table
@@ -31,7 +32,7 @@ class Report:
     main : list of Table
         Scores, with the paper's rows and columns.
     more : list of Table
-        Controls and costs, intervals, winners, paper against reproduction; those that have lines.
+        Controls and costs, TOPS against each, intervals, winners, paper against reproduction; those that have lines.
     warnings : tuple of str
         Mixtures, damaged cells, columns that cannot be paired.
     summary : list of str
@@ -61,7 +62,13 @@ def make(results: Results, cache: Path | None = None) -> Report:
         winner = best.get((backbone, level, slug))
         return winner is not None and winner.row == row and winner.beyond_chance
 
-    more = [honesty_table(u), intervals_table(u), winners_table(u, best), comparison_table(u, matches(u))]
+    more = [
+        honesty_table(u),
+        paired_table(u),
+        intervals_table(u),
+        winners_table(u, best),
+        comparison_table(u, matches(u)),
+    ]
     plumbing = tuple(
         f"The weights of {backbone_title(b)} were never trained: its numbers show that it runs, nothing else."
         for b in results.untrained

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from statistics import fmean
 
-import numpy as np
-
-from tops.accounting import FORMULAS, paper_flops
-from tops.experiments.choices import load_backbone
+from tops.accounting import FORMULAS
 from tops.experiments.plan import Row
+from tops.reporting.flops import unit, visual_flops, widths
 from tops.reporting.layout import level_title, title_of
 from tops.reporting.names import backbone_title, row_title
+from tops.reporting.pairs import pairs
 from tops.reporting.results import Entry, Results
 from tops.reporting.table import Datum, Header, Line, Table, hole, number
 from tops.reporting.uncertainty import Drawn, Uncertainty
 
-HEADERS = (
-    Header("tokens", "Cost"),
-    Header("TFLOPs", "Cost"),
+_HEADERS = (
     Header("ms a document", "Cost"),
     Header("unread %", "Answers"),
     Header("yes %", "Answers"),
@@ -29,7 +26,7 @@ HEADERS = (
 )
 NOTES = (
     "tokens: visual tokens a decoder layer sees at prefill, mean over layers, documents and benchmarks, as logged.",
-    f'TFLOPs: prefill by the formula "paper", {FORMULAS["paper"]}.',
+    f'FLOPs: prefill of the mean prompt by the formula "paper", {FORMULAS["paper"]}.',
     "ms a document: median wall time, decoding and generation included, mean over benchmarks; comparable only between "
     "cells of one machine under one load. It is no latency benchmark.",
     "unread: answers that the scorer could not read. yes: share of yes among predictions on yes/no benchmarks.",
@@ -52,10 +49,11 @@ def honesty_table(uncertainty: Uncertainty) -> Table:
             data = _line(uncertainty, backbone, row)
             if data:
                 lines.append(Line(row_title(row), data, section, row.role))
+    flops = Header(unit(miniature=results.miniature)[0], "Cost")
     return Table(
         f"{results.name}_controls",
         f"Controls and costs. {title_of(results)}",
-        HEADERS,
+        (Header("tokens", "Cost"), flops, *_HEADERS),
         tuple(lines),
         NOTES,
         short="Controls and costs",
@@ -83,17 +81,18 @@ def _line(u: Uncertainty, backbone: str, row: Row) -> tuple[Datum, ...]:
 
 
 def _cost(u: Uncertainty, backbone: str, scored: list[Entry]) -> tuple[Datum, Datum, Datum]:
-    choice = load_backbone(backbone)
     cells = [u.of(r) for e in scored for r in e.records]
     time = number(1000 * fmean(c.seconds for c in cells), 0)
     logged = [c.layers for c in cells if len(c.layers)]
     if not logged:
         return hole("no layer log"), hole("no layer log"), time
     tokens = number(fmean(float(x.mean()) for x in logged))
-    if u.results.miniature:
-        return tokens, hole("widths of the miniature differ from the catalogue's"), time
-    flops = fmean(paper_flops(choice.width, choice.feed_forward, [round(n) for n in x]) for x in logged)
-    return tokens, number(1e-12 * flops, 2), time
+    size = widths(backbone, miniature=u.results.miniature)
+    flops = [visual_flops(size, x) for x in logged] if size is not None else [None]
+    known = [f for f in flops if f is not None]
+    if len(known) < len(flops):
+        return tokens, hole("the layer log is not of a model of the catalogue's depth"), time
+    return tokens, number(fmean(known) / unit(miniature=u.results.miniature)[1], 2), time
 
 
 def _answers(scored: list[Entry]) -> tuple[Datum, Datum]:
@@ -103,36 +102,15 @@ def _answers(scored: list[Entry]) -> tuple[Datum, Datum]:
     return unread, number(100 * fmean(yes)) if yes else hole("no yes/no benchmark")
 
 
-def _pairs(u: Uncertainty, backbone: str, row: Row, other: Row | None) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Right or wrong on the same documents, of each seed of ``row`` and the first of ``other``, per benchmark."""
-    found = []
-    seen = set()
-    for column in u.results.columns(backbone):
-        if column.benchmark in seen:
-            continue
-        mine, theirs = u.results.entries.get((row, column)), None
-        if other is not None:
-            theirs = u.results.entries.get((other, column))
-        if mine is None or theirs is None or not mine.values or not theirs.values:
-            continue
-        seen.add(column.benchmark)
-        base = u.of(theirs.records[0])
-        for record in mine.records:
-            documents = u.of(record)
-            if documents.ids.tolist() == base.ids.tolist():
-                found.append((documents.right, base.right))
-    return found
-
-
 def _flips(u: Uncertainty, backbone: str, row: Row) -> tuple[Datum, Datum]:
     reference = u.results.reference(backbone)
     if row == reference:
         return NOT_APPLICABLE, NOT_APPLICABLE
-    pairs = _pairs(u, backbone, row, reference)
-    if not pairs:
+    found = list(pairs(u, backbone, row, reference))
+    if not found:
         return hole("no unpruned answers"), hole("no unpruned answers")
-    gained = fmean(float((mine & ~base).mean()) for mine, base in pairs)
-    lost = fmean(float((~mine & base).mean()) for mine, base in pairs)
+    gained = fmean(float((p.mine & ~p.other).mean()) for p in found)
+    lost = fmean(float((~p.mine & p.other).mean()) for p in found)
     return number(100 * gained), number(100 * lost)
 
 
@@ -166,6 +144,8 @@ def _hard(u: Uncertainty, backbone: str, row: Row) -> Datum:
     easy = [r for r in u.results.rows(backbone) if r.method == "downsampling" and r.level in ("", row.level)]
     if not row.level or row in easy:
         return NOT_APPLICABLE
-    pairs = _pairs(u, backbone, row, easy[0] if easy else None)
-    shares = [float(mine[~base].mean()) for mine, base in pairs if (~base).any()]
-    return number(100 * fmean(shares)) if shares else hole("no downsampling control at this budget yet")
+    found = list(pairs(u, backbone, row, easy[0] if easy else None))
+    if not found:
+        return hole("no downsampling control at this budget yet")
+    shares = [float(p.mine[~p.other].mean()) for p in found if not p.other.all()]
+    return number(100 * fmean(shares)) if shares else hole("downsampling gets every document right")

@@ -9,8 +9,11 @@ import numpy as np
 from tops.experiments.plan import Row
 from tops.reporting.layout import level_title, title_of
 from tops.reporting.names import backbone_title, benchmark_title, row_title
+from tops.reporting.paired import FEW, difference, p_value
+from tops.reporting.pairs import discordant
 from tops.reporting.table import Datum, Header, Line, Table, hole, number
 from tops.reporting.uncertainty import Drawn, Uncertainty, Winner
+from tops.statistics.comparison import Flips, holm
 from tops.statistics.ranks import ranks
 
 
@@ -68,29 +71,48 @@ def _span(low: float, high: float, form: str) -> Datum:
     return hole(_FEW) if np.isnan(low) or np.isnan(high) else Datum(f"{low:{form}} to {high:{form}}")
 
 
+def _sides(flips: Flips | None, p: float) -> tuple[Datum, Datum]:
+    if flips is None:
+        return Datum(), Datum()
+    return Datum(f"{flips.gained} : {flips.lost}", float(flips.gained - flips.lost)), p_value(p)
+
+
 def winners_table(u: Uncertainty, found: Mapping[tuple[str, str, str], Winner]) -> Table:
     """Best against runner-up of every column, Holm-adjusted over the table."""
     results, lines = u.results, []
+    flips = {
+        (b, n, slug): discordant(u, b, w.row, w.runner_up, "" if slug == "rel" else slug)
+        for (b, n, slug), w in found.items()
+    }
+    mcnemar_p = holm({place: f.p if f else float("nan") for place, f in flips.items()})
     for (backbone, level, slug), w in found.items():
         section = f"{backbone_title(backbone)} · {level_title(results, backbone, level)}"
         d = w.comparison.difference
         data = (
             Datum(row_title(w.row)),
             Datum(row_title(w.runner_up)),
-            Datum(f"{d.estimate:+.1f} [{d.low:+.1f}, {d.high:+.1f}]", d.estimate),
-            Datum(
-                "" if np.isnan(w.adjusted) else f"{w.adjusted:.3f}",
-                None if np.isnan(w.adjusted) else w.adjusted,
-                reason="too few units" if np.isnan(w.adjusted) else "",
-            ),
-            hole("too few units") if np.isnan(w.comparison.detectable) else number(w.comparison.detectable),
+            difference(w.comparison),
+            p_value(w.adjusted),
+            hole(FEW) if np.isnan(w.comparison.detectable) else number(w.comparison.detectable),
+            *_sides(flips[backbone, level, slug], mcnemar_p[backbone, level, slug]),
             Datum("tie" if d.estimate == 0 else "beyond chance" if w.beyond_chance else "cannot tell"),
         )
         lines.append(Line(benchmark_title(slug), data, section))
-    titles = ("best", "runner-up", "difference [95 %]", "p (Holm)", "detectable", "verdict")
+    titles = (
+        "best",
+        "runner-up",
+        "difference [95 %]",
+        "p (Holm)",
+        "detectable",
+        "only best : only runner-up right",
+        "McNemar p (Holm)",
+        "verdict",
+    )
     notes = (
         "Bold in the main table: better than the runner-up with a Holm-adjusted p below 0.05 over this whole list.",
         "detectable: the smallest true difference that these documents show with 80 % power at 5 %, before adjustment.",
+        "McNemar: exact test on the documents that only one of the two has right, first seed. It takes documents as "
+        "independent and knows no aggregation (F1, pairs of questions, circular questions): the verdict does not rest on it.",
     )
     return Table(
         f"{results.name}_best",
