@@ -165,6 +165,7 @@ def test_missing_signals(case: tiny.Case) -> None:
     [
         (Selection(torch.tensor([], dtype=torch.int64)), BudgetError, "no visual token of 16"),
         (Selection(torch.tensor([0, 16])), ConfigurationError, "outside 0 to 15"),
+        (Selection(torch.tensor([0, 3, 3])), ConfigurationError, "1 tokens are kept twice"),
         (Selection(torch.tensor([0.0])), ConfigurationError, "int64"),
         (Selection(torch.tensor([0]), torch.zeros(1, 3)), ConfigurationError, r"wanted \(1, 64\)"),
         (Selection(torch.tensor([0]), torch.full((1, 64), torch.nan)), NonFiniteError, "not finite"),

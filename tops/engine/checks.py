@@ -152,7 +152,7 @@ def check_selection(selection: Selection, candidates: int, width: int, method: M
     BudgetError
         If nothing would stay.
     ConfigurationError
-        If an index is outside, or rows have the wrong shape.
+        If an index is outside or a token is kept twice, or rows have the wrong shape.
     NonFiniteError
         If new rows are not finite.
     """
@@ -168,6 +168,11 @@ def check_selection(selection: Selection, candidates: int, width: int, method: M
     if low < 0 or high >= candidates:
         raise ConfigurationError(f"{where}: indices {low} to {high} are outside 0 to {candidates - 1}")
     if rows is None:
+        twice = len(indices) - len(indices.unique())
+        if twice:
+            raise ConfigurationError(
+                f"{where}: {twice} tokens are kept twice; a token stays once, and only new rows may share an anchor"
+            )
         return
     if rows.shape != (len(indices), width):
         raise ConfigurationError(f"{where}: rows have shape {tuple(rows.shape)}; wanted ({len(indices)}, {width})")
