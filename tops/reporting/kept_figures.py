@@ -95,7 +95,8 @@ def agreement_maps(u: Uncertainty) -> Iterator[tuple[str, str, Figure]]:
             match = _LAYER.fullmatch(row.variant)
             stages = kept_tokens(record) if match else {}
             if match and stages:
-                methods.setdefault((row.title, row.level), {})[int(match[1])] = stages[max(stages)].mask
+                # The layer that was cut: in the miniature several layers of the paper fall on one.
+                methods.setdefault((row.title, row.level), {})[max(stages)] = stages[max(stages)].mask
         methods = {name: masks for name, masks in methods.items() if len(masks) > 1}
         if not methods:
             continue

@@ -112,7 +112,7 @@ def winners_table(u: Uncertainty, found: Mapping[tuple[str, str, str], Winner]) 
         "Bold in the main table: better than the runner-up with a Holm-adjusted p below 0.05 over this whole list.",
         "detectable: the smallest true difference that these documents show with 80 % power at 5 %, before adjustment.",
         "McNemar: exact test on the documents that only one of the two has right, first seed. It takes documents as "
-        "independent and knows no aggregation (F1, pairs of questions, circular questions): the verdict does not rest on it.",
+        "independent and knows no aggregation (F1, pairs, circular questions): the verdict does not rest on it.",
     )
     return Table(
         f"{results.name}_best",
