@@ -3,12 +3,13 @@
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 from fake_runs import FakeEvaluator
 
 from tops.errors import ConfigurationError
-from tops.experiments import requirements
+from tops.experiments import requirements, staging
 from tops.experiments.choices import choice_names, load_backbone, load_experiment, load_profile
 from tops.experiments.cost import estimate
 from tops.experiments.plan import PlanStatus, plan
@@ -77,6 +78,61 @@ def test_impossible_cells_are_refused_with_the_reason():
     assert refused.status is PlanStatus.REFUSED
     assert "text_tower" in refused.reason
     assert "refused:" in plan_text(plan(exp, status=False))
+
+
+def staged_checkpoints(folder, *names):
+    staging._staged.cache_clear()
+    for name in names:
+        (folder / name).mkdir()
+        (folder / name / "config.json").write_text("{}")
+        (folder / name / "model.safetensors").write_bytes(name.encode())
+    return replace(load_profile("paper"), checkpoints=str(folder))
+
+
+def test_the_text_tower_is_part_of_the_cells_that_read_it(tmp_path):
+    def cells(profile):
+        found = plan("figure2", profile, status=False).cells
+        return {c.row.method: c for c in found if c.row.level == "77.8"} | {"none": found[0]}
+
+    without = cells(staged_checkpoints(tmp_path, "llava-1.5-7b"))
+    for name in ("trim", "cdpruner"):
+        assert without[name].status is PlanStatus.REFUSED
+        assert "openai/clip-vit-large-patch14-336, which is not staged" in without[name].reason
+    assert {c.status for n, c in without.items() if n not in ("trim", "cdpruner")} == {PlanStatus.MISSING}
+    there = cells(staged_checkpoints(tmp_path, "clip-vit-large-patch14-336"))
+    for name, planned in there.items():
+        assert planned.status is PlanStatus.MISSING
+        assert (planned.cell.key != without[name].cell.key) is (name in ("trim", "cdpruner"))
+        assert type(planned.cell).from_dict(planned.cell.as_dict()) == planned.cell
+    (tmp_path / "clip-vit-large-patch14-336" / "model.safetensors").write_bytes(b"other")
+    staging._folder_hash.cache_clear()
+    other = cells(replace(staged_checkpoints(tmp_path), name="paper"))
+    assert other["trim"].cell.key != there["trim"].cell.key
+    assert other["fastv"].cell.key == there["fastv"].cell.key
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rows": [{"methods": ["fastw"]}]}, "unknown method 'fastw'. Did you mean 'fastv'"),
+        ({"rows": [{"methods": ["fastv"], "options": {"layr": 3}}]}, "Did you mean 'layer'"),
+        ({"rows": [{"methods": ["fastv"], "variants": {"x": {"layr": 3}}}]}, "Did you mean 'layer'"),
+        ({"benchmarks": ["popee"]}, "Did you mean 'pope'"),
+        ({"backbones": ["llava-1.5"]}, "Did you mean 'llava-1.5-7b'"),
+    ],
+)
+def test_wrong_names_in_an_experiment_file_are_errors_not_refused_cells(change, message):
+    content = {
+        "name": "x",
+        "title": "x",
+        "backbones": ["llava-1.5-7b"],
+        "benchmarks": ["pope"],
+        "levels": {"90": {"llava-1.5-7b": 64}},
+        "rows": [{"methods": ["tops"]}],
+    }
+    with pytest.raises(ConfigurationError) as error:
+        plan(parse(Experiment, {**content, **change}, "x"), status=False)
+    assert message in str(error.value)
 
 
 def test_shared_cells_have_one_key_in_all_tables():

@@ -30,10 +30,14 @@ class BackboneSpec:
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """``name`` in the method registry ("none" for the unpruned model) and every option, defaults included."""
+    """``name`` in the method registry ("none" for the unpruned model) and every option, defaults included.
+
+    ``weights`` names those that a method brings beside the backbone's, such as CLIP's text tower, with their revision.
+    """
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
+    weights: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,11 @@ class Cell:
     schema: int = SCHEMA_VERSION
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON types, the content of ``spec.json``."""
-        return asdict(self)
+        """Plain JSON types, the content of ``spec.json``. A method without weights of its own has no such entry."""
+        spec = asdict(self)
+        if not self.method.weights:
+            del spec["method"]["weights"]
+        return spec
 
     @classmethod
     def from_dict(cls, spec: dict[str, Any]) -> Cell:

@@ -118,7 +118,7 @@ def _downloads(todo: Iterable[Cell], plan: Plan) -> float:
     if plan.profile.miniature:
         return 0.0
     backbones = {c.backbone.name for c in todo}
-    benchmarks = {c.benchmark.name for c in todo}
+    benchmarks = {load_benchmark(c.benchmark.name).source for c in todo}
     checkpoints = sum(
         load_backbone(name).parameters * 2 / 1e9
         for name in backbones

@@ -25,11 +25,16 @@ class LoadedEvaluator:
 
     backbone: Backbone
     profile: ProfileChoice
+    tower: str = ""  # the text tower that is loaded, as in ``MethodSpec.weights``
 
     def __call__(
         self, cell: Cell, store: Store, *, record_kept: bool, let_through: tuple[type[BaseException], ...]
     ) -> CellStatus:
         """Evaluate one cell into the store."""
+        if cell.method.weights not in ("", self.tower):
+            raise DataError(
+                f"{self.tower or 'no text tower'} is staged, but {cell.method.weights} was planned; run again"
+            )
         return evaluate_cell(
             cell,
             store=store,
@@ -63,16 +68,17 @@ def load_evaluator(spec: BackboneSpec, profile: ProfileChoice) -> LoadedEvaluato
         raise DataError(
             f"{staged.path} has revision {staged.revision[:12]}, but {spec.revision[:12]} was planned; run again"
         )
+    tower = None if profile.miniature else staging.text_tower(choice, profile)
     model: Any = load_model(
         staged.path,
         family=spec.family,
         dtype=spec.dtype,
         device_map=device(profile),
         attention=spec.attention,
-        text_tower=None if profile.miniature else staging.text_tower(choice),
+        text_tower=None if tower is None else tower.path,
         name=spec.name,
     )
-    return LoadedEvaluator(model, profile)
+    return LoadedEvaluator(model, profile, "" if tower is None else f"{choice.text_tower}@{tower.revision}")
 
 
 def device(profile: ProfileChoice) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tops.budget import Protocol
 from tops.errors import ConfigurationError, nearest_names
+from tops.evaluation.benchmark import load_benchmark
 from tops.experiments import specs
 from tops.experiments.cell import Cell
 from tops.experiments.choices import load_backbone, load_experiment, load_profile
@@ -170,6 +171,8 @@ def plan(
     if backbones is not None:
         exp = replace(exp, backbones=_subset(tuple(backbones), exp))
     documents = None if full else (limit if limit is not None else exp.limit.get(prof.name))
+    for choice in exp.benchmarks:
+        load_benchmark(choice.benchmark)
     exp, absent = _present(exp, prof)
     columns = tuple(
         Column(b, c.benchmark, c.slug or c.benchmark, c.metric)
@@ -236,6 +239,8 @@ def _rows(block: RowChoice, exp: Experiment) -> Iterable[tuple[Row, dict[str, ob
     for level in levels or ("",):
         for method in block.methods:
             title = specs.method_title(method)
+            for options in block.variants.values() or ({},):
+                specs.method_spec(method, {**block.options, **options})  # a wrong name is an error, not a refused cell
             for variant, options in (block.variants or {"": {}}).items():
                 protocol = block.protocol if level else ""
                 yield Row(method, title, block.role, level, protocol, variant), {**block.options, **options}

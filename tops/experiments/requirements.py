@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tops.errors import ConfigurationError
+from tops.evaluation.benchmark import load_benchmark
 from tops.experiments import staging
 from tops.experiments.choices import load_backbone
 from tops.experiments.hardware import gpu_count
@@ -28,7 +29,9 @@ def check_requirements(plan: Plan, launcher: LauncherChoice) -> None:
         absent = ", ".join(c.checkpoint for c in choices if staging.checkpoint(c, plan.profile) is None)
         if absent:
             missing.append(f"checkpoints {absent}: stage them with `tops fetch` or set profile.checkpoints")
-        benchmarks = dict.fromkeys(cell.benchmark.name for cell in plan.todo() if not cell.benchmark.data_hash)
+        benchmarks = dict.fromkeys(
+            load_benchmark(cell.benchmark.name).source for cell in plan.todo() if not cell.benchmark.data_hash
+        )
         if benchmarks:
             missing.append(f"data of {', '.join(benchmarks)}: stage it with `tops fetch {' '.join(benchmarks)}`")
     if missing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import cache
 from importlib.metadata import version
 from typing import Any, get_type_hints
@@ -127,19 +127,54 @@ def method_defaults(name: str) -> dict[str, Any]:
     return out
 
 
+def needed_signals(method: MethodSpec, budget: Budget | None, backbone: BackboneChoice) -> frozenset[Signal]:
+    """Signals that a method reads on a backbone; those of ``needs(have)`` where they depend on it."""
+    if method.name == "none":
+        return frozenset()
+    cls: Any = method_class(method.name)
+    if not hasattr(cls, "needs"):
+        return frozenset(cls.signals)
+    built = build_method(method, budget, seed=0)
+    more: frozenset[Signal] = built.needs(frozenset(Signal(s) for s in backbone.signals))
+    return frozenset(cls.signals) | more
+
+
 def refusal(method: MethodSpec, budget: Budget | None, backbone: BackboneChoice, shape: PromptShape) -> str | None:
     """Why this method cannot run on this backbone with this budget; None when it can. No model is loaded."""
     if method.name == "none":
         return None
-    cls = method_class(method.name)
-    lacking = sorted(set(cls.signals) - {Signal(s) for s in backbone.signals})
-    if lacking:
-        return f"{cls.title} needs {', '.join(lacking)}, which {backbone.title} does not have"
+    title = method_class(method.name).title
     try:
+        lacking = sorted(needed_signals(method, budget, backbone) - {Signal(s) for s in backbone.signals})
+        if lacking:
+            return f"{title} needs {', '.join(lacking)}, which {backbone.title} does not have"
         build_method(method, budget, seed=0).schedule(shape)
     except ConfigurationError as error:
         return str(error)
     return None
+
+
+def with_weights(
+    method: MethodSpec, budget: Budget | None, backbone: BackboneChoice, profile: ProfileChoice
+) -> MethodSpec:
+    """A method with the text tower that it reads, where this is staged apart from the backbone.
+
+    Raises
+    ------
+    DataError
+        If the backbone is staged here and the text tower is not.
+    """
+    if profile.miniature or Signal.TEXT_TOWER not in needed_signals(method, budget, backbone):
+        return method
+    own, tower = staging.checkpoint(backbone, profile), staging.text_tower(backbone, profile)
+    if tower is not None:
+        return replace(method, weights=f"{backbone.text_tower}@{tower.revision}")
+    if own is not None and not staging.has_own_tower(own):
+        raise DataError(
+            f"{method_title(method.name)} reads the CLIP text tower {backbone.text_tower}, which is not staged; run "
+            f"`tops fetch {backbone.name}`"
+        )
+    return method
 
 
 def build_method(method: MethodSpec, budget: Budget | None, *, seed: int) -> Any:
@@ -193,7 +228,12 @@ def cell(
         return Refusal(str(error))
     out = Cell(profile.name, spec, chosen, allowance, asked, seed, versions())
     reason = refusal(chosen, allowance, backbone, prompt_shape(backbone, profile))
-    return out if reason is None else Refusal(reason, out)
+    if reason is not None:
+        return Refusal(reason, out)
+    try:
+        return replace(out, method=with_weights(chosen, allowance, backbone, profile))
+    except DataError as error:
+        return Refusal(str(error), out)
 
 
 def changed_options(name: str, options: dict[str, Any]) -> dict[str, Any]:

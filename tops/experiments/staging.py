@@ -78,9 +78,17 @@ def _snapshot(repository: str) -> Staged | None:
     return Staged(snapshot, commit) if complete else None
 
 
-def text_tower(backbone: BackboneChoice) -> str | None:
-    """CLIP checkpoint whose text tower belongs to a backbone, where it is staged."""
-    return backbone.text_tower if backbone.text_tower and _snapshot(backbone.text_tower) else None
+def text_tower(backbone: BackboneChoice, profile: ProfileChoice) -> Staged | None:
+    """CLIP checkpoint whose text tower belongs to a backbone, where it is staged apart from the backbone's weights."""
+    own = checkpoint(backbone, profile)
+    if backbone.text_tower is None or has_own_tower(own):
+        return None
+    return _staged(Path(backbone.text_tower).name, backbone.text_tower, profile.checkpoints)
+
+
+def has_own_tower(staged: Staged | None) -> bool:
+    """Whether a text tower lies in the checkpoint's folder, so that the checkpoint's revision covers it."""
+    return staged is not None and (staged.path / "text_tower").is_dir()
 
 
 @cache
@@ -109,10 +117,11 @@ def data(benchmark: str, profile: ProfileChoice) -> str:
 
 def documents(benchmark: str, profile: ProfileChoice) -> int:
     """Documents of a benchmark: of the miniature's where it has been built, else of the published one."""
+    chosen = load_benchmark(benchmark)
     manifest = miniature_data.folder_of() / miniature_data.MANIFEST
     if profile.miniature and manifest.is_file():
-        return int(json.loads(manifest.read_text())["benchmarks"][benchmark]["documents"])
-    return load_benchmark(benchmark).data.documents
+        return int(json.loads(manifest.read_text())["benchmarks"][chosen.source]["documents"])
+    return chosen.data.documents
 
 
 def prepare(profile: ProfileChoice) -> None:

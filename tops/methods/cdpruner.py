@@ -57,6 +57,11 @@ class CDPruner:
         if self.relevance not in ("auto", "clip", "embeddings"):
             raise ConfigurationError(f"CDPruner: relevance={self.relevance!r} is not one of auto, clip, embeddings")
 
+    def needs(self, have: frozenset[Signal]) -> frozenset[Signal]:
+        """CLIP's text tower where the vision tower is CLIP's, or where it is asked for."""
+        clip = self.relevance == "clip" or (self.relevance == "auto" and Signal.ENCODER in have)
+        return frozenset({Signal.TEXT_TOWER}) if clip else frozenset()
+
     def schedule(self, shape: PromptShape) -> Schedule:
         """One cut before the language model."""
         return before_model(self.budget, shape, self.title)
@@ -77,7 +82,7 @@ class CDPruner:
         from torch.nn.functional import normalize
 
         vision = point.vision
-        clip = self.relevance == "clip" or (self.relevance == "auto" and Signal.ENCODER in vision.signals)
+        clip = bool(self.needs(vision.signals))
         if clip and Signal.TEXT_TOWER not in vision.signals:
             raise MissingSignalError(
                 "CDPruner compares patches with the question in CLIP's joint space, and no text tower is given; pass "

@@ -68,8 +68,9 @@ class Lookup:
 
 def _split(spec: dict[str, Any]) -> tuple[str, str]:
     """A specification as what was asked, and the circumstances under which it was answered."""
-    backbone, benchmark = dict(spec["backbone"]), dict(spec["benchmark"])
-    circumstances = [spec["versions"], backbone.pop("revision")]
+    backbone, benchmark, method = dict(spec["backbone"]), dict(spec["benchmark"]), dict(spec["method"])
+    circumstances = [spec["versions"], backbone.pop("revision"), method.pop("weights", "")]
     benchmark.pop("data_hash")
-    asked = {k: v for k, v in spec.items() if k != "versions"} | {"backbone": backbone, "benchmark": benchmark}
+    asked = {k: v for k, v in spec.items() if k != "versions"}
+    asked |= {"backbone": backbone, "benchmark": benchmark, "method": method}
     return json.dumps(asked, sort_keys=True), json.dumps(circumstances, sort_keys=True)

@@ -33,6 +33,8 @@ _BENCHMARKS = {
     "latency_ms": "Latency (ms)",
     "memory_gb": "Memory (GB)",
     "f1": "F1",
+    "mme_fidelity": "MME (%)",
+    "textvqa_fidelity": "TextVQA (%)",
 }
 _PROTOCOLS = {"as_printed": "schedule as printed", "kept": "tokens after the cut"}
 

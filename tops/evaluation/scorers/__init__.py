@@ -11,14 +11,14 @@ from typing import Any
 
 from tops.errors import ConfigurationError, DataError, nearest_names
 from tops.evaluation.benchmark import Benchmark, load_benchmark
-from tops.evaluation.scorers import choice, open, video, yes_no
+from tops.evaluation.scorers import choice, fidelity, open, video, yes_no
 from tops.evaluation.scorers.rule import Row, Rule
 from tops.experiments.answers import Answer
 from tops.statistics.metrics import Metric
 
 __all__ = ["RULES", "Row", "Rule", "aggregate", "metrics", "rule_of", "score_answers", "summarise"]
 
-RULES: dict[str, Rule] = {**yes_no.RULES, **choice.RULES, **open.RULES, **video.RULES}
+RULES: dict[str, Rule] = {**yes_no.RULES, **choice.RULES, **open.RULES, **video.RULES, **fidelity.RULES}
 
 
 def rule_of(benchmark: Benchmark | str, scorer: str | None = None) -> Rule:
