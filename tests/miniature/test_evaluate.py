@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from evaluation_models import backbone, cell, data, evaluate, pruned
 
+from tops.budget import Budget
 from tops.errors import ConfigurationError, DataError, UnsupportedModelError
 from tops.evaluation.benchmark import benchmark_names, load_benchmark
 from tops.experiments.check import check
@@ -83,10 +84,51 @@ def test_unpruned_and_pruned(store, generated):
 def test_greedy_with_pinned_length(store, generated):
     evaluate(store, cell("mmvet", limit=1, tokens=4))
     for options in generated:
-        assert options["do_sample"] is False
-        assert options["num_beams"] == 1
-        assert options["max_new_tokens"] == 4
+        decoding = options["generation_config"]
+        assert decoding.do_sample is False
+        assert decoding.num_beams == 1
+        assert decoding.max_new_tokens == 4
+        assert decoding.temperature is decoding.top_p is decoding.top_k is None
         assert not {"temperature", "top_p", "top_k"} & set(options)
+
+
+@pytest.mark.parametrize("name", ["none", "tops", "fastv", "sparsevlm", "text_only"])
+def test_batches_give_the_answers_of_batch_1(tmp_path, name):
+    """Tokens kept by every cut included; long and short questions, answers that end early and late."""
+    budget = {} if name == "text_only" else {"budget": Budget(36)}
+    method = None if name == "none" else build(name, **budget)
+    of = cell("scienceqa_img", method, limit=7, tokens=6)
+    rows = []
+    for size in (1, 3):
+        store = Store(tmp_path / str(size), "miniature")
+        assert evaluate(store, of, method, record_kept=True, batch_size=size) is CellStatus.SCORED
+        record = store.read(of.key)
+        assert record.provenance["batch_size"] == size
+        rows.append([replace(answer, seconds=0.0) for answer in record.answers()])
+    assert rows[0] == rows[1]
+
+
+def test_one_bad_document_takes_no_batch_mates_down(store, monkeypatch):
+    """Neither one that cannot be prepared nor one on which the model fails."""
+    model, of = backbone().model, cell("pope", limit=6)
+    stock, asked, sizes = type(model).generate, [], []
+
+    def generate(self, **options):
+        rows = zip(options["input_ids"], options["attention_mask"], strict=True)
+        prompts = [row[real.bool()].tolist() for row, real in rows]
+        asked.append(prompts[0])
+        sizes.append(len(prompts))
+        if asked[0] in prompts:
+            raise RuntimeError("this one")
+        return stock(self, **options)
+
+    monkeypatch.setattr(type(model), "generate", generate)
+    evaluate(store, of, batch_size=4)
+    rows = {answer.error for answer in store.read(of.key).answers()}
+    assert rows == {None, "RuntimeError: this one"}
+    assert sizes[:5] == [4, 1, 1, 1, 1]
+    monkeypatch.setattr(type(model), "generate", stock)
+    assert evaluate(store, of, batch_size=4) is CellStatus.SCORED
 
 
 def test_judged_benchmark_without_judge_has_no_number(store):

@@ -2,17 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tops.backbones.image_layouts import check_view
 from tops.errors import UnsupportedModelError
+from tops.evaluation.batches import merge, split
+from tops.evaluation.documents import question_of
 from tops.evaluation.media import Inputs, Media, MediaReader
-from tops.evaluation.models import Asker, QwenAsker, asker_for
+from tops.evaluation.models import Asker, Prepared, QwenAsker, Reply, asker_for, generate
 
 if TYPE_CHECKING:
     from tops.backbones.loading import Backbone
+    from tops.engine import Run
+    from tops.evaluation.benchmark import Benchmark
     from tops.evaluation.tasks import Task
+    from tops.experiments.cell import Cell
+    from tops.methods.base import Method
+
+
+@dataclass(frozen=True)
+class Question:
+    """One document, ready for the model."""
+
+    number: int
+    document: dict[str, Any]
+    words: str
+    prepared: Prepared
+
+
+@dataclass(frozen=True)
+class Given:
+    """One reply, and what pruning did to its prompt."""
+
+    reply: Reply
+    visual_tokens_per_layer: tuple[int, ...]
+    kept: dict[str, list[int]] | None
+
+
+class Asking:
+    """Asks the documents of one cell.
+
+    Parameters
+    ----------
+    cell : Cell
+    benchmark : Benchmark
+    backbone : Backbone
+    method : Method or None
+    task : Task
+    run : Run or None
+        Of the ``prune()`` block; None for the unpruned model.
+    """
+
+    def __init__(
+        self, cell: Cell, benchmark: Benchmark, backbone: Backbone, method: Method | None, task: Task, run: Run | None
+    ) -> None:
+        self._cell, self._benchmark, self._backbone, self._task, self._run = cell, benchmark, backbone, task, run
+        self.asker, self.reader = asker_and_reader(backbone, cell.backbone.options, task, method)
+        # A second pair prepares prompts: it may do so in a thread while this one's replies are read.
+        self._preparing, self._reading = asker_and_reader(backbone, cell.backbone.options, task, method)
+
+    def prepare(self, number: int) -> Question:
+        """Read a document and build its prompt."""
+        task, document = self._task, self._task.documents[number]
+        media = self._reading(number, document)
+        content = messages(task.text(document), media)
+        request = task.request(number, lambda _: content, self._cell.benchmark.generation)
+        self._preparing.task_dict = {task.stock.config.task: {self._benchmark.data.split: {number: document}}}
+        prepared = self._preparing.prepare_prompt(request, media)
+        return Question(number, document, question_of(self._benchmark, document), prepared)
+
+    def ask(self, questions: Sequence[Question]) -> list[Given]:
+        """Answer questions in one call of the model.
+
+        Raises
+        ------
+        Exception
+            Whatever went wrong with any of them.
+        """
+        run, prompts = self._run, [question.prepared for question in questions]
+        if run is not None:
+            run.question = [question.words for question in questions]
+            run.sample = [f"{self._benchmark.name}/{question.number}" for question in questions]
+            run.prompts.clear()
+        started = time.perf_counter()
+        if len(prompts) == 1:
+            ids = [generate(self._backbone.model, prompts[0].options)]
+        else:
+            ids = split(generate(self._backbone.model, merge(prompts)), prompts)
+        seconds = (time.perf_counter() - started) / len(prompts)
+        replies = [self.asker.reply(p, i, seconds) for p, i in zip(prompts, ids, strict=True)]
+        if run is None:
+            return [
+                Given(r, tokens_unpruned(self._backbone, p.options), None)
+                for r, p in zip(replies, prompts, strict=True)
+            ]
+        return [
+            Given(
+                reply,
+                tuple(int(n) for n in record.visual_tokens_per_layer),
+                None if record.kept is None else {str(layer): list(ids) for layer, ids in record.kept.items()},
+            )
+            for reply, record in zip(replies, run.last, strict=True)
+        ]
 
 
 def asker_and_reader(

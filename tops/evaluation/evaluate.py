@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tops.errors import ConfigurationError, DataError, TopsError
 from tops.evaluation.benchmark import Benchmark
 from tops.evaluation.data import DataRoot
-from tops.evaluation.documents import cluster_of, limited, question_of, target_of
+from tops.evaluation.documents import cluster_of, target_of
 from tops.evaluation.provenance import now, provenance
 from tops.evaluation.scorers import rule_of, score_answers, summarise
 from tops.experiments.answers import Answer
@@ -21,12 +21,13 @@ from tops.experiments.cell import Cell
 from tops.experiments.store import CellStatus, CellWriter, Store
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from tops.backbones.loading import Backbone
     from tops.engine import Run
+    from tops.evaluation.asking import Asking, Given, Question
     from tops.evaluation.data import Staged
     from tops.evaluation.judge import Judge
-    from tops.evaluation.media import MediaReader
-    from tops.evaluation.models import Asker
     from tops.evaluation.tasks import Task
     from tops.methods.base import Method
 
@@ -59,6 +60,7 @@ def evaluate_cell(
     limit: int | None = None,
     progress: Progress | None = None,
     record_kept: bool = False,
+    batch_size: int = 1,
     let_through: tuple[type[BaseException], ...] = (),
 ) -> CellStatus:
     """Evaluate one cell on one loaded model; go on where an earlier run stopped.
@@ -85,6 +87,9 @@ def evaluate_cell(
         Told of every document.
     record_kept : bool
         Store which visual tokens each cut kept, and the pictures.
+    batch_size : int
+        Most prompts in one call of the model. Float32 gives the same answers for any; half precision may not, so that
+        the provenance says it.
     let_through : tuple of exception types
         Not failures of a document: a scheduler's notice that the time is up.
 
@@ -111,7 +116,9 @@ def evaluate_cell(
         return store.status(cell.key)
     with writer:
         try:
-            session = _Session(cell, writer, backbone, method, benchmark, DataRoot.at(data_root), record_kept)
+            session = _Session(
+                cell, writer, backbone, method, benchmark, DataRoot.at(data_root), record_kept, batch_size
+            )
             status = session.run(progress, let_through)
         except KeyboardInterrupt:
             log.warning(
@@ -157,6 +164,7 @@ class _Session:
     benchmark: Benchmark
     root: DataRoot
     record_kept: bool
+    batch_size: int
 
     def run(self, progress: Progress | None, let_through: tuple[type[BaseException], ...]) -> CellStatus:
         import torch
@@ -166,8 +174,7 @@ class _Session:
 
         started, clock, resumed = now(), time.perf_counter(), self.writer.salvaged
         task = load_task(self.benchmark, self.cell.benchmark, self.root)
-        plain = [task.documents.plain(i) for i in range(len(task.documents))]
-        numbers = limited(self.benchmark, plain, self.cell.benchmark.limit)
+        numbers = task.numbers(self.cell.benchmark.limit)
         torch.manual_seed(self.cell.seed)
         status = CellStatus.INCOMPLETE
         if progress is not None:
@@ -186,6 +193,7 @@ class _Session:
                 documents=len(numbers),
                 resumed=resumed,
                 device=str(self.backbone.model.device),
+                batch_size=self.batch_size,
             )
             status = self._seal(record)
             return status
@@ -209,22 +217,10 @@ class _Session:
         progress: Progress | None,
         let_through: tuple[type[BaseException], ...],
     ) -> None:
-        from tops.evaluation.asking import asker_and_reader
-
-        asker, reader = asker_and_reader(self.backbone, self.cell.backbone.options, task, self.method)
         rule = rule_of(self.benchmark)
         failures = 0
-        for number in numbers:
-            if number in self.writer.answers:
-                continue
-            try:
-                answer = self._ask(task, asker, reader, run, number)
-            except let_through:
-                raise
-            except Exception as error:
-                log.debug("document %d of %s", number, self.cell.label, exc_info=True)
-                answer = self._failed(task, number, error)
-                failures += 1
+        for answer in self._answers(task, [n for n in numbers if n not in self.writer.answers], run, let_through):
+            failures += answer.error is not None
             self.writer.append(answer)
             if progress is not None:
                 scored = answer.error is None and rule.row is not None
@@ -232,51 +228,83 @@ class _Session:
             if failures == HOPELESS and failures == len(self.writer.answers):
                 return  # nothing works: the rest would only repeat it
 
-    def _ask(self, task: Task, asker: Asker, reader: MediaReader, run: Run | None, number: int) -> Answer:
-        from tops.evaluation.asking import messages, tokens_unpruned
+    def _answers(
+        self, task: Task, numbers: list[int], run: Run | None, let_through: tuple[type[BaseException], ...]
+    ) -> Iterator[Answer]:
+        """Answers of all documents, failed ones among them, in the order in which they come."""
+        from tops.evaluation.asking import Asking
+        from tops.evaluation.batches import ahead, buckets
 
-        document = task.documents[number]
-        media = reader(number, document)
-        question = question_of(self.benchmark, document)
-        if run is not None:
-            run.question, run.sample = question, f"{self.benchmark.name}/{number}"
-            run.prompts.clear()
-        asker.task_dict = {task.stock.config.task: {self.benchmark.data.split: {number: document}}}
-        content = messages(task.text(document), media)
-        request = task.request(number, lambda _: content, self.cell.benchmark.generation)
-        reply = asker.ask(request, media)
-        text = reply.text.strip()
+        asking = Asking(self.cell, self.benchmark, self.backbone, self.method, task, run)
+
+        def failed(number: int, error: Exception) -> Answer:
+            log.debug("document %d of %s", number, self.cell.label, exc_info=error)
+            return self._failed(task, number, error)
+
+        def prepared(number: int) -> Question | tuple[int, Exception]:
+            try:
+                return asking.prepare(number)
+            except let_through:
+                raise
+            except Exception as error:
+                return number, error
+
+        def ask(questions: list[Question]) -> Iterator[Answer]:
+            try:
+                replies = asking.ask(questions)
+            except let_through:
+                raise
+            except Exception as error:
+                if len(questions) == 1:
+                    yield failed(questions[0].number, error)
+                    return
+                self._make_room(error)
+                for question in questions:  # which of them it was, and the answers of the others
+                    yield from ask([question])
+                return
+            for question, reply in zip(questions, replies, strict=True):
+                try:
+                    yield self._answer(asking, question, reply)
+                except Exception as error:
+                    yield failed(question.number, error)
+
+        window = self.batch_size * (4 if self.batch_size > 1 and self.benchmark.modality == "image" else 1)
+        overlap = self.batch_size > 1 and self.backbone.model.device.type == "cuda"
+        with asking.asker.quiet():
+            for outcomes in ahead(prepared, numbers, window, overlap=overlap):
+                for outcome in outcomes:
+                    if isinstance(outcome, tuple):
+                        yield failed(*outcome)
+                ready = [outcome for outcome in outcomes if not isinstance(outcome, tuple)]
+                for questions in buckets(ready, self.batch_size, lambda question: question.prepared):
+                    yield from ask(questions)
+
+    def _answer(self, asking: Asking, question: Question, given: Given) -> Answer:
+        reply, text = given.reply, given.reply.text.strip()
         if not text and not self.cell.benchmark.generation.get("allow_empty", False):
             raise DataError("the answer is empty; benchmark.generation.allow_empty=true counts such answers as wrong")
-        if run is None:
-            seen, kept = tokens_unpruned(self.backbone, asker.watch.inputs), None
-        else:
-            record = run.last[0]
-            seen = record.visual_tokens_per_layer
-            kept = None if record.kept is None else {str(layer): list(ids) for layer, ids in record.kept.items()}
-        plain = {k: v for k, v in document.items() if k != "image"}
-        raw = reader.raw(document).images if "image" in self.benchmark.cluster or self.record_kept else ()
+        plain = {k: v for k, v in question.document.items() if k != "image"}
+        raw: Sequence[Image] = ()
+        if "image" in self.benchmark.cluster or self.record_kept:
+            raw = asking.reader.raw(question.document).images
         return Answer(
-            doc_id=number,
-            cluster=cluster_of(self.benchmark, plain, number, raw),
+            doc_id=question.number,
+            cluster=cluster_of(self.benchmark, plain, question.number, raw),
             prompt=reply.prompt,
             prompt_hash=hashlib.sha256(reply.prompt.encode()).hexdigest(),
-            question=question,
+            question=question.words,
             answer=text,
-            target=target_of(self.benchmark, document),
+            target=target_of(self.benchmark, question.document),
             output_tokens=reply.output_tokens,
-            visual_tokens_per_layer=tuple(int(n) for n in seen),
-            kept=kept,
+            visual_tokens_per_layer=given.visual_tokens_per_layer,
+            kept=given.kept,
             seconds=round(reply.seconds, 4),
-            image=self._picture(number, raw) if self.record_kept else None,
+            image=self._picture(question.number, raw) if self.record_kept else None,
         )
 
     def _failed(self, task: Task, number: int, error: Exception) -> Answer:
         """A document that could not be answered. What else is known of it is stored too."""
-        import torch
-
-        if isinstance(error, torch.OutOfMemoryError):
-            torch.cuda.empty_cache()
+        self._make_room(error)
         plain = task.documents.plain(number)
         return Answer(
             doc_id=number,
@@ -288,6 +316,13 @@ class _Session:
             target=None,
             error=described(error),
         )
+
+    @staticmethod
+    def _make_room(error: Exception) -> None:
+        import torch
+
+        if isinstance(error, torch.OutOfMemoryError):
+            torch.cuda.empty_cache()
 
     def _picture(self, number: int, images: Any) -> str | None:
         if not images:

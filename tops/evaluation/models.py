@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 import torch
+from transformers import BatchFeature, GenerationConfig
 
 from tops.errors import DataError, UnsupportedModelError
 from tops.evaluation.media import VICUNA, Inputs, Media
@@ -44,6 +45,32 @@ class Reply:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """One prompt as the stock wrapper hands it to ``generate``.
+
+    Attributes
+    ----------
+    request : Instance
+        What was asked.
+    prompt : str
+        As the processor got it.
+    options : mapping
+        Arguments of ``generate``, tensors with a batch of one.
+    seconds : float
+        Spent on it.
+    """
+
+    request: Any
+    prompt: str
+    options: Mapping[str, Any]
+    seconds: float
+
+
+class _Halt(BaseException):
+    """Leaves a stock wrapper at ``generate``; no ``Exception``, for these it swallows."""
+
+
 @dataclass
 class _Watch:
     """What went through the processor and the model during one request."""
@@ -52,6 +79,8 @@ class _Watch:
     media: Media = field(default_factory=Media)
     error: BaseException | None = None
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    halt: bool = False
+    output: tuple[torch.Tensor, torch.Tensor] | None = None  # ids of the prompt; the same with those of the answer
 
 
 def check_placeholders(processor: Any, texts: Sequence[str], images: Any, videos: Any) -> None:
@@ -92,10 +121,13 @@ class _Processor:
         texts = [text] if single else list(text)
         if self._inputs.system_prompt == "vicuna":
             texts = [f"{VICUNA} {t}" for t in texts]
-        self._watch.prompt = texts[0]
+        if self._watch.output is None:
+            self._watch.prompt = texts[0]
         return texts[0] if single else texts
 
     def __call__(self, *, text: Any, images: Any = None, videos: Any = None, **options: Any) -> Any:
+        if self._watch.output is not None:
+            return BatchFeature({"input_ids": self._watch.output[0]})
         for name in ("num_frames", "fps", "do_sample_frames", "video_metadata"):
             options.pop(name, None)
         media = self._watch.media
@@ -128,17 +160,31 @@ class _Model:
         return getattr(self._model, name)
 
     def generate(self, **options: Any) -> Any:
+        if self._watch.output is not None:
+            return self._watch.output[1]
         self._watch.inputs = options
         for name in ("temperature", "top_p", "top_k"):  # greedy has none; transformers warns about each
             options.pop(name, None)
         if options.get("do_sample") or options.get("num_beams", 1) != 1:
             raise UnsupportedModelError(f"decoding must be greedy, not {options}")
+        if self._watch.halt:
+            raise _Halt
         try:
-            with torch.inference_mode():
-                return self._model.generate(**options)
+            return generate(self._model, options)
         except Exception as error:
             self._watch.error = error
             raise
+
+
+def generate(model: Any, options: Mapping[str, Any]) -> torch.Tensor:
+    """``model.generate``; without a configuration of its own it builds and prints the model's anew at every call."""
+    configuration: Any = GenerationConfig
+    names = configuration().to_dict()
+    decoding = {name: value for name, value in options.items() if name in names}
+    inputs = {name: value for name, value in options.items() if name not in names}
+    with torch.inference_mode():
+        ids: torch.Tensor = model.generate(**inputs, generation_config=configuration(**decoding))
+    return ids
 
 
 def _no_progress(*args: Any, **options: Any) -> Any:
@@ -210,6 +256,56 @@ class Asker:
             raise RuntimeError("the stock wrapper gave no answer and no error")
         seconds = time.perf_counter() - started
         return Reply(result.text, self.watch.prompt, int(result.token_counts.output_tokens), seconds)
+
+    def quiet(self) -> Any:
+        """Context in which :meth:`prepare_prompt` and :meth:`reply` may be called, from several threads too."""
+        return _without_noise(self.stock_module)
+
+    def prepare_prompt(self, request: Any, media: Media) -> Prepared:
+        """All that comes before the model, by the stock wrapper.
+
+        Raises
+        ------
+        Exception
+            Whatever went wrong, unchanged.
+        """
+        self.watch.prompt, self.watch.error, self.watch.media = "", None, media
+        started = time.perf_counter()
+        self.watch.halt = True
+        try:
+            super().generate_until([request])  # type: ignore[misc]
+        except _Halt:
+            return Prepared(request, self.watch.prompt, self.watch.inputs, time.perf_counter() - started)
+        finally:
+            self.watch.halt = False
+        raise RuntimeError("the stock wrapper did not come to the model")
+
+    def reply(self, prepared: Prepared, ids: torch.Tensor, seconds: float) -> Reply:
+        """All that comes after the model, by the stock wrapper.
+
+        Parameters
+        ----------
+        prepared : Prepared
+            From :meth:`prepare_prompt`, of any asker of this model.
+        ids : Tensor, (1, L + T) int64
+            What ``generate`` gave for it: prompt and answer.
+        seconds : float
+            That took.
+        """
+        words = [{"role": "user", "content": [{"type": "text", "text": ""}]}]
+        old = prepared.request.arguments
+        request = replace(prepared.request, arguments=(*old[:1], lambda _: words, *old[2:]))
+        self.watch.error, self.watch.media = None, Media()
+        self.watch.output = (prepared.options["input_ids"], ids)
+        self.task_dict = {old[4]: {old[5]: {old[3]: None}}}
+        try:
+            result = super().generate_until([request])[0]  # type: ignore[misc]
+        finally:
+            self.watch.output = None
+        if result.text is None or result.token_counts is None:
+            raise RuntimeError("the stock wrapper gave no answer and no error")
+        tokens = int(result.token_counts.output_tokens)
+        return Reply(result.text, prepared.prompt, tokens, prepared.seconds + seconds)
 
     def generate_until(self, requests: list[Any]) -> list[Any]:
         """Answers in the form that lmms-eval's evaluator takes; the first error ends it."""

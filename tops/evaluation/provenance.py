@@ -78,7 +78,9 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def provenance(*, started: str, seconds: float, seed: int, documents: int, resumed: int, device: str) -> dict[str, Any]:
+def provenance(
+    *, started: str, seconds: float, seed: int, documents: int, resumed: int, device: str, batch_size: int = 1
+) -> dict[str, Any]:
     """Content of ``provenance.json``.
 
     Parameters
@@ -95,6 +97,8 @@ def provenance(*, started: str, seconds: float, seed: int, documents: int, resum
         How many of them an earlier session had answered.
     device : str
         Where the model was.
+    batch_size : int
+        Most prompts in one call of the model.
     """
     status = _git("status", "--porcelain")
     return {
@@ -103,6 +107,7 @@ def provenance(*, started: str, seconds: float, seed: int, documents: int, resum
         "versions": versions(),
         "hardware": hardware(),
         "device": device,
+        "batch_size": batch_size,
         "seed": seed,
         "command": sys.argv,
         "documents": documents,

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tops.errors import ConfigurationError, DataError, TopsError
 from tops.evaluation.benchmark import Benchmark
 from tops.evaluation.data import DataRoot, cache_folder, data_hash, dataset_folder, missing
+from tops.evaluation.documents import limited
 from tops.evaluation.quiet import environment, import_lmms_eval
 from tops.experiments.cell import BenchmarkSpec
 
 GREEDY: Mapping[str, Any] = {"do_sample": False, "temperature": 0, "num_beams": 1}
+TASKS_HELD = 32  # all benchmarks of an experiment: cells of one benchmark come back row after row
 NEUTRAL = "tops"  # no task has settings for a model of this name: prompts come from its ``default``
 
 
@@ -50,6 +53,14 @@ class Task:
 
     def __init__(self, benchmark: Benchmark, stock: Any, documents: Documents) -> None:
         self.benchmark, self.stock, self.documents = benchmark, stock, documents
+        self._numbers: dict[int | None, list[int]] = {}
+
+    def numbers(self, limit: int | None) -> list[int]:
+        """Numbers of the documents that a limited run asks (:func:`tops.evaluation.documents.limited`)."""
+        if limit not in self._numbers:
+            plain = [self.documents.plain(i) for i in range(len(self.documents))]
+            self._numbers[limit] = limited(self.benchmark, plain, limit)
+        return list(self._numbers[limit])
 
     def text(self, document: Mapping[str, Any]) -> str:
         """The stock prompt text of a document."""
@@ -86,6 +97,9 @@ class Task:
         )
 
 
+_built: dict[str, Task] = {}
+
+
 def stock_yaml(name: str) -> Path:
     """The YAML of a stock task, by its name; no user folder can shadow it.
 
@@ -104,7 +118,7 @@ def stock_yaml(name: str) -> Path:
 
 
 def load_task(benchmark: Benchmark, spec: BenchmarkSpec, root: DataRoot) -> Task:
-    """Build a task as a cell specifies it.
+    """Build a task as a cell specifies it, or give the one built before for the same specification and data.
 
     Raises
     ------
@@ -120,14 +134,21 @@ def load_task(benchmark: Benchmark, spec: BenchmarkSpec, root: DataRoot) -> Task
             f"{benchmark.name}: the data in {dataset_folder(benchmark, root)} has the hash {found[:12]}, but the cell "
             f"was planned on {spec.data_hash[:12]}; plan again, or stage the data it names"
         )
+    key = repr((benchmark, replace(spec, limit=None), root, found))
+    if key in _built:
+        return _built[key]
     import_lmms_eval()
     with environment(root.hf_home):
         try:
-            return _build(benchmark, spec, root, found)
+            task = _build(benchmark, spec, root, found)
         except TopsError:
             raise
         except (OSError, ValueError, KeyError) as error:
             raise DataError(f"{benchmark.name} in {dataset_folder(benchmark, root)}: {error}") from error
+    if len(_built) >= TASKS_HELD:
+        del _built[next(iter(_built))]
+    _built[key] = task
+    return task
 
 
 def _build(benchmark: Benchmark, spec: BenchmarkSpec, root: DataRoot, found: str) -> Task:

@@ -43,6 +43,7 @@ class LoadedEvaluator:
             benchmark=load_benchmark(cell.benchmark.name),
             data_root=staging.data_root(self.profile),
             record_kept=record_kept,
+            batch_size=self.profile.batch_size,
             let_through=let_through,
         )
 

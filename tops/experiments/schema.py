@@ -81,6 +81,9 @@ class ProfileChoice:
         ``cuda``, ``cpu`` or ``auto``.
     miniature : bool
         Whether backbones are the embedded miniature checkpoints and benchmarks the generated ones.
+    batch_size : int
+        Most prompts in one call of the model. No part of a cell: float32 answers do not depend on it. In half precision
+        some do; 1 is what papers run, and the provenance of every result says the size.
     """
 
     name: str
@@ -90,6 +93,7 @@ class ProfileChoice:
     miniature: bool = False
     checkpoints: str | None = None
     data: str | None = None
+    batch_size: int = 1
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,136 @@
+"""Several prompts in one call of the model: prepared one by one, put together by length, taken apart again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from tops.errors import UnsupportedModelError
+from tops.evaluation.models import Prepared
+
+T = TypeVar("T")
+# Arguments with one entry per token of the prompt, and what stands on padding.
+PER_TOKEN = {"attention_mask": 0, "mm_token_type_ids": 0, "token_type_ids": 0}
+
+
+def length(prepared: Prepared) -> int:
+    """Tokens of a prompt."""
+    return int(prepared.options["input_ids"].shape[1])
+
+
+def kind(prepared: Prepared) -> tuple[str, ...]:
+    """Prompts of one kind can share a batch: the same tensors are there (a prompt without an image has fewer)."""
+    return tuple(sorted(name for name, value in prepared.options.items() if isinstance(value, Tensor)))
+
+
+def merge(prompts: Sequence[Prepared]) -> dict[str, Any]:
+    """Arguments of one ``generate`` for several prompts, padded on the left.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If they do not fit together.
+    """
+    first, longest = prompts[0].options, max(length(p) for p in prompts)
+    if len({kind(p) for p in prompts}) > 1:
+        raise UnsupportedModelError("prompts with and without images do not share a batch")
+    out: dict[str, Any] = {}
+    for name, value in first.items():
+        values = [p.options[name] for p in prompts]
+        if not isinstance(value, Tensor):
+            if any(other != value for other in values):
+                raise UnsupportedModelError(f"prompts with different {name} do not share a batch")
+            out[name] = value
+        elif name == "input_ids":
+            out[name] = torch.cat([_left(v, longest, int(first["pad_token_id"])) for v in values])
+        elif name in PER_TOKEN:
+            out[name] = torch.cat([_left(v, longest, PER_TOKEN[name]) for v in values])
+        else:
+            out[name] = torch.cat(_same_tiles(name, values))
+    return out
+
+
+def split(ids: Tensor, prompts: Sequence[Prepared]) -> list[Tensor]:
+    """What each prompt alone would have got from ``generate``: its own ids, and its answer up to the end token.
+
+    Parameters
+    ----------
+    ids : Tensor, (B, L + T) int64
+        Of the batch.
+    prompts : sequence of Prepared
+        Its rows.
+
+    Returns
+    -------
+    list of Tensor, (1, L_i + T_i) int64
+    """
+    longest = max(length(p) for p in prompts)
+    out = []
+    for row, prompt in zip(ids, prompts, strict=True):
+        answer = row[longest:]
+        ends = prompt.options["eos_token_id"]
+        found = torch.nonzero(torch.isin(answer, torch.as_tensor(ends, device=answer.device)))
+        if len(found):
+            answer = answer[: int(found[0]) + 1]
+        out.append(torch.cat([prompt.options["input_ids"][0], answer])[None])
+    return out
+
+
+def buckets(items: Sequence[T], size: int, prepared: Callable[[T], Prepared]) -> list[list[T]]:
+    """Batches of at most ``size`` of one kind, prompts of similar length together."""
+    out: list[list[T]] = []
+    for item in sorted(items, key=lambda i: (kind(prepared(i)), length(prepared(i)))):
+        if not out or len(out[-1]) == size or kind(prepared(out[-1][0])) != kind(prepared(item)):
+            out.append([])
+        out[-1].append(item)
+    return out
+
+
+def ahead(make: Callable[[int], T], numbers: Sequence[int], window: int, *, overlap: bool) -> Iterator[list[T]]:
+    """``make(number)`` of every number, ``window`` at a time; ``overlap`` makes the next window in a thread meanwhile.
+
+    Parameters
+    ----------
+    make : callable
+        Must not raise.
+    numbers : sequence of int
+        Arguments, in order.
+    window : int
+        Results held at a time (twice as many with ``overlap``).
+    overlap : bool
+        Whether a thread works ahead.
+    """
+    parts = [numbers[i : i + window] for i in range(0, len(numbers), window)]
+    if not overlap:
+        for part in parts:
+            yield [make(number) for number in part]
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="prepare") as pool:
+
+        def start(part: Sequence[int]) -> Future[list[T]]:
+            return pool.submit(lambda: [make(number) for number in part])
+
+        waiting = start(parts[0]) if parts else None
+        for following in [*parts[1:], None]:
+            assert waiting is not None
+            done = waiting.result()
+            waiting = None if following is None else start(following)
+            yield done
+
+
+def _left(value: Tensor, width: int, fill: int) -> Tensor:
+    return torch.nn.functional.pad(value, (width - value.shape[1], 0), value=fill)
+
+
+def _same_tiles(name: str, values: Sequence[Tensor]) -> list[Tensor]:
+    """LLaVA-NeXT's images of different numbers of tiles, filled up as its processor does: with zeros."""
+    if name != "pixel_values" or values[0].ndim != 5:
+        if len({v.shape[1:] for v in values}) > 1:
+            raise UnsupportedModelError(f"{name} of different shapes do not share a batch")
+        return list(values)
+    most = max(v.shape[1] for v in values)
+    return [torch.nn.functional.pad(v, (0, 0, 0, 0, 0, 0, 0, most - v.shape[1])) for v in values]
