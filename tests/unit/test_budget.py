@@ -160,5 +160,7 @@ def test_wrong_schedules() -> None:
         Budget(4, "kep")  # type: ignore[arg-type]
     with pytest.raises(BudgetError, match=r"average 196\.0 tokens, the budget says 128"):
         TOPS(budget=128, counts=(256, 200, 100)).schedule(shape("llava-1.5-7b"))
+    with pytest.raises(BudgetError, match="the budget says 576"):  # not: prunes nothing
+        TOPS(counts=(256, 64, 32)).schedule(shape("llava-1.5-7b"))
     with pytest.raises(ConfigurationError, match="2 counts for cuts at"):
         TOPS(budget=128, counts=(256, 64)).schedule(shape("llava-1.5-7b"))

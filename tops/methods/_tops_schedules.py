@@ -156,7 +156,7 @@ def tops_schedule(
     """
     total = allowed(budget, shape, title)
     places = ((0,) if first else ()) + tuple(layers)
-    if total == shape.visual:
+    if total == shape.visual and counts is None:
         return Schedule(shape.visual, shape.depth, ())
     pyramid = PYRAMIDS.get(shape.backbone, UNPUBLISHED)
     fall = pyramid.fall if len(layers) == len(pyramid.fall) else tuple(2.0**-i for i in range(len(layers)))
