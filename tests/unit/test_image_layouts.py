@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 import tiny_families
+from lmms_eval.api.instance import Instance
 from PIL import Image
 from transformers import AutoProcessor
 
 from tops.backbones import adapter_for, families
 from tops.backbones.image_layouts import LAYOUTS, check_view, image_layout
+from tops.backbones.loading import load_backbone
 from tops.errors import ConfigurationError
+from tops.evaluation.asking import asker_and_reader, messages
 from tops.evaluation.media import Inputs, MediaReader
 from tops.miniature.checkpoints import ROOT
 
@@ -104,3 +107,38 @@ def test_what_a_layout_refuses() -> None:
     with pytest.raises(ConfigurationError, match="views of 336 pixels; those of this checkpoint are 96"):
         check_view(image_layout("llava-next", "fixed-672"), 96)
     assert Inputs(max_patches=4, min_patches=4).laid_out("internvl3")[0].max_patches == 4
+
+
+@pytest.mark.parametrize(
+    ("family", "options", "placeholders"),
+    [
+        ("qwen2.5-vl", {"image_layout": "fixed-1008"}, 1296),
+        ("qwen2.5-vl", {"image_layout": "dynamic-12-16"}, 12),
+        ("internvl3", {"image_layout": "dynamic", "min_patches": 1}, 180),
+        ("llava-next", {"image_layout": "native"}, 144 + 18 * 24 + 18),
+    ],
+)
+def test_the_evaluation_gives_the_model_what_the_layout_says(
+    family: str, options: dict[str, Any], placeholders: int
+) -> None:
+    """Through the stock chat model, which prepares pictures in its own way first."""
+    backbone = load_backbone(ROOT / family)
+    picture = Image.effect_mandelbrot((640, 480) if family != "internvl3" else (200, 200), (-2, -1.5, 1, 1.5), 20)
+    task: Any = SimpleNamespace(
+        visuals=lambda _: [picture], documents=[None], benchmark=SimpleNamespace(modality="image")
+    )
+    asker, reader = asker_and_reader(backbone, options, task, None)
+    media = reader(0, {})
+    asker.task_dict = {"task": {"split": {0: {}}}}
+    arguments = ("", lambda _: messages("What is it?", media), {"max_new_tokens": 1}, 0, "task", "split")
+    prepared = asker.prepare_prompt(
+        Instance("generate_until", arguments, 0, {"task": "task", "doc_id": 0, "repeats": 1}), media
+    )
+    ids = prepared.options["input_ids"]
+    assert sum(int((ids == mark).sum()) for mark in backbone.adapter.placeholder_ids) == placeholders
+
+
+def test_the_evaluation_refuses_a_layout_for_other_views() -> None:
+    task: Any = SimpleNamespace(benchmark=SimpleNamespace(modality="image"))
+    with pytest.raises(ConfigurationError, match="those of this checkpoint are 96"):
+        asker_and_reader(load_backbone(ROOT / "internvl3"), {"image_layout": "fixed-5-tiles"}, task, None)
