@@ -43,7 +43,7 @@ status-%: setup
 	$(BIN)/tops status experiment=$* $(SETTINGS) $(RUN)
 
 TABLES := 1 2 3 4 5 6 11 12 13 14 15 16 17
-FIGURES := 4 5 6 8 9 10 13 14 15 16 17 18
+FIGURES := 2 4 5 6 8 9 10 13 14 15 16 17 18
 STUDIES := principles falsification protocols keep_ratio
 
 # One failing experiment does not stop the others; make -k goes on and still ends with an error.

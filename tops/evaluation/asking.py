@@ -35,11 +35,12 @@ class Question:
 
 @dataclass(frozen=True)
 class Given:
-    """One reply, and what pruning did to its prompt."""
+    """One reply, and what pruning did to its prompt; ``measured`` is for scorers that read this and no target."""
 
     reply: Reply
     visual_tokens_per_layer: tuple[int, ...]
     kept: dict[str, list[int]] | None
+    measured: dict[str, Any] | None = None
 
 
 class Asking:

@@ -203,7 +203,7 @@ class _Session:
 
     @contextmanager
     def _pruned(self) -> Iterator[Run | None]:
-        if self.method is None:
+        if self.method is None or self.benchmark.measure == "fidelity":  # which needs the unpruned model too
             yield None
             return
         with self.backbone.prune(self.method, record_kept=self.record_kept) as run:
@@ -234,8 +234,10 @@ class _Session:
         """Answers of all documents, failed ones among them, in the order in which they come."""
         from tops.evaluation.asking import Asking
         from tops.evaluation.batches import ahead, buckets
+        from tops.evaluation.fidelity import FidelityAsking
 
-        asking = Asking(self.cell, self.benchmark, self.backbone, self.method, task, run)
+        kind = FidelityAsking if self.benchmark.measure == "fidelity" else Asking
+        asking = kind(self.cell, self.benchmark, self.backbone, self.method, task, run)
 
         def failed(number: int, error: Exception) -> Answer:
             log.debug("document %d of %s", number, self.cell.label, exc_info=error)
@@ -294,7 +296,7 @@ class _Session:
             prompt_hash=hashlib.sha256(reply.prompt.encode()).hexdigest(),
             question=question.words,
             answer=text,
-            target=target_of(self.benchmark, question.document),
+            target=target_of(self.benchmark, question.document) if given.measured is None else given.measured,
             output_tokens=reply.output_tokens,
             visual_tokens_per_layer=given.visual_tokens_per_layer,
             kept=given.kept,
