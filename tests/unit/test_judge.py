@@ -1,5 +1,6 @@
 """A real HTTP server that speaks the protocol, in all its moods."""
 
+import io
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,7 +12,10 @@ from tops.evaluation.benchmark import load_benchmark
 from tops.evaluation.judge import Judge, JudgeError, judge_record, mmvet_prompt
 from tops.experiments.answers import Answer
 from tops.experiments.cell import BackboneSpec, Cell, MethodSpec
+from tops.experiments.judging import judge_of, with_judge
+from tops.experiments.request import request
 from tops.experiments.store import CellStatus, Store
+from tops.experiments.worker import Assignment
 
 
 def honest(prompt: str) -> str:
@@ -154,3 +158,24 @@ def test_http_errors(serve, monkeypatch):
     assert server.keys[-1] == "Bearer secret"
     with pytest.raises(ConfigurationError, match="http"):
         Judge("localhost:8000")
+
+
+def test_a_run_probes_the_judge_before_it_starts_and_names_it_to_its_workers(serve, monkeypatch, tmp_path):
+    monkeypatch.delenv("TOPS_JUDGE_URL", raising=False)
+    words = ["benchmark=mmvet", "method=none", "profile=miniature", f"results={tmp_path}"]
+    judged, out = request(words).plan, io.StringIO()
+    assert with_judge(judged, out) is judged
+    assert "MM-Vet: no judge" in out.getvalue()
+    server = serve()
+    monkeypatch.setenv("TOPS_JUDGE_URL", server.url)
+    named = with_judge(judged)
+    assert len(server.prompts) == 2
+    monkeypatch.delenv("TOPS_JUDGE_URL")  # a worker elsewhere has another environment
+    Assignment(str(tmp_path), named.profile, tuple(judged.todo())).save(tmp_path / "assignment.json")
+    assert judge_of(Assignment.load(tmp_path / "assignment.json").profile) == Judge(server.url, "judge-7b")
+    assert [c.key for c in named.todo()] == [c.key for c in judged.todo()]
+    other = request(["benchmark=pope", *words[1:]]).plan
+    assert with_judge(other, out) is other
+    lenient = serve(lambda prompt: "1.0")
+    with pytest.raises(JudgeError, match="scores a right answer"):
+        with_judge(request([*words, f"profile.judge={lenient.url}"]).plan)

@@ -11,6 +11,7 @@ from tops.evaluation.benchmark import load_benchmark
 from tops.experiments import staging
 from tops.experiments.cell import BackboneSpec, Cell
 from tops.experiments.choices import load_backbone
+from tops.experiments.judging import judge_of
 from tops.experiments.schema import ProfileChoice
 from tops.experiments.specs import build_method
 from tops.experiments.store import CellStatus, Store
@@ -44,6 +45,7 @@ class LoadedEvaluator:
             data_root=staging.data_root(self.profile),
             record_kept=record_kept,
             batch_size=self.profile.batch_size,
+            judge=judge_of(self.profile),
             let_through=let_through,
         )
 

@@ -82,8 +82,12 @@ class ProfileChoice:
     miniature : bool
         Whether backbones are the embedded miniature checkpoints and benchmarks the generated ones.
     batch_size : int
-        Most prompts in one call of the model. No part of a cell: float32 answers do not depend on it. In half precision
-        some do; 1 is what papers run, and the provenance of every result says the size.
+        Most prompts in one call of the model; 1 is what papers run. Answers in float32 do not depend on it; in half
+        precision some do, and there a size other than 1 is part of the cell.
+    judge : str or None
+        Address of the judge model of judged benchmarks, OpenAI-compatible; None for that of ``TOPS_JUDGE_URL``, if any.
+    judge_model : str
+        Name the judge's server knows the model by; empty takes the first that it lists.
     """
 
     name: str
@@ -94,6 +98,8 @@ class ProfileChoice:
     checkpoints: str | None = None
     data: str | None = None
     batch_size: int = 1
+    judge: str | None = None
+    judge_model: str = ""
 
 
 @dataclass(frozen=True)

@@ -148,10 +148,22 @@ def refusal(method: MethodSpec, budget: Budget | None, backbone: BackboneChoice,
         lacking = sorted(needed_signals(method, budget, backbone) - {Signal(s) for s in backbone.signals})
         if lacking:
             return f"{title} needs {', '.join(lacking)}, which {backbone.title} does not have"
-        build_method(method, budget, seed=0).schedule(shape)
+        schedule = build_method(method, budget, seed=0).schedule(shape)
     except ConfigurationError as error:
         return str(error)
+    if budget is None and not schedule.cuts and _takes_budget(method):
+        return (
+            f"{title} without a budget prunes nothing; give tokens per image (budget=64) or a keep ratio (budget=0.25)"
+        )
     return None
+
+
+def _takes_budget(method: MethodSpec) -> bool:
+    try:
+        build_method(method, Budget(1), seed=0)
+    except ConfigurationError:
+        return False
+    return True
 
 
 def with_weights(
@@ -226,7 +238,7 @@ def cell(
         asked = benchmark_spec(benchmark, profile, limit, convention)
     except (ConfigurationError, DataError) as error:
         return Refusal(str(error))
-    out = Cell(profile.name, spec, chosen, allowance, asked, seed, versions())
+    out = Cell(profile.name, spec, chosen, allowance, asked, seed, {**versions(), **batching(spec, profile)})
     reason = refusal(chosen, allowance, backbone, prompt_shape(backbone, profile))
     if reason is not None:
         return Refusal(reason, out)
@@ -254,6 +266,12 @@ def benchmark_spec(
 def versions() -> dict[str, str]:
     """Versions of the packages that can change an answer."""
     return {"answers": ANSWERS, **{name: version(name) for name in ("lmms_eval", "torch", "transformers")}}
+
+
+def batching(spec: BackboneSpec, profile: ProfileChoice) -> dict[str, str]:
+    """The batch size, where answers can depend on it: in half precision, when it is not 1."""
+    alone = profile.batch_size == 1 or spec.dtype == "float32"
+    return {} if alone else {"batch_size": str(profile.batch_size)}
 
 
 def documents(spec: BenchmarkSpec, profile: ProfileChoice) -> int:

@@ -52,6 +52,7 @@ def main(argv: list[str]) -> int:
     if "--dry" in given:
         print(plan_text(asked.plan))
         return 0
+    from tops.experiments.judging import with_judge
     from tops.experiments.requirements import check_requirements
     from tops.experiments.run import run
     from tops.experiments.staging import prepare
@@ -62,7 +63,7 @@ def main(argv: list[str]) -> int:
     if asked.plan.todo():
         check_requirements(asked.plan, asked.config.launcher)
     print(plan_text(asked.plan, short=True), file=sys.stderr)
-    summary = run(asked.plan, asked.config.launcher, asked.config.results)
+    summary = run(with_judge(asked.plan), asked.config.launcher, asked.config.results)
     print(summary.text(), file=sys.stderr)
     if asked.config.tracking.mode != "disabled":
         from tops.experiments.tracking import publish
