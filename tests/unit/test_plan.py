@@ -9,7 +9,7 @@ import pytest
 from fake_runs import FakeEvaluator
 
 from tops.errors import ConfigurationError
-from tops.experiments import requirements, staging
+from tops.experiments import requirements, specs, staging
 from tops.experiments.choices import choice_names, load_backbone, load_experiment, load_profile
 from tops.experiments.cost import estimate
 from tops.experiments.plan import PlanStatus, plan
@@ -222,3 +222,25 @@ def test_the_largest_plan_is_quick_and_free_of_torch():
     began = time.process_time()
     plan("principles", status=False)
     assert time.process_time() - began < 3
+
+
+def test_a_method_without_its_budget_is_refused():
+    """The unpruned model would stand in the table under the method's name."""
+    small = load_profile("miniature")
+    for name, options in (("tops", {}), ("random", {}), ("downsampling", {})):
+        refused = specs.cell(load_backbone("llava-1.5-7b"), name, options, None, "layer_average", "pope", small, 1, 0)
+        assert "prunes nothing" in refused.reason
+    for name, options in (("text_only", {}), ("none", {}), ("trim", {"count": "outliers"})):
+        cell = specs.cell(load_backbone("llava-1.5-7b"), name, options, None, "layer_average", "pope", small, 1, 0)
+        assert cell.label.endswith(f"{name} / pope")
+
+
+def test_batch_size_is_part_of_a_cell_where_answers_depend_on_it():
+    backbone, paper, small = load_backbone("llava-1.5-7b"), load_profile("paper"), load_profile("miniature")
+
+    def key(profile, size):
+        chosen = replace(profile, batch_size=size)
+        return specs.cell(backbone, "none", {}, None, "layer_average", "pope", chosen, 1, 0).key
+
+    assert key(paper, 1) != key(paper, 8)
+    assert key(small, 1) == key(small, 8)
