@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -67,7 +67,7 @@ def accuracy(
     bpe: Tokenizer,
     found: Sequence[Scene],
     asked: Sequence[Sequence[Turn]],
-    blind: bool = False,
+    image: Literal["own", "other", "none"] = "own",
 ) -> dict[str, tuple[float, int]]:
     """Share of replies that greedy decoding gets right to the last token, and their number.
 
@@ -79,8 +79,8 @@ def accuracy(
         The model's.
     found, asked : sequences of equal length
         Scenes and their questions.
-    blind : bool
-        Leave the image out of the prompt.
+    image : {"own", "other", "none"}
+        Show the scene itself; another scene, so that only guessing helps; or nothing, a prompt never met in training.
 
     Returns
     -------
@@ -90,12 +90,14 @@ def accuracy(
     language, embedding = model.model.language_model, model.get_input_embeddings()
     start = torch.tensor(bpe.encode(LLAVA.start).ids)
     images = visual_tokens(model, found)
+    if image == "other":
+        images = images.roll(1, 0)
     right: dict[str, list[bool]] = defaultdict(list)
     work = [(i, packed) for i, turns in enumerate(asked) for packed in _packs(bpe, turns, LENGTH)]
     for first in range(0, len(work), 8):
         rows = work[first : first + 8]
         parts = [embedding(start).expand(len(rows), -1, -1)]
-        if not blind:
+        if image != "none":
             parts.append(images[[i for i, _ in rows]].to(parts[0].dtype))
         prefix = sum(part.shape[1] for part in parts)
         parts.append(embedding(torch.from_numpy(np.stack([p.ids for _, p in rows]))))

@@ -265,7 +265,7 @@ def describe(work: Path, recipe: Recipe, scenes: int = 200) -> tuple[dict[str, A
     found = measure.scenes(scenes, recipe.seed + 100)
     asked = measure.questions(recipe.seed + 100, found)
     sighted = measure.accuracy(model, bpe, found, asked)
-    blind = measure.accuracy(model, bpe, found, asked, blind=True)
+    blind, other = (measure.accuracy(model, bpe, found, asked, image=image) for image in ("none", "other"))
     stages = {stage: json.loads((work / f"{stage}.json").read_text()) for stage in ("vision", "words", "language")}
     card = {
         "family": FAMILY,
@@ -277,7 +277,12 @@ def describe(work: Path, recipe: Recipe, scenes: int = 200) -> tuple[dict[str, A
         "recipe": asdict(recipe),
         "stages": stages,
         "accuracy": {
-            key: {"accuracy": round(value, 3), "blind": round(blind[key][0], 3), "questions": number}
+            key: {
+                "accuracy": round(value, 3),
+                "blind": round(blind[key][0], 3),
+                "other image": round(other[key][0], 3),
+                "questions": number,
+            }
             for key, (value, number) in sighted.items()
         },
         "cls_attention_on_objects": measure.cls_on_objects(clip.vision, found),
@@ -293,7 +298,8 @@ STATEMENT = (
     "One head of the decoder's fourth layer was taught to look at the object asked for, from the token that predicts "
     "the reply. Accuracy is on unseen scenes with unseen handwritten digits, of greedy decoding: 'kind' open answers, "
     "'choice' letters of options, 'format' all questions of one benchmark's prompt; 'blind' is the same prompt "
-    "without the image. Attention shares are of the attention paid to the image."
+    "without the image, which the model never met in training and mostly answers with nothing of use; 'other image' is "
+    "with the image of another scene, what guessing reaches. Attention shares are of the attention paid to the image."
 )
 
 
