@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tops.reporting import render
 from tops.reporting.comparison import comparison_table, matches
+from tops.reporting.fidelity import fidelity_tables
 from tops.reporting.figures import write_figures
 from tops.reporting.honesty import honesty_table
 from tops.reporting.layout import heading_of, main_tables
@@ -63,6 +64,7 @@ def make(results: Results, cache: Path | None = None) -> Report:
         return winner is not None and winner.row == row and winner.beyond_chance
 
     more = [
+        *fidelity_tables(u),
         honesty_table(u),
         paired_table(u),
         intervals_table(u),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tops.experiments.plan import Row
+from tops.reporting.fidelity import fidelity_columns, fidelity_curves
 from tops.reporting.kept_figures import agreement_maps, keep_maps
 from tops.reporting.layout import level_title
 from tops.reporting.names import backbone_title, benchmark_title, row_title
@@ -60,6 +61,8 @@ def budget_curves(u: Uncertainty) -> Iterator[tuple[str, str, Figure]]:
     if len(u.results.plan.experiment.levels) < 3:
         return
     for backbone in u.results.backbones:
+        if fidelity_columns(u, backbone):
+            continue
         lines = _curves(u, backbone)
         if not lines:
             continue
@@ -238,6 +241,7 @@ def _heat(axes: Any, values: np.ndarray, alphas: list[float], lambdas: list[floa
 
 
 _MAKERS: tuple[Callable[[Uncertainty], Iterator[tuple[str, str, Any]]], ...] = (
+    fidelity_curves,
     budget_curves,
     radars,
     weight_maps,
