@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
+import tops.backbones.llava_video_model  # noqa: F401  registers its classes with transformers
 from tops.errors import ConfigurationError, DataError
 from tops.miniature import checkpoints
 from tops.miniature.saving import MOST_BYTES, render
@@ -15,7 +16,7 @@ IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (96, 96, 3), d
 CLASSES = {
     "llava-1.5": "LlavaForConditionalGeneration",
     "llava-next": "LlavaNextForConditionalGeneration",
-    "llava-video": "LlavaOnevisionForConditionalGeneration",
+    "llava-video": "LlavaVideoForConditionalGeneration",
     "qwen2.5-vl": "Qwen2_5_VLForConditionalGeneration",
     "internvl3": "InternVLForConditionalGeneration",
 }
