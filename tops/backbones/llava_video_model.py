@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 from transformers import (
     AutoConfig,
+    AutoModelForImageTextToText,
+    AutoProcessor,
     LlavaOnevisionConfig,
     LlavaOnevisionForConditionalGeneration,
     LlavaOnevisionImageProcessor,
@@ -207,6 +209,8 @@ class LlavaVideoProcessor(LlavaOnevisionProcessor):
 
 
 AutoConfig.register("llava_video", LlavaVideoConfig, exist_ok=True)
+AutoModelForImageTextToText.register(LlavaVideoConfig, LlavaVideoForConditionalGeneration, exist_ok=True)
+AutoProcessor.register(LlavaVideoConfig, LlavaVideoProcessor, exist_ok=True)  # type: ignore[no-untyped-call]
 register_checkpoint_conversion_mapping(
     "LlavaVideoForConditionalGeneration", [WeightRenaming(old, new) for old, new in RENAMINGS], overwrite=True
 )
