@@ -63,8 +63,12 @@ def target(benchmark, i):
     }.get(benchmark) or ({"index": i // 2 + 1_000_000 * (i % 2), "answer": letter, "category": "c", **options}, letter)
 
 
-def answers(planned, documents, *, hostile=False):
-    """Answers of one cell; with ``hostile`` texts try to break out of HTML, LaTeX and Markdown."""
+def answers(planned, documents, *, hostile=False, right=None):
+    """Answers of one cell; with ``hostile`` texts try to break out of HTML, LaTeX and Markdown.
+
+    ``right(i)`` decides for all methods alike which documents are answered right.
+    """
+    decided = right
     cell = planned.cell
     name, method = cell.benchmark.name, cell.method.name
     share = quality(method, planned.row.level) - 0.02 * _number(cell.seed, method)
@@ -73,9 +77,9 @@ def answers(planned, documents, *, hostile=False):
         facts, truth = target(name, i)
         # half of what decides is the document's own difficulty, so that methods agree on easy ones
         ease = 0.5 * _number(name, i // 2) + 0.5 * _number(name, i, method, cell.seed, planned.row.level)
-        right = ease < np.clip(share + 0.1 * (share - 0.5), 0, 1)
+        right = decided(i) if decided else ease < np.clip(share + 0.1 * (share - 0.5), 0, 1)
         wrong = {"yes": "no", "no": "yes"}.get(truth) or ("B" if truth == "A" else "A")
-        text = truth if right else (WRONG if _number(i, method) < 0.05 else wrong)
+        text = truth if right else (WRONG if not decided and _number(i, method) < 0.05 else wrong)
         question = (
             f"<script>alert({i})</script> & 50 % of _it_ \\o/ | `x` $y$?" if hostile else f"Question {i} of {name}?"
         )
@@ -131,9 +135,9 @@ def fill(
     return plan(experiment, profile, results=root)
 
 
-def _write(store, planned, documents, hostile, pictures, provenance=None):
+def _write(store, planned, documents, hostile, pictures, provenance=None, right=None):
     bench = load_benchmark(planned.cell.benchmark.name)
-    found = list(answers(planned, documents, hostile=hostile))
+    found = list(answers(planned, documents, hostile=hostile, right=right))
     with store.open_cell(planned.cell) as writer:
         if pictures:
             found = [replace(a, image=picture(writer.path, a.doc_id)) for a in found]

@@ -1,5 +1,7 @@
 """Figures from a synthetic store, and the measures they print."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from synthetic_store import fill
@@ -84,6 +86,26 @@ def test_kept_tokens_come_by_cut(store):
     assert stages[4].mask.sum(axis=1).tolist() == [16] * 8
     assert isinstance(stages[0], Kept)
     assert 0 < stages[4].gini < 1
+
+
+def test_a_cut_before_the_model_does_not_hide_how_many_tokens_there_were(store, tmp_path):
+    u = made(store, "places")
+    tops = next(r for r in u.results.records() if r.spec.method.name == "tops")
+    alone = replace(tops, path=tmp_path)
+    few = [replace(a, kept={"0": [3, 7]}, visual_tokens_per_layer=(2,) * 8) for a in tops.answers()]
+    (tmp_path / "answers.jsonl").write_bytes(b"".join(a.to_line() for a in few))
+    assert kept_tokens(alone)[0].mask.shape == (8, 8)
+    assert kept_tokens(alone, dict.fromkeys(range(8), 144))[0].mask.shape == (8, 144)
+    assert kept_tokens(alone, {i: 144 if i else 288 for i in range(8)})[0].mask.shape == (7, 144)
+
+
+def test_seeds_that_agree_with_all_others_tie(tmp_path):
+    five = experiment("five", (RowChoice(("tops",)), RowChoice(("random",), "control", seeds=(0, 1, 2, 3, 4))))
+    fill(tmp_path, five, documents=8, right=lambda i: i % 3 > 0)
+    report = make(collect(plan(five, "miniature", results=tmp_path), tmp_path))
+    tables = {t.name: t for t in report.more}
+    assert {line.data[-1].text for t in ("five_best", "five_paired") for line in tables[t].lines} == {"tie"}
+    assert not any("-0.0" in d.text for t in report.more for line in t.lines for d in line.data)
 
 
 def test_an_unknown_layout_is_never_drawn_on_the_picture():

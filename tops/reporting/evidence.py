@@ -15,7 +15,7 @@ from tops.reporting.layout import level_title
 from tops.reporting.mixing import unmixed
 from tops.reporting.names import backbone_title, row_title
 from tops.reporting.results import collect
-from tops.reporting.table import Datum, Header, Line, Table, hole
+from tops.reporting.table import Datum, Header, Line, Table, hole, signed
 from tops.reporting.uncertainty import Uncertainty
 from tops.statistics.comparison import Comparison, holm
 
@@ -45,8 +45,8 @@ class Evidence:
         """``LLaVA-1.5-7B, 128 tokens: +1.2 (+0.3 to +2.1) against SCOPE: supported``."""
         d = self.comparison.difference
         return (
-            f"{self.setting}: {d.estimate:+.1f} ({d.low:+.1f} to {d.high:+.1f}) against {self.rival}: {self.outcome}; "
-            f"detectable {self.comparison.detectable:.1f}"
+            f"{self.setting}: {signed(d.estimate)} ({signed(d.low)} to {signed(d.high)}) against {self.rival}: "
+            f"{self.outcome}; detectable {self.comparison.detectable:.1f}"
         )
 
 

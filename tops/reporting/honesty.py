@@ -9,6 +9,7 @@ from tops.experiments.plan import Row
 from tops.reporting.flops import unit, visual_flops, widths
 from tops.reporting.layout import level_title, title_of
 from tops.reporting.names import backbone_title, row_title
+from tops.reporting.paired import difference
 from tops.reporting.pairs import pairs
 from tops.reporting.results import Entry, Results
 from tops.reporting.table import Datum, Header, Line, Table, hole, number
@@ -115,8 +116,7 @@ def _flips(u: Uncertainty, backbone: str, row: Row) -> tuple[Datum, Datum]:
 
 
 def _with_interval(mine: Drawn, other: Drawn) -> Datum:
-    d = mine.against(other).difference
-    return Datum(f"{d.estimate:+.1f} [{d.low:+.1f}, {d.high:+.1f}]", d.estimate)
+    return difference(mine.against(other))
 
 
 def _minus_control(u: Uncertainty, backbone: str, row: Row) -> Datum:

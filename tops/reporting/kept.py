@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,28 +65,42 @@ def jaccard(a: np.ndarray, b: np.ndarray) -> float:
         return float(np.nanmean(np.where(joint > 0, (a & b).sum(axis=1) / joint, np.nan)))
 
 
-def kept_tokens(record: Record) -> dict[int, Kept]:
-    """Selections by cut layer; empty when the cell did not record them."""
+def kept_tokens(record: Record, visual: Mapping[int, int] | None = None) -> dict[int, Kept]:
+    """Selections by cut layer; empty when the cell did not record them.
+
+    Parameters
+    ----------
+    record : Record
+        Complete cell.
+    visual : mapping of int to int, optional
+        Visual tokens of each document before any cut (:func:`visual_tokens` of the unpruned cell). A cell that cuts
+        before the first layer does not tell them itself; without them the last token that it kept counts as the last.
+    """
     rows: dict[int, list[tuple[int, Sequence[int]]]] = {}
     for answer in record.answers():
-        visual = _visual(answer.kept, answer.visual_tokens_per_layer)
+        whole = (visual or {}).get(answer.doc_id, 0)
+        whole = max(whole, tokens_before(answer.kept, answer.visual_tokens_per_layer))
         for layer, indices in (answer.kept or {}).items():
-            rows.setdefault(int(layer), []).append((visual, indices))
-    return {layer: Kept(_mask(found)) for layer, found in sorted(rows.items())}
+            rows.setdefault(int(layer), []).append((whole, indices))
+    return {layer: Kept(_mask(found, given=bool(visual))) for layer, found in sorted(rows.items())}
 
 
-def _visual(kept: Mapping[str, Sequence[int]] | None, seen: Sequence[int]) -> int:
-    """Tokens before any cut: what the first layer saw, unless a cut before it dropped some."""
+def visual_tokens(record: Record) -> dict[int, int]:
+    """What the first layer saw of each document."""
+    return {a.doc_id: a.visual_tokens_per_layer[0] for a in record.answers() if a.visual_tokens_per_layer}
+
+
+def tokens_before(kept: Mapping[str, Sequence[int]] | None, seen: Sequence[int]) -> int:
+    """Tokens before any cut, as far as a pruned answer tells: at least what the first layer saw."""
     highest = max((max(v, default=-1) for v in (kept or {}).values()), default=-1) + 1
     return max([highest, *seen[:1]])
 
 
-def _mask(rows: Iterable[tuple[int, Sequence[int]]]) -> np.ndarray:
-    found = list(rows)
-    visual = max(
-        v for v, _ in found
-    )  # a cut before layer 0 hides the full count from documents that kept no late token
-    mask = np.zeros((len(found), visual), dtype=bool)
-    for line, (_, indices) in zip(mask, found, strict=True):
+def _mask(found: Sequence[tuple[int, Sequence[int]]], *, given: bool) -> np.ndarray:
+    """Documents of the commonest count; where counts are only bounds, all documents at the largest."""
+    visual = Counter(v for v, _ in found).most_common(1)[0][0] if given else max(v for v, _ in found)
+    rows = [indices for v, indices in found if v == visual or not given]
+    mask = np.zeros((len(rows), visual), dtype=bool)
+    for line, indices in zip(mask, rows, strict=True):
         line[list(indices)] = True
     return mask

@@ -11,7 +11,7 @@ import numpy as np
 
 from tops.experiments.plan import Row
 from tops.experiments.store import Record
-from tops.reporting.kept import Kept, jaccard, kept_tokens
+from tops.reporting.kept import Kept, jaccard, kept_tokens, visual_tokens
 from tops.reporting.layout import level_title
 from tops.reporting.names import backbone_title, row_title
 from tops.reporting.samples import grid
@@ -24,12 +24,21 @@ _LAYER = re.compile(r"layer=(\d+)")
 
 
 def _records(u: Uncertainty, backbone: str) -> dict[Row, Record]:
-    """The first stored cell of each row with a budget."""
-    found: dict[Row, Record] = {}
+    """The first stored cell of each row with a budget, all on one benchmark: places compare on the same pictures."""
+    column = next(
+        (c for (r, c), e in u.results.entries.items() if c.backbone == backbone and r.level and e.records), None
+    )
+    there = ((row, u.results.entries.get((row, column))) for row in u.results.rows(backbone) if row.level and column)
+    return {row: entry.records[0] for row, entry in there if entry is not None and entry.records}
+
+
+def _whole(u: Uncertainty, backbone: str, records: dict[Row, Record]) -> dict[int, int]:
+    """Visual tokens of each document, from the unpruned cell on the same benchmark; empty until it has run."""
+    names = {record.spec.benchmark.name for record in records.values()}
     for (row, column), entry in u.results.entries.items():
-        if column.backbone == backbone and row.level and entry.records:
-            found.setdefault(row, entry.records[0])
-    return found
+        if row.role == "reference" and column.backbone == backbone and column.benchmark in names and entry.records:
+            return visual_tokens(entry.records[0])
+    return {}
 
 
 def keep_maps(u: Uncertainty) -> Iterator[tuple[str, str, Figure]]:
@@ -39,20 +48,20 @@ def keep_maps(u: Uncertainty) -> Iterator[tuple[str, str, Figure]]:
     if not u.results.plan.experiment.record_kept or _by_layer(u):
         return
     for backbone in u.results.backbones:
+        records = _records(u, backbone)
+        visual = _whole(u, backbone, records)
         for level in u.results.plan.experiment.levels:
             panels = []
-            for row, record in _records(u, backbone).items():
+            for row, record in records.items():
                 if row.level != level:
                     continue
-                stages = kept_tokens(record)
+                stages = kept_tokens(record, visual)
                 panels += [(row, layer, kept, record) for layer, kept in stages.items()]
             if not panels:
                 continue
-            columns = min(6, len(panels))
+            columns = min(4, len(panels))
             lines = -(-len(panels) // columns)
-            figure, axes = plt.subplots(
-                lines, columns, figsize=(1.75 * columns + 0.7, 2.25 * lines + 0.5), squeeze=False
-            )
+            figure, axes = plt.subplots(lines, columns, figsize=(1.6 * columns + 0.8, 2.1 * lines + 0.4), squeeze=False)
             top = max(float(kept.probability.max()) for _, _, kept, _ in panels)
             image: Any = None
             for place in axes.flat:
@@ -61,9 +70,9 @@ def keep_maps(u: Uncertainty) -> Iterator[tuple[str, str, Figure]]:
                 image = place.imshow(_square(kept, record), cmap="cividis", vmin=0, vmax=top)
                 stage = "before the model" if layer == 0 else f"from layer {layer}"
                 place.set_title(
-                    f"{row_title(row)}\n{stage}\nGini {kept.gini:.2f}, entropy {kept.entropy:.3f}", fontsize=6.5
+                    f"{row_title(row)}\n{stage}\nGini {kept.gini:.2f}, entropy {kept.entropy:.3f}", fontsize=7
                 )
-            figure.colorbar(image, ax=axes, shrink=0.6, label="share of documents that keep it")
+            figure.colorbar(image, ax=axes, shrink=0.9 if lines == 1 else 0.5, label="share of documents")
             where = f"{backbone_title(backbone)}, {level_title(u.results, backbone, level)}"
             figure.suptitle(f"{where} (miniature)" if u.results.miniature else where)
             yield f"places_{backbone}_{level}", f"{where}: where on the image tokens are kept", figure
@@ -90,10 +99,12 @@ def agreement_maps(u: Uncertainty) -> Iterator[tuple[str, str, Figure]]:
     if not _by_layer(u):
         return
     for backbone in u.results.backbones:
+        records = _records(u, backbone)
+        visual = _whole(u, backbone, records)
         methods: dict[tuple[str, str], dict[int, np.ndarray]] = {}
-        for row, record in _records(u, backbone).items():
+        for row, record in records.items():
             match = _LAYER.fullmatch(row.variant)
-            stages = kept_tokens(record) if match else {}
+            stages = kept_tokens(record, visual) if match else {}
             if match and stages:
                 # The layer that was cut: in the miniature several layers of the paper fall on one.
                 methods.setdefault((row.title, row.level), {})[max(stages)] = stages[max(stages)].mask
@@ -114,6 +125,7 @@ def agreement_maps(u: Uncertainty) -> Iterator[tuple[str, str, Figure]]:
                 place.text(j, i, f"{value:.2f}".lstrip("0"), ha="center", va="center", fontsize=6.5, color=colour)
             place.set_title(title)
             place.set_xlabel("cut at layer")
+            place.set_ylabel("cut at layer")
         figure.colorbar(image, ax=axes, shrink=0.8, label="Jaccard index")
         where = backbone_title(backbone)
         figure.suptitle(f"{where} (miniature)" if u.results.miniature else where)

@@ -29,11 +29,13 @@ def heading_of(results: Results) -> str:
 def title_of(results: Results) -> str:
     """The heading with its restrictions; the miniature says what it is."""
     text = heading_of(results)
-    if results.untrained:
-        text = f"PLUMBING ONLY, untrained weights of {' and '.join(map(backbone_title, results.untrained))}: {text}"
+    said = []
     if results.miniature:
-        return f"MINIATURE of {text} ({results.plan.note}) – not comparable with the paper"
-    return f"{text} ({results.plan.note})" if results.plan.note else text
+        said.append("MINIATURE, not comparable with the paper")
+    if results.untrained:
+        said.append(f"PLUMBING ONLY, untrained weights of {' and '.join(map(backbone_title, results.untrained))}")
+    note = f" ({results.plan.note})" if results.plan.note else ""
+    return f"{'; '.join(said)}: {text}{note}" if said else f"{text}{note}"
 
 
 def level_title(results: Results, backbone: str, level: str) -> str:
@@ -149,6 +151,8 @@ def _by_benchmark(results: Results, backbone: str, bold: Best, name: str) -> Tab
     if both and printed is not None:
         headers += [Header("Acc", "as in the paper"), Header("Rel (%)", "as in the paper")]
         notes.append(f"Acc as in the paper: {printed.rule.text}.")
+    if results.miniature and any("layer" in row.variant for row in results.rows(backbone)):
+        notes.append("Layers are the paper's; the miniature cuts at the same depth, where several may be one layer.")
     lines = []
     for row in sorted(results.rows(backbone), key=lambda r: r.role == "control"):
         data = [_score(results, row, column, bold) for column in columns]

@@ -12,7 +12,7 @@ from tops.reporting.layout import level_title, title_of
 from tops.reporting.mixing import marked
 from tops.reporting.names import backbone_title, row_title
 from tops.reporting.pairs import discordant
-from tops.reporting.table import Datum, Header, Line, Table, hole, number
+from tops.reporting.table import Datum, Header, Line, Table, hole, number, signed
 from tops.reporting.uncertainty import Drawn, Uncertainty
 from tops.statistics.comparison import Comparison, Flips, holm
 
@@ -112,7 +112,7 @@ def _data(duel: Duel, p_rel: float, p_flips: float) -> tuple[Datum, ...]:
     return (
         difference(duel.comparison),
         p_value(p_rel),
-        hole(FEW) if np.isnan(duel.comparison.detectable) else number(duel.comparison.detectable),
+        detectable(duel.comparison),
         number(flips.documents, 0) if flips else unpaired,
         number(flips.gained, 0) if flips else unpaired,
         number(flips.lost, 0) if flips else unpaired,
@@ -128,8 +128,15 @@ def difference(comparison: Comparison) -> Datum:
     """``+1.2 [+0.3, +2.1]``; without the brackets where there are too few units for an interval."""
     d = comparison.difference
     if np.isnan(d.low):
-        return Datum(f"{d.estimate:+.1f}", d.estimate, mark=FEW)
-    return Datum(f"{d.estimate:+.1f} [{d.low:+.1f}, {d.high:+.1f}]", d.estimate)
+        return Datum(signed(d.estimate), d.estimate, mark=FEW)
+    return Datum(f"{signed(d.estimate)} [{signed(d.low)}, {signed(d.high)}]", d.estimate)
+
+
+def detectable(comparison: Comparison) -> Datum:
+    """Smallest true difference with 80 % power; a hole where the resamples cannot tell."""
+    if np.isnan(comparison.detectable):
+        return hole(FEW)
+    return number(comparison.detectable) if comparison.detectable > 0 else hole("the two never differ")
 
 
 def p_value(p: float) -> Datum:

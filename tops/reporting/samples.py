@@ -6,7 +6,7 @@ import base64
 import io
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from tops.experiments.answers import Answer
 from tops.experiments.plan import Column, Row
 from tops.experiments.store import Record
+from tops.reporting.kept import tokens_before
 from tops.reporting.layout import level_title
 from tops.reporting.names import backbone_title, benchmark_title, row_title
 from tops.reporting.uncertainty import Uncertainty
@@ -96,7 +97,8 @@ def _documents(
     stored: list[str],
 ) -> list[dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {}
-    for row, record in records.items():
+    whole: dict[int, int] = {}  # visual tokens before any cut, as the unpruned model saw them
+    for row, record in sorted(records.items(), key=lambda item: item[0].role != "reference"):
         for answer in _answers(record, set(chosen)):
             document = found.setdefault(
                 answer.doc_id,
@@ -112,19 +114,17 @@ def _documents(
             )
             if document["image"] is None and answer.image:
                 document["image"] = _image(record.path / answer.image, images, stored)
-            document["answers"][number[row]] = _answer(record, answer)
+            if row.role == "reference" and answer.visual_tokens_per_layer:
+                whole[answer.doc_id] = answer.visual_tokens_per_layer[0]
+            document["answers"][number[row]] = _answer(record, answer, whole.get(answer.doc_id, 0))
     return [found[i] for i in sorted(found)]
 
 
-def _answer(record: Record, answer: Answer) -> dict[str, Any]:
+def _answer(record: Record, answer: Answer, whole: int) -> dict[str, Any]:
     score = answer.scores.get(record.default_scorer, {}) if record.default_scorer else {}
     layers = answer.visual_tokens_per_layer
-    visual = layers[0] if layers else 0
-    stages = {}
-    for layer, kept in (answer.kept or {}).items():
-        if isinstance(kept, list) and all(isinstance(i, int) for i in kept):
-            visual = max(visual, max(kept, default=-1) + 1)
-            stages[layer] = kept
+    stages = {layer: kept for layer, kept in (answer.kept or {}).items() if isinstance(kept, list)}
+    visual = max(whole, tokens_before(stages, layers))
     return {
         "text": answer.answer,
         "score": score.get("score"),
@@ -153,10 +153,10 @@ def grid(family: str, visual: int) -> dict[str, int | bool]:
     return {"side": math.ceil(math.sqrt(visual)), "map": False, "visual": visual, "tiles": 1}
 
 
-def _bits(kept: list[int], visual: int) -> str:
+def _bits(kept: Sequence[int], visual: int) -> str:
     """A bit per token, packed, base64."""
     bits = np.zeros(visual, dtype=np.uint8)
-    bits[kept] = 1
+    bits[list(kept)] = 1
     return base64.b64encode(np.packbits(bits).tobytes()).decode()
 
 

@@ -95,7 +95,8 @@ def _shown(rule: AccRule, columns: Mapping[str, Column]) -> AccRule:
     """The rule over the benchmarks that an experiment asks, where it asks fewer by design."""
     kept = {slug: divisor for slug, divisor in rule.divisors.items() if slug in columns}
     scaled = "".join(f", {benchmark_title(slug)} / {divisor}" for slug, divisor in kept.items() if divisor != 1)
-    return AccRule(f"mean of the {len(kept)} benchmarks shown{scaled}", kept)
+    text = f"mean of the {len(kept)} benchmarks shown" if len(kept) > 1 else "the one benchmark shown"
+    return AccRule(f"{text}{scaled}", kept)
 
 
 def aggregate(results: Results, scale: Scale, row: Row) -> Aggregate:

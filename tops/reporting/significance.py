@@ -9,7 +9,7 @@ import numpy as np
 from tops.experiments.plan import Row
 from tops.reporting.layout import level_title, title_of
 from tops.reporting.names import backbone_title, benchmark_title, row_title
-from tops.reporting.paired import FEW, difference, p_value
+from tops.reporting.paired import detectable, difference, p_value
 from tops.reporting.pairs import discordant
 from tops.reporting.table import Datum, Header, Line, Table, hole, number
 from tops.reporting.uncertainty import Drawn, Uncertainty, Winner
@@ -93,7 +93,7 @@ def winners_table(u: Uncertainty, found: Mapping[tuple[str, str, str], Winner]) 
             Datum(row_title(w.runner_up)),
             difference(w.comparison),
             p_value(w.adjusted),
-            hole(FEW) if np.isnan(w.comparison.detectable) else number(w.comparison.detectable),
+            detectable(w.comparison),
             *_sides(flips[backbone, level, slug], mcnemar_p[backbone, level, slug]),
             Datum("tie" if d.estimate == 0 else "beyond chance" if w.beyond_chance else "cannot tell"),
         )

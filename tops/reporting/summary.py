@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from tops.experiments.plan import PlanStatus
 from tops.reporting.layout import level_title
 from tops.reporting.names import backbone_title, row_title
+from tops.reporting.table import signed
 from tops.reporting.uncertainty import Uncertainty, Winner
 
 
@@ -36,7 +37,7 @@ def _lead(w: Winner) -> str:
         return f"{row_title(w.row)} and {row_title(w.runner_up)} tie on Rel"
     verdict = "beyond chance" if w.beyond_chance else "which may be chance"
     return (
-        f"{row_title(w.row)} leads on Rel by {d.estimate:.1f} points ({d.low:+.1f} to {d.high:+.1f}) before "
+        f"{row_title(w.row)} leads on Rel by {d.estimate:.1f} points ({signed(d.low)} to {signed(d.high)}) before "
         f"{row_title(w.runner_up)}, {verdict}"
     )
 
@@ -50,6 +51,5 @@ def _against_control(u: Uncertainty, backbone: str, level: str) -> str:
         return ""
     control = max(drawn, key=lambda r: drawn[r].point)
     gap = mine.against(drawn[control]).difference
-    return (
-        f"; TOPS minus the best control, {row_title(control)}: {gap.estimate:+.1f} ({gap.low:+.1f} to {gap.high:+.1f})"
-    )
+    interval = f"{signed(gap.estimate)} ({signed(gap.low)} to {signed(gap.high)})"
+    return f"; TOPS minus the best control, {row_title(control)}: {interval}"

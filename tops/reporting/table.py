@@ -128,6 +128,11 @@ def number(value: float, digits: int = 1, **more: object) -> Datum:
     return Datum(f"{value:.{digits}f}", value, **more)  # type: ignore[arg-type]
 
 
+def signed(value: float, digits: int = 1) -> str:
+    """``+1.2``; nothing is ``-0.0``."""
+    return f"{round(value, digits) + 0.0:+.{digits}f}"
+
+
 def hole(reason: str) -> Datum:
     """A place without a number."""
     return Datum(reason=reason)
