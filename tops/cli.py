@@ -10,7 +10,7 @@ from tops.errors import TopsError, nearest_names
 
 # name -> (module with ``main(argv: list[str]) -> int``, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
-    "golden": ("tops.golden.command", "check every method against golden vectors of its authors' code"),
+    "golden": ("tops.golden.command", "check the baselines against golden vectors of their authors' code"),
     "plan": ("tops.experiments.commands.plan", "what an experiment or sweep would run, what is done, what it costs"),
     "run": ("tops.experiments.commands.run", "run one cell, a sweep, or an experiment, here or on a cluster"),
     "evaluate": ("tops.evaluation.commands.evaluate", "benchmarks on one backbone and method, with a progress bar"),

@@ -1,1 +1,1 @@
-"""Golden vectors: every method against what its authors' code gives on the same arrays."""
+"""Golden vectors: baselines against what their authors' code gives on the same arrays, TOPS against its algorithms."""

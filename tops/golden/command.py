@@ -20,8 +20,8 @@ def main(argv: list[str]) -> int:
     """Check golden vectors; 1 on any mismatch."""
     parser = argparse.ArgumentParser(
         prog="tops golden",
-        description="Compare every method with golden vectors of its authors' code: one folder a method, "
-        "case_*.npz, model_*.npz, next_layout.npz and fixed_budget.npz in it.",
+        description="Compare baselines with golden vectors of their authors' code, TOPS with its algorithms: one "
+        "folder a method, case_*.npz, model_*.npz, next_layout.npz and fixed_budget.npz in it.",
     )
     parser.add_argument("folder", type=Path, metavar="DIR")
     folder = parser.parse_args(argv).folder
