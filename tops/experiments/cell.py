@@ -94,7 +94,9 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """For people: ``llava-1.5-7b / tops@32 / pope``."""
+        """For people: ``llava-1.5-7b / tops@32 / pope``; a miniature says so, for its number is another model's."""
+        backbone = self.backbone.name if self.profile == "paper" else f"{self.profile} {self.backbone.name}"
+        backbone += "" if self.backbone.trained else " (untrained)"
         budget = f"@{self.budget.value}" if self.budget else ""
         seed = f" seed {self.seed}" if self.seed else ""
-        return f"{self.backbone.name} / {self.method.name}{budget}{seed} / {self.benchmark.name}"
+        return f"{backbone} / {self.method.name}{budget}{seed} / {self.benchmark.name}"

@@ -22,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--budget", help="tokens per image (64) or keep ratio (0.25)")
     out.add_argument("--protocol", default="layer_average", help="what the budget counts")
     out.add_argument("--suite", default="pope", help="suite or benchmark, or several with commas")
-    out.add_argument("--profile", default="miniature", help="paper or miniature")
+    out.add_argument("--profile", default="paper", help="paper or miniature")
     out.add_argument("--convention", help="prompt convention of the benchmarks")
     out.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="option of the method")
     out.add_argument(
