@@ -4,7 +4,7 @@ import pytest
 
 from tops.errors import ConfigurationError
 from tops.experiments import compose, specs
-from tops.experiments.choices import choice_names, load_backbone, load_experiment
+from tops.experiments.choices import choice_names, load_backbone, load_experiment, load_launcher, load_tracking
 from tops.experiments.compose import GROUPS, composed, names_of
 from tops.experiments.plan import plan
 from tops.experiments.request import _expand, composed_by_axis, request
@@ -13,16 +13,26 @@ from tops.methods import method_names
 CHOICES = [(group, name) for group in GROUPS if group != "experiment" for name in names_of(group)]
 
 
-@pytest.mark.parametrize(("group", "name"), CHOICES)
-def test_every_choice_composes_to_what_its_file_says(group, name):
-    config = composed([f"{group}={name}"])
-    found = getattr(config, group)
-    assert (found["name"] if isinstance(found, dict) else getattr(found, "name", name)) == name
+NAMES = {group: names_of(group) for group in GROUPS}
+# The n-th of every group together: as many compositions as the largest group has choices.
+TOGETHER = [
+    {group: names[i % len(names)] for group, names in NAMES.items()} for i in range(max(map(len, NAMES.values())))
+]
+
+
+@pytest.mark.parametrize("chosen", TOGETHER, ids=lambda chosen: "-".join(chosen.values()))
+def test_every_choice_composes_to_what_its_file_says(chosen):
+    config = composed([f"{group}={name}" for group, name in chosen.items()])
+    for group, name in chosen.items():
+        found = getattr(config, group)
+        if group not in ("launcher", "tracking"):  # these carry no name
+            assert (found["name"] if isinstance(found, dict) else getattr(found, "name", found)) == name
+    assert config.launcher == load_launcher(chosen["launcher"])
+    assert config.tracking == load_tracking(chosen["tracking"])
 
 
 @pytest.mark.parametrize("name", choice_names("experiment"))
-def test_every_experiment_composes_and_is_planned(name):
-    assert composed([f"experiment={name}"]).experiment == name
+def test_every_experiment_is_planned(name):
     assert load_experiment(name).title
     for profile in ("paper", "miniature"):
         found = plan(name, profile, status=False)
