@@ -14,7 +14,7 @@ _OPTIONS = {
     "reports": "where reports go (default: reports)",
     "limit": "documents per benchmark that the run was limited to",
     "full": "true: all documents, whatever the experiment's limit",
-    "backbones": "only these, separated by commas",
+    "backbones": "only these: one name, or [one,another]",
 }
 
 
@@ -29,21 +29,19 @@ def main(argv: list[str]) -> int:
     if "experiment" not in options:
         raise ConfigurationError("which experiment? for example: tops report experiment=table1 profile=miniature")
 
+    from tops.experiments.compose import composed
     from tops.experiments.plan import plan
     from tops.reporting.build import build
     from tops.reporting.results import collect
 
     profile = options.get("profile", "paper")
+    shared = [f"{key}={options[key]}" for key in ("limit", "full", "backbones", "results") if key in options]
     for name in options["experiment"].split(","):
+        asked = composed([f"experiment={name}", f"profile={profile}", *shared])
         planned = plan(
-            name,
-            profile,
-            results=options.get("results", "results"),
-            limit=int(options["limit"]) if options.get("limit", "").isdigit() else None,
-            full=options.get("full", "false").lower() in ("true", "1", "yes"),
-            backbones=options["backbones"].split(",") if options.get("backbones") else None,
+            name, profile, results=asked.results, limit=asked.limit, full=asked.full, backbones=asked.backbones
         )
-        results = collect(planned, options.get("results", "results"))
+        results = collect(planned, asked.results)
         for path in build(results, Path(options.get("reports", "reports")) / profile):
             print(path)
     return 0
