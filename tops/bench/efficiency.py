@@ -175,7 +175,8 @@ class Bench:
     def generate(self, tokens: int) -> None:
         """Exactly so many tokens."""
         with torch.inference_mode():
-            self.model.generate(**self.inputs, do_sample=False, max_new_tokens=tokens, min_new_tokens=tokens)
+            model: Any = self.model
+            model.generate(**self.inputs, do_sample=False, max_new_tokens=tokens, min_new_tokens=tokens)
 
     def time(self, name: str, tokens: int) -> float:
         """Seconds from pixels to the last of so many tokens."""
@@ -273,10 +274,12 @@ def prompt(model: Any, device: torch.device) -> tuple[dict[str, Any], int]:
 
 def attention_flops() -> dict[Any, Any]:
     """Count of the CPU's fused attention, which torch's counter leaves out."""
-    from torch.utils.flop_counter import sdpa_flop_count
+    from torch.utils import flop_counter
+
+    counted: Any = flop_counter.sdpa_flop_count
 
     def count(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-        return int(sdpa_flop_count(query, key, value))
+        return int(counted(query, key, value))
 
     return {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: count}
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
+from weakref import WeakKeyDictionary
 
 from tops.bench.clocks import Clock
 from tops.bench.measure import machine, write_json
@@ -103,7 +104,8 @@ def measure(evaluator: Any, cells: Sequence[Cell], batch_size: int) -> tuple[dic
             return generate(*arguments)
 
     given: dict[Any, Any] = {}
-    with tempfile.TemporaryDirectory() as folder, patch.object(asking, "generate", timed):
+    unshared = patch.object(asking, "QUESTIONS", WeakKeyDictionary())  # nothing left over from the other size
+    with tempfile.TemporaryDirectory() as folder, patch.object(asking, "generate", timed), unshared:
         store = Store(folder, evaluator.profile.name)
         started = time.perf_counter()
         for cell in cells:

@@ -6,6 +6,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from PIL.Image import Image
+from torch import Tensor
 
 from tops.backbones.image_layouts import check_view
 from tops.errors import UnsupportedModelError
@@ -13,6 +17,7 @@ from tops.evaluation.batches import merge, split
 from tops.evaluation.documents import question_of
 from tops.evaluation.media import Inputs, Media, MediaReader
 from tops.evaluation.models import Asker, Prepared, QwenAsker, Reply, asker_for, generate
+from tops.methods.base import InputControl
 
 if TYPE_CHECKING:
     from tops.backbones.loading import Backbone
@@ -43,6 +48,37 @@ class Given:
     measured: dict[str, Any] | None = None
 
 
+class Questions:
+    """Prepared questions of one model in memory, up to a number of bytes; then no more are taken.
+
+    Small benchmarks, as those of the miniature, fit whole, and every row of a table asks them again. Large ones would
+    only push each other out.
+    """
+
+    LIMIT = 256 * 2**20
+
+    def __init__(self) -> None:
+        self._held: dict[Any, Question] = {}
+        self._bytes = 0
+
+    def get(self, key: Any) -> Question | None:
+        """A question, when it is held."""
+        return self._held.get(key)
+
+    def put(self, key: Any, question: Question) -> None:
+        """Hold a question if there is room."""
+        values = question.prepared.options.values()
+        tensors = sum(v.nbytes for v in values if isinstance(v, Tensor))
+        pictures = (v for v in question.document.values() if isinstance(v, Image))
+        size = tensors + sum(v.width * v.height * len(v.getbands()) for v in pictures)
+        if self._bytes + size <= self.LIMIT:
+            self._held[key] = question
+            self._bytes += size
+
+
+QUESTIONS: WeakKeyDictionary[Any, Questions] = WeakKeyDictionary()
+
+
 class Asking:
     """Asks the documents of one cell.
 
@@ -64,9 +100,22 @@ class Asking:
         self.asker, self.reader = asker_and_reader(backbone, cell.backbone.options, task, method)
         # A second pair prepares prompts: it may do so in a thread while this one's replies are read.
         self._preparing, self._reading = asker_and_reader(backbone, cell.backbone.options, task, method)
+        # Prompts depend on the method only where it changes images.
+        shared = None if isinstance(method, InputControl) else QUESTIONS.setdefault(backbone.model, Questions())
+        self._shared: Questions | None = shared
+        self._shared_key = repr((task.key, cell.benchmark.generation, sorted(cell.backbone.options.items())))
 
     def prepare(self, number: int) -> Question:
-        """Read a document and build its prompt."""
+        """Read a document and build its prompt, or give the one that another method of this backbone was asked."""
+        if self._shared is None:
+            return self._prepared(number)
+        question = self._shared.get((self._shared_key, number))
+        if question is None:
+            question = self._prepared(number)
+            self._shared.put((self._shared_key, number), question)
+        return question
+
+    def _prepared(self, number: int) -> Question:
         task, document = self._task, self._task.documents[number]
         media = self._reading(number, document)
         content = messages(task.text(document), media)

@@ -49,10 +49,13 @@ class Task:
         The task itself: prompts, visuals.
     documents : Documents
         Its split.
+    key : str
+        Names specification and data; two tasks of one key ask the same.
     """
 
     def __init__(self, benchmark: Benchmark, stock: Any, documents: Documents) -> None:
         self.benchmark, self.stock, self.documents = benchmark, stock, documents
+        self.key = ""
         self._numbers: dict[int | None, list[int]] = {}
 
     def numbers(self, limit: int | None) -> list[int]:
@@ -147,7 +150,7 @@ def load_task(benchmark: Benchmark, spec: BenchmarkSpec, root: DataRoot) -> Task
             raise DataError(f"{benchmark.name} in {dataset_folder(benchmark, root)}: {error}") from error
     if len(_built) >= TASKS_HELD:
         del _built[next(iter(_built))]
-    _built[key] = task
+    _built[key], task.key = task, key
     return task
 
 
