@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -57,6 +58,12 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # `tops plan | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        # A path that cannot be read or written, or a full disk; anything else is a fault of tops: traceback.
+        if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        print(f"tops {name}: {error}; check the path, its permissions and the space left", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

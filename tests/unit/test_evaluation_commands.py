@@ -73,3 +73,24 @@ def test_evaluate_refuses_before_it_loads(capsys):
     assert "Did you mean 'tops'" in capsys.readouterr().err
     assert main(["evaluate", "--method", "random", "--budget", "many"]) == 2
     assert "neither a count" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(PermissionError(13, "Permission denied", "/x"), 2), (OSError(28, "full"), 2)]
+)
+def test_a_path_that_cannot_be_used_is_no_traceback(error, status, monkeypatch, capsys):
+    def refuse(argv):
+        raise error
+
+    monkeypatch.setattr("tops.evaluation.commands.score.main", refuse)
+    assert main(["score"]) == status
+    assert str(error) in capsys.readouterr().err
+
+
+def test_an_error_of_no_path_keeps_its_traceback(monkeypatch):
+    def fail(argv):
+        raise OSError("a fault of ours")
+
+    monkeypatch.setattr("tops.evaluation.commands.score.main", fail)
+    with pytest.raises(OSError, match="a fault of ours"):
+        main(["score"])

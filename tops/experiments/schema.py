@@ -10,6 +10,8 @@ from tops.budget import Protocol
 from tops.errors import ConfigurationError, nearest_names
 
 Role = Literal["reference", "method", "control"]
+Dtype = Literal["float32", "bfloat16", "float16"]
+Attention = Literal["sdpa", "eager", "flash_attention_2"]
 T = TypeVar("T")
 
 
@@ -61,8 +63,8 @@ class BackboneChoice:
     text_tower: str | None = None
     miniature: MiniatureChoice | None = None
     frames: int = 1
-    dtype: str = "bfloat16"
-    attention: str = "sdpa"
+    dtype: Dtype = "bfloat16"
+    attention: Attention = "sdpa"
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -93,7 +95,7 @@ class ProfileChoice:
     name: str
     title: str
     device: str = "auto"
-    dtype: str | None = None
+    dtype: Dtype | None = None
     miniature: bool = False
     checkpoints: str | None = None
     data: str | None = None
