@@ -168,7 +168,7 @@ def check_selection(selection: Selection, candidates: int, width: int, method: M
     if low < 0 or high >= candidates:
         raise ConfigurationError(f"{where}: indices {low} to {high} are outside 0 to {candidates - 1}")
     if rows is None:
-        twice = len(indices) - len(indices.unique())
+        twice = len(indices) - int(torch.unique(indices).numel())
         if twice:
             raise ConfigurationError(
                 f"{where}: {twice} tokens are kept twice; a token stays once, and only new rows may share an anchor"
