@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ from dataclasses import replace
 import pytest
 from synthetic_store import fill
 
-from tops.errors import ConfigurationError
+from tops.errors import ConfigurationError, DataError
 from tops.experiments.plan import PlanStatus, plan
 from tops.experiments.schema import ColumnChoice, Experiment, PaperReference, RowChoice
 from tops.paper.published import published_value
@@ -271,6 +272,66 @@ def test_best_is_bold_only_beyond_chance(report):
     beyond = sum(line.data[-1].text == "beyond chance" for line in best.lines)
     assert beyond == sum(d.bold for line in report.main[0].lines for d in line.data)
     assert beyond < len(best.lines)
+
+
+def record(method, protocol="layer_average", milliseconds=50.0, decode=5.0):
+    times = {"prefill_ms": {"median": milliseconds, "p95": 60.0}, "decode_ms": {"median": decode, "p95": 9.0}}
+    return {"method": method, "protocol": protocol, "over_limit": 0.25, "peak_memory_bytes": 2_000_000_000, **times}
+
+
+MEASURED = {
+    "benchmark": "efficiency",
+    "setting": {"model": "miniature of LLaVA-NeXT-7B", "budget": 80, "visual_tokens": 720},
+    "machine": {"device": "cpu"},
+    "repeats": 3,
+    "rows": [record("none", ""), record("tops", decode=-1.0), record("visionzip", "kept")],
+    "left_out": {"trim": "no text tower"},
+}
+
+
+def table_4(root, **more):
+    results = collect(plan("table4", "miniature", results=root), root)
+    (table,) = make(results, **more).main
+    place = {h.title: i for i, h in enumerate(table.headers)}
+    return {x.label: {t: x.data[i] for t, i in place.items()} for x in table.lines}
+
+
+def test_table_4_joins_the_store_with_the_efficiency_benchmark(tmp_path):
+    fill(tmp_path, "table4", documents=6)
+    without = table_4(tmp_path)["TOPS"]
+    assert without["prefill (ms)"].reason.startswith("not measured: run `tops bench efficiency --json")
+    assert without["F1"].value is not None
+    folder = tmp_path / "miniature" / "efficiency"
+    folder.mkdir()
+    (folder / "here.json").write_text(json.dumps(MEASURED))
+    rows = table_4(tmp_path)
+    assert rows["TOPS"]["prefill (ms)"].value == 50
+    assert rows["TOPS"]["over free truncation (%)"].value == 25
+    assert rows["TOPS"]["memory (GB)"].value == 2
+    assert "noise" in rows["TOPS"]["decode (ms a token)"].reason
+    assert rows["TOPS"]["fewer FLOPs (x)"].value > 1
+    assert "protocol kept" in rows["VisionZip"]["prefill (ms)"].reason
+    assert "no text tower" in rows["TRIM"]["prefill (ms)"].reason
+    assert "protocol layer_average" in rows["TOPS (schedule as printed)"]["prefill (ms)"].reason
+    assert "cannot average" in rows["FastV"]["tokens"].reason
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [({"budget": 300}, "measured at 300 of 720"), ({"model": "LLaVA-NeXT-7B"}, "measured on LLaVA-NeXT-7B")],
+)
+def test_measurements_of_another_setting_are_not_shown(tmp_path, change, reason):
+    file = tmp_path / "e.json"
+    file.write_text(json.dumps({**MEASURED, "setting": MEASURED["setting"] | change}))
+    assert reason in table_4(tmp_path, efficiency=file)["TOPS"]["prefill (ms)"].reason
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"benchmark": "selection"}', '{"benchmark": "efficiency", "rows": [{}]}'])
+def test_a_file_that_is_no_efficiency_record_is_refused(tmp_path, text):
+    file = tmp_path / "e.json"
+    file.write_text(text)
+    with pytest.raises(DataError, match="tops bench efficiency"):
+        table_4(tmp_path, efficiency=file)
 
 
 HOSTILE = "<b>&_%$#{}~^\\|`*\n=1"

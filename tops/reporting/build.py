@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tops.reporting import render
 from tops.reporting.comparison import comparison_table, matches
+from tops.reporting.efficiency import efficiency_table, load_measured
 from tops.reporting.fidelity import fidelity_tables
 from tops.reporting.figures import write_figures
 from tops.reporting.honesty import honesty_table
@@ -52,8 +53,18 @@ class Report:
         return self.uncertainty.results.name
 
 
-def make(results: Results, cache: Path | None = None) -> Report:
-    """Tables and warnings of an experiment."""
+def make(results: Results, cache: Path | None = None, efficiency: Path | None = None) -> Report:
+    """Tables and warnings of an experiment.
+
+    Parameters
+    ----------
+    results : Results
+        From :func:`tops.reporting.results.collect`.
+    cache : path, optional
+        Folder for parsed answers.
+    efficiency : path, optional
+        Record of ``tops bench efficiency`` for Table 4; the newest beside the store by default.
+    """
     results = unmixed(results)
     u = Uncertainty(results, cache)
     best = winners(u)
@@ -76,7 +87,10 @@ def make(results: Results, cache: Path | None = None) -> Report:
         for b in results.untrained
     )
     warnings = (*plumbing, *results.warnings, *u.faults)
-    return Report(u, main_tables(results, bold), [t for t in more if t.lines], warnings, sentences(u, best))
+    main = main_tables(results, bold)
+    if results.plan.experiment.paper.tables == (4,):
+        main = [efficiency_table(u, load_measured(results, efficiency), bold)]
+    return Report(u, main, [t for t in more if t.lines], warnings, sentences(u, best))
 
 
 def write_tables(name: str, tables: Sequence[Table], folder: Path, warnings: Sequence[str] = ()) -> list[Path]:
@@ -113,9 +127,9 @@ def write_page(report: Report, folder: Path, pictures: Sequence[Picture] = ()) -
     return _write(folder / f"{report.name}.html", text)
 
 
-def build(results: Results, folder: Path) -> list[Path]:
+def build(results: Results, folder: Path, efficiency: Path | None = None) -> list[Path]:
     """Write the report of an experiment; returns the paths of all files."""
-    report = make(results, folder / ".cache")
+    report = make(results, folder / ".cache", efficiency)
     figures, pictures = write_figures(report.uncertainty, folder)
     tables = write_tables(report.name, [*report.main, *report.more], folder, report.warnings)
     return [*tables, *figures, write_page(report, folder, pictures)]

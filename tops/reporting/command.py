@@ -15,6 +15,8 @@ _OPTIONS = {
     "limit": "documents per benchmark that the run was limited to",
     "full": "true: all documents, whatever the experiment's limit",
     "backbones": "only these: one name, or [one,another]",
+    "efficiency": "record of `tops bench efficiency --json` for table 4 (default: the newest in "
+    "RESULTS/PROFILE/efficiency)",
 }
 
 
@@ -42,7 +44,8 @@ def main(argv: list[str]) -> int:
             name, profile, results=asked.results, limit=asked.limit, full=asked.full, backbones=asked.backbones
         )
         results = collect(planned, asked.results)
-        for path in build(results, Path(options.get("reports", "reports")) / profile):
+        measured = Path(options["efficiency"]) if options.get("efficiency") else None
+        for path in build(results, Path(options.get("reports", "reports")) / profile, measured):
             print(path)
     return 0
 

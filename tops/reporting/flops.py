@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from statistics import fmean
 
 from tops.accounting import paper_flops
 from tops.experiments.choices import load_backbone
+from tops.experiments.plan import Row
 from tops.miniature import checkpoints
+from tops.reporting.table import Datum, hole, number
+from tops.reporting.uncertainty import Uncertainty
 from tops.statistics.resampling import Floats
 
 
@@ -54,3 +58,19 @@ def visual_flops(size: Widths, layers: Floats) -> float | None:
     if len(layers) != size.depth:
         return None
     return float(paper_flops(size.width, size.feed_forward, [round(float(n)) for n in layers]))
+
+
+def costs(u: Uncertainty, backbone: str, row: Row) -> tuple[Datum, Datum]:
+    """Layer-averaged visual tokens as logged, and FLOPs in the table's unit; mean over benchmarks and seeds."""
+    entries = [e for (r, c), e in u.results.entries.items() if r == row and c.backbone == backbone]
+    logged = [x for e in entries if e.values for r in e.records if len(x := u.of(r).layers)]
+    if not logged:
+        why = hole(next((e.reason for e in entries if e.reason), "no layer log"))
+        return why, why
+    tokens = number(fmean(float(x.mean()) for x in logged))
+    size = widths(backbone, miniature=u.results.miniature)
+    flops = [visual_flops(size, x) for x in logged] if size is not None else [None]
+    known = [f for f in flops if f is not None]
+    if len(known) < len(flops):
+        return tokens, hole("the layer log is not of a model of the catalogue's depth")
+    return tokens, number(fmean(known) / unit(miniature=u.results.miniature)[1], 2)

@@ -6,7 +6,7 @@ from statistics import fmean
 
 from tops.accounting import FORMULAS
 from tops.experiments.plan import Row
-from tops.reporting.flops import unit, visual_flops, widths
+from tops.reporting.flops import costs, unit
 from tops.reporting.layout import level_title, title_of
 from tops.reporting.names import backbone_title, row_title
 from tops.reporting.paired import difference
@@ -72,28 +72,14 @@ def _line(u: Uncertainty, backbone: str, row: Row) -> tuple[Datum, ...]:
     if not scored:
         return ()
     return (
-        *_cost(u, backbone, scored),
+        *costs(u, backbone, row),
+        number(1000 * fmean(u.of(r).seconds for e in scored for r in e.records), 0),
         *_answers(scored),
         *_flips(u, backbone, row),
         _minus_control(u, backbone, row),
         _minus_blind(u, backbone, row),
         _hard(u, backbone, row),
     )
-
-
-def _cost(u: Uncertainty, backbone: str, scored: list[Entry]) -> tuple[Datum, Datum, Datum]:
-    cells = [u.of(r) for e in scored for r in e.records]
-    time = number(1000 * fmean(c.seconds for c in cells), 0)
-    logged = [c.layers for c in cells if len(c.layers)]
-    if not logged:
-        return hole("no layer log"), hole("no layer log"), time
-    tokens = number(fmean(float(x.mean()) for x in logged))
-    size = widths(backbone, miniature=u.results.miniature)
-    flops = [visual_flops(size, x) for x in logged] if size is not None else [None]
-    known = [f for f in flops if f is not None]
-    if len(known) < len(flops):
-        return tokens, hole("the layer log is not of a model of the catalogue's depth"), time
-    return tokens, number(fmean(known) / unit(miniature=u.results.miniature)[1], 2), time
 
 
 def _answers(scored: list[Entry]) -> tuple[Datum, Datum]:

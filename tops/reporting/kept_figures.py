@@ -75,7 +75,12 @@ def keep_maps(u: Uncertainty) -> Iterator[tuple[str, str, Figure]]:
             figure.colorbar(image, ax=axes, shrink=0.9 if lines == 1 else 0.5, label="share of documents")
             where = f"{backbone_title(backbone)}, {level_title(u.results, backbone, level)}"
             figure.suptitle(f"{where} (miniature)" if u.results.miniature else where)
-            yield f"places_{backbone}_{level}", f"{where}: where on the image tokens are kept", figure
+            documents = min(len(kept.mask) for _, _, kept, _ in panels)
+            title = (
+                f"{where}: where on the image tokens are kept, over {documents} documents or more. Gini and entropy "
+                "depend on the number of documents and of tokens kept: compare panels of one count, and with Random"
+            )
+            yield f"places_{backbone}_{level}", title, figure
 
 
 def _square(kept: Kept, record: Record) -> np.ndarray:

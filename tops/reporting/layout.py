@@ -155,7 +155,7 @@ def _by_benchmark(results: Results, backbone: str, bold: Best, name: str) -> Tab
         notes.append("Layers are the paper's; the miniature cuts at the same depth, where several may be one layer.")
     lines = []
     for row in sorted(results.rows(backbone), key=lambda r: r.role == "control"):
-        data = [_score(results, row, column, bold) for column in columns]
+        data = [score(results, row, column, bold) for column in columns]
         for rule in (scale, printed if both else None):
             if rule is None:
                 continue
@@ -164,10 +164,7 @@ def _by_benchmark(results: Results, backbone: str, bold: Best, name: str) -> Tab
             acc = hole(found.reason) if found.acc is None else number(found.acc, cells=cells)
             mark = marked(results, row, rule.slugs.values())
             data += [acc, _rel(found, rule is scale and bold(backbone, row, "rel"), cells, mark)]
-        section = level_title(results, backbone, row.level) or ("Unpruned" if row.role == "reference" else "No budget")
-        if row.role == "control" and row.level:
-            section += ": controls"
-        lines.append(Line(row_title(row), tuple(data), section, row.role))
+        lines.append(Line(row_title(row), tuple(data), section_of(results, backbone, row), row.role))
     title = title_of(results)
     if len(results.backbones) > 1:
         title = f"{title}: {backbone_title(backbone)}"
@@ -175,12 +172,19 @@ def _by_benchmark(results: Results, backbone: str, bold: Best, name: str) -> Tab
     return Table(name, title, tuple(headers), tuple(_by_section(lines)), tuple(notes), short=short)
 
 
+def section_of(results: Results, backbone: str, row: Row) -> str:
+    """``32 tokens (↓ 94.4 %): controls``."""
+    title = level_title(results, backbone, row.level) or ("Unpruned" if row.role == "reference" else "No budget")
+    return f"{title}: controls" if row.role == "control" and row.level else title
+
+
 def _by_section(lines: list[Line]) -> list[Line]:
     order = {s: i for i, s in enumerate(dict.fromkeys(line.section.removesuffix(": controls") for line in lines))}
     return sorted(lines, key=lambda line: (order[line.section.removesuffix(": controls")], line.role == "control"))
 
 
-def _score(results: Results, row: Row, column: Column, bold: Best) -> Datum:
+def score(results: Results, row: Row, column: Column, bold: Best) -> Datum:
+    """One place of the table."""
     entry = results.entries.get((row, column))
     if entry is None:
         return hole("not planned")
