@@ -9,7 +9,7 @@ export HF_HUB_OFFLINE ?= 1
 # Of an experiment: LIMIT=N documents per benchmark, FULL=1 all of them, RUN="launcher=slurm ..." any setting of `tops run`.
 SETTINGS = profile=$(PROFILE) $(if $(FULL),full=true) $(if $(LIMIT),limit=$(LIMIT))
 
-.PHONY: setup test lint format smoke sweep-keep-ratio ablate-principles falsify reproduce-all miniature miniature-scores bench-selection bench-methods bench-scaling
+.PHONY: setup test lint format smoke sweep-keep-ratio ablate-principles falsify reproduce-all miniature miniature-scores bench-selection bench-methods bench-scaling bench-efficiency bench-throughput bench-grid
 
 $(STAMP): pyproject.toml scripts/constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -82,3 +82,13 @@ bench-methods: setup
 
 bench-scaling: setup
 	$(BIN)/tops bench scaling --json benchmarks/scaling.json --plot benchmarks/scaling.svg $(BENCH)
+
+# Table 4: LLaVA-NeXT-7B with random weights on a GPU, the miniature elsewhere.
+bench-efficiency: setup
+	$(BIN)/tops bench efficiency --json benchmarks/efficiency.json $(BENCH)
+
+bench-throughput: setup
+	$(BIN)/tops bench throughput --json benchmarks/throughput.json $(BENCH)
+
+bench-grid: setup
+	$(BIN)/tops bench grid --json benchmarks/grid.json $(BENCH)

@@ -14,6 +14,9 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
         "speed of select_tops over the direct evaluation, and that both choose the same",
     ),
     "methods": ("tops.bench.methods", "milliseconds per selection of every method, against random selection"),
+    "efficiency": ("tops.bench.efficiency", "prefill, decode, phases, memory and FLOPs of every method (Table 4)"),
+    "throughput": ("tops.bench.throughput", "documents per second of the evaluation, in batches and one by one"),
+    "grid": ("tops.bench.grid", "hours of an experiment on 1, 8 and 64 GPUs, its schedule simulated"),
     "scaling": ("tops.bench.scaling", "time and memory of selection against the number of tokens and of picks"),
 }
 
@@ -21,7 +24,7 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
 def main(argv: list[str]) -> int:
     """Run one benchmark; returns the exit status."""
     if not argv or argv[0] in ("-h", "--help"):
-        rows = "\n".join(f"  {name:<10}  {text}" for name, (_, text) in BENCHMARKS.items())
+        rows = "\n".join(f"  {name:<11}  {text}" for name, (_, text) in BENCHMARKS.items())
         print(f"usage: tops bench NAME [options]\n\nbenchmarks:\n{rows}\n\n`tops bench NAME --help` tells more.")
         return 0
     if argv[0] not in BENCHMARKS:

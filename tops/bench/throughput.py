@@ -104,7 +104,7 @@ def measure(evaluator: Any, cells: Sequence[Cell], batch_size: int) -> tuple[dic
             return generate(*arguments)
 
     given: dict[Any, Any] = {}
-    unshared = patch.object(asking, "QUESTIONS", WeakKeyDictionary())  # nothing left over from the other size
+    unshared: Any = patch.object(asking, "QUESTIONS", WeakKeyDictionary())  # nothing left over from the other size
     with tempfile.TemporaryDirectory() as folder, patch.object(asking, "generate", timed), unshared:
         store = Store(folder, evaluator.profile.name)
         started = time.perf_counter()
