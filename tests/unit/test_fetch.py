@@ -112,7 +112,7 @@ def test_only_the_files_a_task_needs_and_no_token(hub, fetcher, tmp_path):
     list(fetcher.stage(item))
     assert names(tmp_path / "mirror") == ["lmms-lab-encoder/POPE/README.md", "lmms-lab-encoder/POPE/data/test.parquet"]
     assert missing(load_benchmark("pope"), DataRoot.at(tmp_path)) is None
-    assert {token for _, _, token in hub.requests} == {None}  # public sets need no login, even where one exists
+    assert {token for _, _, token, _ in hub.requests} == {None}  # public sets need no login, even where one exists
 
 
 def test_fetching_again_fetches_nothing_and_keeps_the_revision(hub, fetcher, tmp_path):
@@ -123,7 +123,7 @@ def test_fetching_again_fetches_nothing_and_keeps_the_revision(hub, fetcher, tmp
     item = again.dataset(load_benchmark("pope"))
     assert again.missing(item) == {}
     assert list(again.stage(item)) == []
-    assert [path.split("?")[0] for _, path, _ in hub.requests] == [
+    assert [path.split("?")[0] for _, path, _, _ in hub.requests] == [
         f"/api/datasets/lmms-lab-encoder/POPE/revision/{COMMIT}"
     ]
 
