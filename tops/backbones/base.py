@@ -112,11 +112,6 @@ class Adapter:
         ids = (getattr(config, name, None) for name in ("image_token_id", "video_token_id"))
         return tuple(i for i in ids if i is not None)
 
-    @property
-    def mrope(self) -> bool:
-        """Whether position ids have several axes, shape (3, B, L) instead of (B, L)."""
-        return hasattr(self._module(self.text_model, "rotary_emb"), "mrope_section")
-
     # -- what a prompt looks like -------------------------------------------------------------------------------------
 
     def layout(self, call: Call, placeholders: Sequence[int]) -> list[Layout]:

@@ -121,7 +121,6 @@ class Benchmark:
     reported: str
     question: str = "question"
     maximum: float = 100.0
-    higher_is_better: bool = True
     chance: float | None = None
     cluster: tuple[str, ...] = ()
     cluster_modulo: int | None = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tops.miniature.checkpoints import RANDOM_LABEL, ROOT, weight_hashes
+from tops.miniature.checkpoints import ROOT, weight_hashes
 from tops.miniature.tokenizer import fast_tokenizer
 
 if TYPE_CHECKING:
@@ -98,18 +98,6 @@ def write_card(folder: Path, card: dict[str, Any]) -> None:
     """``card.json``, and the same for readers in ``README.md``."""
     (folder / "card.json").write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(render(card), encoding="utf-8")
-
-
-def random_card(family: str, model: PreTrainedModel, seed: int) -> dict[str, Any]:
-    """The card of a model that was not trained."""
-    return {
-        "family": family,
-        "class": type(model).__name__,
-        "trained": False,
-        "label": RANDOM_LABEL,
-        "seed": seed,
-        "parameters": sum(p.numel() for p in model.parameters()),
-    }
 
 
 def _table(table: dict[str, Any]) -> list[str]:

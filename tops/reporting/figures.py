@@ -39,14 +39,6 @@ def write_figures(u: Uncertainty, folder: Path) -> tuple[list[Path], list[Pictur
     return paths, pictures
 
 
-def _levels(u: Uncertainty, backbone: str, row: Row) -> Iterator[tuple[str, Row]]:
-    """Rows of the same method and kind at every level."""
-    for other in u.results.rows(backbone):
-        same = (other.method, other.variant, other.protocol) == (row.method, row.variant, row.protocol)
-        if same and other.level:
-            yield other.level, other
-
-
 def _tokens(u: Uncertainty, backbone: str, row: Row) -> float:
     """Layer average as logged, mean over benchmarks."""
     entries = [e for (r, c), e in u.results.entries.items() if r == row and c.backbone == backbone and e.values]
