@@ -63,16 +63,19 @@ def target(benchmark, i):
     }.get(benchmark) or ({"index": i // 2 + 1_000_000 * (i % 2), "answer": letter, "category": "c", **options}, letter)
 
 
-def answers(planned, documents, *, hostile=False, right=None):
+def answers(planned, documents, *, hostile=False, right=None, layers=None):
     """Answers of one cell; with ``hostile`` texts try to break out of HTML, LaTeX and Markdown.
 
-    ``right(i)`` decides for all methods alike which documents are answered right.
+    ``right(i)`` decides for all methods alike which documents are answered right; ``layers(planned)`` is what every
+    layer saw, None for the budget.
     """
     decided = right
     cell = planned.cell
     name, method = cell.benchmark.name, cell.method.name
     share = quality(method, planned.row.level) - 0.02 * _number(cell.seed, method)
     keep = 144 if cell.budget is None else (cell.budget.value if isinstance(cell.budget.value, int) else 36)
+    flat = layers(planned) if layers else None
+    seen = (144, *[keep] * 7) if flat is None else (flat,) * 8
     for i in range(documents):
         facts, truth = target(name, i)
         # half of what decides is the document's own difficulty, so that methods agree on easy ones
@@ -93,7 +96,7 @@ def answers(planned, documents, *, hostile=False, right=None):
             answer=text,
             target=facts,
             output_tokens=2,
-            visual_tokens_per_layer=(144, *[keep] * 7),
+            visual_tokens_per_layer=seen,
             kept={"0": sorted(order[: 2 * keep]), "4": sorted(order[:keep])} if 2 * keep <= 144 else None,
             seconds=0.1,
         )
@@ -135,9 +138,9 @@ def fill(
     return plan(experiment, profile, results=root)
 
 
-def _write(store, planned, documents, hostile, pictures, provenance=None, right=None):
+def _write(store, planned, documents, hostile, pictures, provenance=None, **how):
     bench = load_benchmark(planned.cell.benchmark.name)
-    found = list(answers(planned, documents, hostile=hostile, right=right))
+    found = list(answers(planned, documents, hostile=hostile, **how))
     with store.open_cell(planned.cell) as writer:
         if pictures:
             found = [replace(a, image=picture(writer.path, a.doc_id)) for a in found]

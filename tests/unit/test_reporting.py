@@ -267,6 +267,28 @@ def test_tops_meets_every_row_of_its_budget_on_the_same_documents(report, store)
     assert table.lines[1].data[6].value >= alone
 
 
+def test_a_budget_that_means_something_else_is_neither_ranked_nor_hidden(tmp_path):
+    rows = (*SMALL.rows[:2], RowChoice(("tops",), protocol="as_printed"), RowChoice(("random",), "control"))
+    other = replace(SMALL, name="other", rows=rows, levels={"88.9": {BACKBONE: 64}})
+    fill(tmp_path, other, documents=6, layers=lambda p: 23 if p.row.protocol == "as_printed" else None)
+    report = make(collected(tmp_path, other))
+    label = "TOPS (schedule as printed)"
+    (shown,) = lines(report.main[0], label)
+    assert {d.mark for d in shown.data if d.value is not None} == {"23.0 tokens a layer, not 16", ""}
+    assert shown.data[-1].mark
+    tables = {t.name.removeprefix("other_"): t for t in report.more}
+    (ranked,) = lines(tables["intervals"], label)
+    assert ranked.data[0].value is not None
+    assert "not ranked" in ranked.data[2].reason
+    assert not lines(tables["paired"], label)
+    (control,) = (
+        d
+        for h, d in zip(tables["controls"].headers, lines(tables["controls"], label)[0].data, strict=True)
+        if h.title == "− best control"
+    )
+    assert "another layer average" in control.reason
+
+
 def test_best_is_bold_only_beyond_chance(report):
     best = next(t for t in report.more if t.name.endswith("_best"))
     beyond = sum(line.data[-1].text == "beyond chance" for line in best.lines)

@@ -181,6 +181,7 @@ def test_identical_methods_do_not_differ_and_few_units_prove_nothing():
     same = np.linspace(1, 2, 100)
     assert compare(1.5, 1.5, same, same, 40).p == 1.0
     assert compare(2.0, 1.0, same + 1, same, 3).p == 0.25
+    assert compare(2.0, 1.0, same + 1, same, 3, pooled=11).p == 2.0**-10
     alone = percentile_interval(50.0, np.full(100, 50.0), 1)
     assert np.isnan(alone.low)
     assert not alone.excludes_zero

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import fmean
 
 from tops.accounting import FORMULAS
@@ -39,6 +40,7 @@ NOTES = (
 
 
 NOT_APPLICABLE = Datum()
+_TOLERANCE = 0.025  # a schedule of whole tokens cannot always meet its average exactly
 
 
 def honesty_table(uncertainty: Uncertainty) -> Table:
@@ -59,6 +61,26 @@ def honesty_table(uncertainty: Uncertainty) -> Table:
         NOTES,
         short="Controls and costs",
     )
+
+
+def with_true_tokens(u: Uncertainty) -> Results:
+    """Results in which every number says so when its layers saw another number of tokens than the row's budget."""
+    entries = dict(u.results.entries)
+    for backbone in u.results.backbones:
+        reference = u.results.reference(backbone)
+        whole = costs(u, backbone, reference)[0].value if reference is not None else None
+        for row in u.results.rows(backbone):
+            seen = costs(u, backbone, row)[0].value
+            for place, entry in entries.items():
+                if place[0] != row or place[1].backbone != backbone or entry.budget is None or not entry.values:
+                    continue
+                value = entry.budget.value
+                asked = value if isinstance(value, int) else value * whole if whole else None
+                if seen is not None and asked and abs(seen / asked - 1) > _TOLERANCE:
+                    text = f"{seen:.1f} tokens a layer, not {asked:g}"
+                    mark = "; ".join(p for p in (entry.mark, text) if p)
+                    entries[place] = replace(entry, mark=mark)
+    return replace(u.results, entries=entries)
 
 
 def _order(results: Results, row: Row) -> tuple[int, bool]:
@@ -106,8 +128,10 @@ def _with_interval(mine: Drawn, other: Drawn) -> Datum:
 
 
 def _minus_control(u: Uncertainty, backbone: str, row: Row) -> Datum:
-    if row.role != "method":
+    if row.role != "method" or not row.level:
         return NOT_APPLICABLE
+    if row.protocol != "layer_average":
+        return hole("the controls have another layer average: see tokens")
     controls = [r for r in u.results.rows(backbone) if r.role == "control" and r.level == row.level]
     drawn = [d for r in controls if (d := u.rel(backbone, r)) is not None]
     mine = u.rel(backbone, row)

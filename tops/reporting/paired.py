@@ -136,7 +136,7 @@ def detectable(comparison: Comparison) -> Datum:
     """Smallest true difference with 80 % power; a hole where the resamples cannot tell."""
     if np.isnan(comparison.detectable):
         return hole(FEW)
-    return number(comparison.detectable) if comparison.detectable > 0 else hole("the two never differ")
+    return number(comparison.detectable) if comparison.detectable > 0 else hole("no resample tells the two apart")
 
 
 def p_value(p: float) -> Datum:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tops.experiments.plan import Column, PlanStatus, Row
 from tops.paper.aggregation import AccRule, printed_rule, proper_rule
@@ -87,15 +87,15 @@ def scale_of(results: Results, backbone: str, *, printed: bool = False) -> Scale
             slugs[slug] = column
     if not slugs:
         return None
-    kept = {slug: divisor for slug, divisor in rule.divisors.items() if slug in slugs}
-    return Scale(replace(rule, divisors=kept), tuple(absent), slugs, whole and not absent)
+    rule = _shown(rule, slugs) if absent else rule
+    return Scale(rule, tuple(absent), slugs, whole and not absent)
 
 
 def _shown(rule: AccRule, columns: Mapping[str, Column]) -> AccRule:
-    """The rule over the benchmarks that an experiment asks, where it asks fewer by design."""
+    """The rule over fewer benchmarks, and in words of its own."""
     kept = {slug: divisor for slug, divisor in rule.divisors.items() if slug in columns}
     scaled = "".join(f", {benchmark_title(slug)} / {divisor}" for slug, divisor in kept.items() if divisor != 1)
-    text = f"mean of the {len(kept)} benchmarks shown" if len(kept) > 1 else "the one benchmark shown"
+    text = f"mean of the {len(kept)} benchmarks with scores" if len(kept) > 1 else "the one benchmark with scores"
     return AccRule(f"{text}{scaled}", kept)
 
 

@@ -25,14 +25,17 @@ def intervals_table(u: Uncertainty) -> Table:
             rows = [r for r in results.rows(backbone) if r.level == level and r.role == "method"]
             rows += [r for r in results.rows(backbone) if r.level == level and r.role == "control"]
             drawn = {row: d for row in rows if (d := u.rel(backbone, row)) is not None}
-            ranked = dict(zip(drawn, ranks_of(drawn), strict=True)) if drawn else {}
+            fair = {row: d for row, d in drawn.items() if row.protocol == "layer_average"}
+            ranked = dict(zip(fair, ranks_of(fair), strict=True)) if fair else {}
             section = f"{backbone_title(backbone)} · {level_title(results, backbone, level)}"
-            lines += [Line(row_title(row), data, section, row.role) for row, data in ranked.items()]
+            for row, d in drawn.items():
+                data = (number(d.point), _span(d.interval.low, d.interval.high, ".1f"), *ranked.get(row, _UNRANKED))
+                lines.append(Line(row_title(row), data, section, row.role))
     headers = tuple(Header(t) for t in ("Rel (%)", "95 % interval", "rank", "95 % of ranks", "first in %"))
     notes = (
         f"Paired bootstrap of {u.resamples} resamples: documents of one image are drawn together, each benchmark by "
         "itself, and every benchmark's own aggregation runs on every resample. Seeds are fixed.",
-        "Ranks among methods and controls at the same budget; rank 1 is best.",
+        "Ranks among methods and controls at the same layer average; rank 1 is best.",
     )
     return Table(
         f"{results.name}_intervals",
@@ -45,16 +48,13 @@ def intervals_table(u: Uncertainty) -> Table:
 
 
 def ranks_of(drawn: Mapping[Row, Drawn]) -> list[tuple[Datum, ...]]:
-    """Interval and rank of each row, in order."""
+    """Rank of each row, in order: on the sample, in 95 % of resamples, and how often it is first."""
     values = list(drawn.values())
     points = np.array([d.point for d in values])
     out: list[tuple[Datum, ...]] = []
-    for d, rank in zip(values, ranks(points, np.stack([d.resampled for d in values])), strict=True):
-        i = d.interval
+    for rank in ranks(points, np.stack([d.resampled for d in values])):
         out.append(
             (
-                number(i.estimate),
-                _span(i.low, i.high, ".1f"),
                 Datum(f"{rank.rank:g}", rank.rank),
                 _span(rank.low, rank.high, "g"),
                 hole(_FEW) if np.isnan(rank.best) else number(100 * rank.best, 0),
@@ -63,6 +63,7 @@ def ranks_of(drawn: Mapping[Row, Drawn]) -> list[tuple[Datum, ...]]:
     return out
 
 
+_UNRANKED = (hole("not ranked: the budget means something else, and the layers see another number of tokens"),) * 3
 _FEW = "too few documents for an interval"
 
 

@@ -27,11 +27,20 @@ _DIGITS = 9
 
 @dataclass(frozen=True)
 class Drawn:
-    """A value and its resamples. ``units`` is the number of clusters behind it, the fewest where several are mixed."""
+    """A value and its resamples.
+
+    Attributes
+    ----------
+    units : int
+        Clusters behind it, of the smallest benchmark where several are mixed.
+    pooled : int
+        Clusters of all benchmarks together; 0 stands for ``units``.
+    """
 
     point: float
     resampled: Floats
     units: int
+    pooled: int = 0
 
     @property
     def interval(self) -> Interval:
@@ -40,7 +49,8 @@ class Drawn:
 
     def against(self, other: Drawn) -> Comparison:
         """Paired comparison with a value drawn from the same resamples."""
-        return compare(self.point, other.point, self.resampled, other.resampled, min(self.units, other.units))
+        units, pooled = min(self.units, other.units), min(self.pooled or self.units, other.pooled or other.units)
+        return compare(self.point, other.point, self.resampled, other.resampled, units, pooled)
 
 
 @dataclass
@@ -133,7 +143,8 @@ class Uncertainty:
             found[slug] = drawn
         acc = scale.rule.acc({slug: d.resampled for slug, d in found.items()})
         point = float(scale.rule.acc({slug: d.point for slug, d in found.items()}))
-        return Drawn(point, acc, min(d.units for d in found.values()))
+        benchmarks = {scale.slugs[slug].benchmark: d.units for slug, d in found.items()}  # parts share their documents
+        return Drawn(point, acc, min(d.units for d in found.values()), sum(benchmarks.values()))
 
     def rel(self, backbone: str, row: Row, scale: Scale | None = None) -> Drawn | None:
         """Rel in percent, the unpruned model resampled on the same draws."""
@@ -143,7 +154,8 @@ class Uncertainty:
         if mine is None or base is None or base.point == 0:
             return None
         with np.errstate(divide="ignore", invalid="ignore"):
-            return Drawn(100 * mine.point / base.point, 100 * mine.resampled / base.resampled, mine.units)
+            resampled = 100 * mine.resampled / base.resampled
+        return Drawn(100 * mine.point / base.point, resampled, mine.units, mine.pooled)
 
     def measure(self, backbone: str, row: Row, slug: str) -> Drawn | None:
         """``rel``, ``acc`` or a benchmark by its slug."""

@@ -34,21 +34,40 @@ class Comparison:
     detectable: float
 
 
-def compare(first: float, second: float, first_resampled: Floats, second_resampled: Floats, units: int) -> Comparison:
+def compare(
+    first: float,
+    second: float,
+    first_resampled: Floats,
+    second_resampled: Floats,
+    units: int,
+    pooled: int | None = None,
+) -> Comparison:
     """Difference of two values whose resamples were drawn together.
 
     The p-value is that of a normal test with the bootstrap standard error: counting resamples cannot go below
     2 / resamples, which no correction over a whole table survives. It is never below 2^(1 - units), the least that a
     sign-flip test on so many units can give.
+
+    Parameters
+    ----------
+    first, second : float
+        On the sample.
+    first_resampled, second_resampled : array, shape (resamples,)
+        Drawn together.
+    units : int
+        Clusters, the fewest of any part of the value; widen the interval.
+    pooled : int, optional
+        Clusters of all parts together, which is what bounds the p-value; ``units`` by default.
     """
+    least = 2.0 ** (1 - (units if pooled is None else pooled))
     difference = first - second
     interval = percentile_interval(difference, first_resampled - second_resampled, units)
     if not np.isfinite(interval.se):
         p = float("nan")
     elif interval.se == 0:
-        p = 1.0 if difference == 0 else 2.0 ** (1 - units)
+        p = 1.0 if difference == 0 else least
     else:
-        p = max(float(2 * stats.norm.sf(abs(difference) / interval.se)), 2.0 ** (1 - units))
+        p = max(float(2 * stats.norm.sf(abs(difference) / interval.se)), least)
     return Comparison(interval, p, minimum_detectable_effect(interval.se))
 
 
