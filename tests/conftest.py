@@ -1,4 +1,4 @@
-"""For every test: no network, and one thread per worker, since tiny tensors on many threads only wait for each other."""
+"""For every test: no network, and one thread a worker, since tiny tensors on many threads wait for each other."""
 
 from __future__ import annotations
 

@@ -56,12 +56,16 @@ class Budget:
         if self.protocol not in PROTOCOLS:
             raise BudgetError(f"budget protocol {self.protocol!r} is not one of {', '.join(PROTOCOLS)}")
         if isinstance(self.value, bool) or not isinstance(self.value, int | float) or not math.isfinite(self.value):
-            raise BudgetError(f"budget {self.value!r} is neither a token count (int) nor a keep ratio (float in (0, 1])")
+            raise BudgetError(
+                f"budget {self.value!r} is neither a token count (int) nor a keep ratio (float in (0, 1])"
+            )
         if isinstance(self.value, int) and self.value < 1:
-            raise BudgetError(f"budget of {self.value} tokens: at least 1 token must stay; use method=text_only for none")
+            raise BudgetError(
+                f"budget of {self.value} tokens: at least 1 token must stay; use method=text_only for none"
+            )
         if isinstance(self.value, float) and not 0.0 < self.value <= 1.0:
             raise BudgetError(
-                f"keep ratio {self.value} is outside (0, 1]; write a token count as an int, for example {round(self.value)}"
+                f"keep ratio {self.value} is outside (0, 1]; write a token count as an int, such as {round(self.value)}"
             )
 
     def tokens(self, shape: PromptShape) -> int:
@@ -109,7 +113,9 @@ class Schedule:
         have = self.visual
         for cut in self.cuts:
             if not 0 <= cut.layer < self.depth:
-                raise BudgetError(f"pruning layer {cut.layer} is outside the model: its layers are 0 to {self.depth - 1}")
+                raise BudgetError(
+                    f"pruning layer {cut.layer} is outside the model: its layers are 0 to {self.depth - 1}"
+                )
             if cut.keep < 1:
                 raise BudgetError(f"the cut at layer {cut.layer} would keep {cut.keep} tokens; at least 1 must stay")
             if cut.keep > have:

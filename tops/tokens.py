@@ -16,7 +16,8 @@ class VisualTokens:
     Attributes
     ----------
     features : Tensor, (N, d)
-        At layer 0 the projected tokens (rows of the LLM's input embeddings); later the hidden states entering the layer.
+        At layer 0 the projected tokens (rows of the LLM's input embeddings); later the hidden states entering that
+        layer.
     index : Tensor, (N,) int64
         Place of each token among the prompt's original visual tokens (newline tokens included), ascending.
     unit : Tensor, (N,) int64
@@ -50,7 +51,7 @@ class Selection:
     ----------
     indices : Tensor, (K,) int64
         Positions in 0..N-1 of the tokens that stay, in the order in which the language model will see them. For a
-        row that is new (merged, aggregated, CLS) the position whose place in the prompt it takes; such anchors may repeat.
+        row that is new (merged, aggregated, CLS) the position whose place in the prompt it takes; anchors may repeat.
     rows : Tensor or None, (K, d)
         The vectors that stand there. None: the gathered features themselves. Otherwise every row, merged or not.
     """

@@ -174,7 +174,7 @@ def llava_video(bpe: Tokenizer) -> tuple[PreTrainedModel, ProcessorMixin]:
     images = hf.LlavaOnevisionImageProcessor(size={"height": side, "width": side}, image_grid_pinpoints=pinpoints)
     videos = hf.LlavaOnevisionVideoProcessor(size={"height": side, "width": side})
     tokenizer = fast_tokenizer(bpe, bos=None, eos="<|im_end|>", image_token="<image>", video_token="<video>")
-    processor = LlavaVideoProcessor(
+    processor = LlavaVideoProcessor(  # type: ignore[no-untyped-call]
         images,
         tokenizer,
         videos,
