@@ -62,7 +62,7 @@ def _table(u: Uncertainty, backbone: str) -> Table | None:
     headers = tuple(Header(load_benchmark(load_benchmark(c.benchmark).source).title) for c in columns)
     lines = []
     for row in u.results.rows(backbone):
-        data = tuple(_datum(drawn.get(row)) for drawn in found)
+        data = tuple(_datum(u, row, c, drawn.get(row)) for c, drawn in zip(columns, found, strict=True))
         section = level_title(u.results, backbone, row.level) or "No budget"
         lines.append(Line(row_title(row), data, section, row.role))
     notes = (
@@ -74,9 +74,10 @@ def _table(u: Uncertainty, backbone: str) -> Table | None:
     return Table(name, f"{short}. {title_of(u.results)}", headers, tuple(lines), notes, short=short)
 
 
-def _datum(drawn: Drawn | None) -> Datum:
+def _datum(u: Uncertainty, row: Row, column: Column, drawn: Drawn | None) -> Datum:
     if drawn is None:
-        return hole("not run yet")
+        entry = u.results.entries.get((row, column))
+        return hole(entry.reason or "cells answered different documents" if entry is not None else "not planned")
     i = drawn.interval
     spread = "" if np.isnan(i.low) or np.isnan(i.high) else f" [{i.low:.3f}, {i.high:.3f}]"
     return Datum(f"{drawn.point:.3f}{spread}", drawn.point)
