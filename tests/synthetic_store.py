@@ -63,11 +63,11 @@ def target(benchmark, i):
     }.get(benchmark) or ({"index": i // 2 + 1_000_000 * (i % 2), "answer": letter, "category": "c", **options}, letter)
 
 
-def answers(planned, documents, *, hostile=False, right=None, layers=None):
+def answers(planned, documents, *, hostile=False, right=None, layers=None, record=True):
     """Answers of one cell; with ``hostile`` texts try to break out of HTML, LaTeX and Markdown.
 
     ``right(i)`` decides for all methods alike which documents are answered right; ``layers(planned)`` is what every
-    layer saw, None for the budget.
+    layer saw, None for the budget; ``record=False`` stores no kept tokens.
     """
     decided = right
     cell = planned.cell
@@ -97,7 +97,7 @@ def answers(planned, documents, *, hostile=False, right=None, layers=None):
             target=facts,
             output_tokens=2,
             visual_tokens_per_layer=seen,
-            kept={"0": sorted(order[: 2 * keep]), "4": sorted(order[:keep])} if 2 * keep <= 144 else None,
+            kept={"0": sorted(order[: 2 * keep]), "4": sorted(order[:keep])} if record and 2 * keep <= 144 else None,
             seconds=0.1,
         )
 

@@ -99,6 +99,15 @@ def test_a_cut_before_the_model_does_not_hide_how_many_tokens_there_were(store, 
     assert kept_tokens(alone, {i: 144 if i else 288 for i in range(8)})[0].mask.shape == (7, 144)
 
 
+def test_cells_of_another_experiment_that_recorded_nothing_are_named(store, tmp_path):
+    places = EXPERIMENTS["places"]
+    fill(tmp_path, places, documents=2, only=lambda p: p.column.slug == "gqa")
+    assert make(collect(plan(places, "miniature", results=tmp_path), tmp_path)).warnings == ()
+    fill(tmp_path, places, documents=2, only=lambda p: p.column.slug == "pope", record=False)
+    (warning,) = make(collect(plan(places, "miniature", results=tmp_path), tmp_path)).warnings
+    assert warning.startswith("1 of 2 cells hold no kept tokens")
+
+
 def test_seeds_that_agree_with_all_others_tie(tmp_path):
     five = experiment("five", (RowChoice(("tops",)), RowChoice(("random",), "control", seeds=(0, 1, 2, 3, 4))))
     fill(tmp_path, five, documents=8, right=lambda i: i % 3 > 0)

@@ -12,6 +12,7 @@ from tops.reporting.efficiency import efficiency_table, load_measured
 from tops.reporting.fidelity import fidelity_tables
 from tops.reporting.figures import write_figures
 from tops.reporting.honesty import honesty_table, with_true_tokens
+from tops.reporting.kept import unrecorded
 from tops.reporting.layout import heading_of, main_tables
 from tops.reporting.mixing import unmixed
 from tops.reporting.names import backbone_title
@@ -86,7 +87,7 @@ def make(results: Results, cache: Path | None = None, efficiency: Path | None = 
         f"The weights of {backbone_title(b)} were never trained: its numbers show that it runs, nothing else."
         for b in results.untrained
     )
-    warnings = (*plumbing, *results.warnings, *u.faults)
+    warnings = (*plumbing, *results.warnings, *u.faults, *unrecorded(results))
     main = main_tables(with_true_tokens(u), bold)
     if results.plan.experiment.paper.tables == (4,):
         main = [efficiency_table(u, load_measured(results, efficiency), bold)]

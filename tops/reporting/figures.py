@@ -15,7 +15,7 @@ from tops.reporting.kept_figures import agreement_maps, keep_maps
 from tops.reporting.layout import level_title
 from tops.reporting.names import backbone_title, benchmark_title, row_title
 from tops.reporting.page import Picture
-from tops.reporting.style import look, save, styled
+from tops.reporting.style import is_plain_tops, look, save, styled
 from tops.reporting.uncertainty import Drawn, Uncertainty
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def budget_curves(u: Uncertainty) -> Iterator[tuple[str, str, Figure]]:
             style: dict[str, Any] = look(row, i)
             low, middle, high = (np.array([getattr(v, k) for v in intervals]) for k in ("low", "estimate", "high"))
             axes.plot(x, middle, label=row_title(row), **style)
-            if row.method == "tops":
+            if is_plain_tops(row):
                 axes.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
             else:  # a band for each would hide them all
                 shift = x * (1 + 0.004 * (i - len(lines) / 2))
@@ -74,7 +74,7 @@ def budget_curves(u: Uncertainty) -> Iterator[tuple[str, str, Figure]]:
                 axes.errorbar(shift, middle, bars, fmt="none", ecolor=style["color"], elinewidth=0.7, alpha=0.7)
         _reference_lines(u, backbone, axes)
         axes.set_xscale("log", base=2)
-        ticks = sorted({round(p[0], 1) for points in lines.values() for p in points})
+        ticks = sorted({round(p[0], 1) for r, points in lines.items() for p in points if r.protocol == "layer_average"})
         axes.set_xticks(_apart(ticks), [f"{t:g}" for t in _apart(ticks)])
         axes.minorticks_off()
         axes.set_xlabel("visual tokens per layer, as logged")

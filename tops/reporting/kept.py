@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tops.experiments.store import Record
+from tops.reporting.results import Results
 from tops.statistics.resampling import Floats
 
 
@@ -104,3 +105,18 @@ def _mask(found: Sequence[tuple[int, Sequence[int]]], *, given: bool) -> np.ndar
     for line, indices in zip(mask, rows, strict=True):
         line[list(indices)] = True
     return mask
+
+
+def unrecorded(results: Results) -> tuple[str, ...]:
+    """A warning when an experiment needs kept tokens that some of its cells, run for another one, do not hold."""
+    if not results.plan.experiment.record_kept:
+        return ()
+    entries = (e for (row, _), e in results.entries.items() if row.role == "method" and row.level)
+    cells = {r.key: r for e in entries for r in e.records}
+    without = sorted(key for key, r in cells.items() if (first := next(r.answers(), None)) and first.kept is None)
+    if not without:
+        return ()
+    return (
+        f"{len(without)} of {len(cells)} cells hold no kept tokens (first: {without[0][:12]}): they were run for an "
+        f"experiment that does not record them. Delete these cells and run {results.name} again to see theirs.",
+    )

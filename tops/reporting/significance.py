@@ -69,7 +69,9 @@ _FEW = "too few documents for an interval"
 
 def _span(low: float, high: float, form: str) -> Datum:
     """``92.0 to 102.9``."""
-    return hole(_FEW) if np.isnan(low) or np.isnan(high) else Datum(f"{low:{form}} to {high:{form}}")
+    if np.isnan(low) or np.isnan(high):
+        return hole(_FEW)
+    return Datum(f"{round(low, 1):{form}} to {round(high, 1):{form}}")
 
 
 def _sides(flips: Flips | None, p: float) -> tuple[Datum, Datum]:

@@ -47,13 +47,21 @@ def styled() -> Iterator[None]:
 
 
 def look(row: Row, index: int) -> dict[str, object]:
-    """Line of a method: TOPS stands out, controls are grey and dashed."""
+    """Line of a method: TOPS stands out, controls are grey and dashed, other meanings of the budget are dotted."""
     if row.method == "tops" and not row.variant:
-        return {"color": TOPS, "linewidth": 2.2, "marker": "o", "zorder": 4}
+        if is_plain_tops(row):
+            return {"color": TOPS, "linewidth": 2.2, "marker": "o", "zorder": 4}
+        return {"color": TOPS, "linewidth": 1.2, "linestyle": ":", "marker": "o", "markersize": 5, "fillstyle": "none"}
     if row.role == "control":
         return {"color": "#8a93a0", "linewidth": 1.2, "linestyle": "--", "marker": MARKERS[index % 8], "markersize": 4}
     colour = COLOURS[index % len(COLOURS)]
-    return {"color": colour, "linewidth": 1.4, "marker": MARKERS[index % 8], "markersize": 5}
+    line = "-" if row.protocol == "layer_average" else ":"
+    return {"color": colour, "linewidth": 1.4, "linestyle": line, "marker": MARKERS[index % 8], "markersize": 5}
+
+
+def is_plain_tops(row: Row) -> bool:
+    """TOPS as it is, at a layer average."""
+    return row.method == "tops" and not row.variant and row.protocol == "layer_average"
 
 
 def save(figure: Figure, stem: Path) -> tuple[list[Path], bytes]:

@@ -13,7 +13,7 @@ from tops.reporting.uncertainty import Uncertainty, Winner
 
 def sentences(u: Uncertainty, best: Mapping[tuple[str, str, str], Winner]) -> list[str]:
     """What is there; then for each model and budget who leads on Rel, and whether TOPS beats the best control."""
-    return [_progress(u), *_settings(u, best)]
+    return [_progress(u), *_power(best), *_settings(u, best)]
 
 
 def _progress(u: Uncertainty) -> str:
@@ -22,6 +22,14 @@ def _progress(u: Uncertainty) -> str:
     refused = sum(e.status is PlanStatus.REFUSED for e in entries)
     text = f"{there} of {total} places have a number"
     return text + (f"; {refused} cannot be run, each with its reason." if refused else ".")
+
+
+def _power(best: Mapping[tuple[str, str, str], Winner]) -> Iterator[str]:
+    found = [w.comparison.detectable for (_, _, slug), w in best.items() if slug == "rel"]
+    known = sorted(d for d in found if d > 0)  # NaN is not
+    if known:
+        span = f"{known[0]:.1f}" if round(known[0], 1) == round(known[-1], 1) else f"{known[0]:.1f} to {known[-1]:.1f}"
+        yield f"At this number of documents a difference on Rel shows with 80 % power only from {span} points on."
 
 
 def _settings(u: Uncertainty, best: Mapping[tuple[str, str, str], Winner]) -> Iterator[str]:

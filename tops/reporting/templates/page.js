@@ -210,7 +210,9 @@
       body.append(line);
     }
     table.append(top, body);
-    const truth = document_.target && typeof document_.target === "object" ? JSON.stringify(document_.target) : String(document_.target);
+    const facts = document_.target && typeof document_.target === "object" ? document_.target : { answer: document_.target };
+    const told = facts.choices || facts.options ? facts : facts.answers ?? facts.answer ?? facts;
+    const truth = told && typeof told === "object" ? JSON.stringify(told) : String(told);
     box.append(canvas, hint, stages, table, make("p", `Ground truth: ${truth}`, { class: "hint" }));
     const source = make("button", "Provenance of this answer", { type: "button", "data-cells": document_.answers[chosen].cell, class: "cell" });
     box.append(source);
