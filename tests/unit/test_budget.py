@@ -144,7 +144,7 @@ def test_any_average_that_is_possible_is_met(each: int, depth: int, share: float
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(True, "neither"), ("64", "neither"), (float("nan"), "neither"), (0, "at least 1"), (64.0, "for example 64")],
+    [(True, "neither"), ("64", "neither"), (float("nan"), "neither"), (0, "at least 1"), (64.0, "such as 64")],
 )
 def test_wrong_budgets(value: Any, words: str) -> None:
     with pytest.raises(BudgetError, match=words):
