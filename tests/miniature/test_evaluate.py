@@ -307,11 +307,11 @@ def damaged_copy(tmp_path: Path, rows: set[int]):
 
 def test_truncated_image_fails_alone_and_document_0_is_not_needed(store, tmp_path):
     from tops.evaluation.data import data_hash
-    from tops.evaluation.documents import limited
+    from tops.evaluation.tasks import load_task
 
-    asked = limited(load_benchmark("pope"), [{}] * 300, 2)
-    root = damaged_copy(tmp_path, {0, asked[0]})
     of = cell(limit=2)
+    asked = load_task(load_benchmark("pope"), of.benchmark, data()).numbers(2)
+    root = damaged_copy(tmp_path, {0, asked[0]})
     of = replace(of, benchmark=replace(of.benchmark, data_hash=data_hash("pope", root)))
     assert evaluate(store, of, data_root=str(root)) is CellStatus.INCOMPLETE
     failed = [a for a in store.read(of.key).answers() if a.error]

@@ -81,6 +81,8 @@ class Benchmark:
         for each document alone. ``cluster_modulo`` is applied to a numeric field.
     whole_groups : bool
         Whether documents of a cluster are scored as one, so that a limited run must not split it.
+    strata : tuple of str
+        Fields whose values take turns in a limited run, where the metric is put together from parts.
     question : str
         Field with the user's plain words, given to methods that read the question.
     target : tuple of str
@@ -125,6 +127,7 @@ class Benchmark:
     cluster: tuple[str, ...] = ()
     cluster_modulo: int | None = None
     whole_groups: bool = False
+    strata: tuple[str, ...] = ()
     prompt: dict[str, Any] = field(default_factory=dict)
     conventions: dict[str, dict[str, Any]] = field(default_factory=dict)
     miniature: dict[str, Any] = field(default_factory=dict)

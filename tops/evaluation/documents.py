@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from tops.errors import DataError
@@ -47,7 +48,9 @@ def limited(benchmark: Benchmark, documents: Sequence[Mapping[str, Any]], limit:
     n-th, would be another benchmark: files are sorted by category, and yes and no alternate.
 
     Benchmarks that score documents in groups (MME's pairs, MMBench's rotations, HallusionBench's sets) are limited by
-    whole groups, as many as fit but at least one: half a group would be scored by another rule.
+    whole groups, as many as fit but at least one: half a group would be scored by another rule. Where the metric is
+    made of parts (POPE's splits, MME's categories), the parts take turns: one that is missing, or holds no yes, would
+    give another number.
     """
     if limit is None or limit >= len(documents):
         return list(range(len(documents)))
@@ -56,8 +59,13 @@ def limited(benchmark: Benchmark, documents: Sequence[Mapping[str, Any]], limit:
         name = cluster_of(benchmark, document, number) if benchmark.whole_groups else str(number)
         groups.setdefault(name, []).append(number)
     shuffled = [group for _, group in sorted(enumerate(groups.values()), key=lambda item: _rank(item[0]))]
-    picked = list(shuffled[0])
-    for group in shuffled[1:]:
+    parts: dict[tuple[Any, ...], list[list[int]]] = {}
+    for group in shuffled:
+        part = tuple(_field(benchmark, documents[group[0]], name) for name in benchmark.strata)
+        parts.setdefault(part, []).append(group)
+    in_turn = [group for turn in zip_longest(*parts.values()) for group in turn if group]
+    picked = list(in_turn[0])
+    for group in in_turn[1:]:
         if len(picked) + len(group) > limit:
             break
         picked += group

@@ -110,8 +110,9 @@ def f1(
     def value(s: Floats) -> Floats:
         tp, wrong = s[..., :count], s[..., count : 2 * count] + s[..., 2 * count :]
         scores = _ratio(2 * tp, 2 * tp + wrong)
-        # No positive in truth or answers: the aggregation of a split says 0.
-        out: Floats = scale * np.nan_to_num(scores).mean(axis=-1)
+        there = np.isfinite(scores)  # a few documents, or a resample, may leave a split no positive at all
+        mean = _ratio(np.where(there, scores, 0).sum(axis=-1), there.sum(axis=-1).astype(np.float64))
+        out: Floats = scale * np.nan_to_num(mean)
         return out
 
     return Metric(table, value)
