@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from tops.budget import Budget
+from tops.evaluation.benchmark import load_benchmark
 from tops.experiments.answers import Answer
 from tops.experiments.cell import BackboneSpec, BenchmarkSpec, Cell, MethodSpec
 from tops.experiments.schema import ProfileChoice
@@ -53,14 +54,13 @@ class FakeEvaluator:
                 if i not in writer.answers:
                     writer.append(answer(i))
             rows = {"llava": {i: {"score": 1.0} for i in range(3)}}
-            writer.seal(scores=SCORES, provenance={"seconds": 3.0}, default_scorer="llava", rows=rows)
+            metric = load_benchmark(cell.benchmark.name).metric
+            scores = {"llava": {"metrics": {metric: 80.0}, "documents": 3, "invalid_rate": 0.0}}
+            writer.seal(scores=scores, provenance={"seconds": 3.0}, default_scorer="llava", rows=rows)
 
     def _note(self, line):
         with self.log.open("a") as file:
             file.write(f"{os.getpid()} {line}\n")
-
-
-SCORES = {"llava": {"metrics": {"f1": 80.0}, "documents": 3, "invalid_rate": 0.0}}
 
 
 def failing(key):

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from tops.evaluation.benchmark import load_benchmark
 from tops.experiments.cell import BackboneSpec, Cell
 from tops.experiments.choices import choice_from
 from tops.experiments.schema import ProfileChoice
@@ -280,9 +281,9 @@ def _note_failure(store: Store, cell: Cell, error: str) -> None:
 
 
 def _headline(store: Store, cell: Cell) -> str:
-    """The benchmark's own numbers in one line, or that none can be given."""
+    """The metric that tables print, or that none can be given."""
     record = store.read(cell.key)
     if record.default_scorer is None:
         return "answered, not judged"
-    metrics = record.scores[record.default_scorer]["metrics"]
-    return ", ".join(f"{k} {v:.4g}" for k, v in list(metrics.items())[:3] if isinstance(v, int | float))
+    metric = load_benchmark(cell.benchmark.name).metric
+    return f"{metric} {record.scores[record.default_scorer]['metrics'][metric]:.4g}"
