@@ -67,6 +67,17 @@ def test_journey(store):
     assert not (record.path / "lock").exists()
 
 
+def test_control_characters_survive_the_store(store):
+    """A spreadsheet, in which lmms-eval keeps MMBench's answers, takes none of them."""
+    text = "".join(map(chr, range(32))) + "\x7f\x85\u2028\u2029\ufeff\ufffd"
+    c = cell()
+    with store.open_cell(c) as writer:
+        writer.append(answer(0, text))
+        writer.append(answer(1))
+    with store.open_cell(c) as writer:
+        assert (writer.answers[0].answer, writer.dropped, len(writer.answers)) == (text, 0, 2)
+
+
 @pytest.mark.parametrize("cut", range(1, 40, 6))
 def test_damaged_last_line_is_cut(store, cut):
     c = cell()
