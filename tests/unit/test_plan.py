@@ -161,6 +161,9 @@ def test_the_miniature_keeps_the_ratio():
     found = plan("table1", "miniature", status=False)
     assert {c.backbone for c in found.columns} == {"llava-1.5-7b", "llava-next-7b"}
     assert "LLaVA-1.5-13B" in found.note
+    alone = plan("table13", "miniature", status=False)
+    assert {c.cell.backbone.checkpoint for c in alone.cells if c.cell} == {"llava-1.5"}
+    assert "13B" not in alone.note
     assert "documents" in found.note
     assert "documents" not in plan("table1", "miniature", status=False, full=True).note
 

@@ -47,7 +47,7 @@ class BackboneChoice:
     width, feed_forward : int
         Hidden and intermediate size of the language model, for FLOPs.
     miniature : MiniatureChoice or None
-        What stands for it in the miniature profile; None where it would only repeat another one.
+        What stands for it in the miniature profile, one size per family; None where nothing does.
     """
 
     name: str
