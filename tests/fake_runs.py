@@ -41,7 +41,7 @@ class FakeEvaluator:
             raise error
         return self
 
-    def __call__(self, cell, store, *, record_kept, let_through):
+    def __call__(self, cell, store, *, record_kept, let_through, progress):
         writer = store.open_cell(cell)
         if writer is None:
             return
@@ -49,10 +49,12 @@ class FakeEvaluator:
             self._note(f"cell {cell.key}")
             if (error := self.fail(cell)) is not None:
                 raise error
+            progress.begin(cell.label, 3, len(writer.answers))
             for i in range(3):
                 time.sleep(self.seconds)
                 if i not in writer.answers:
                     writer.append(answer(i))
+                    progress.advance(answer(i), 1.0)
             rows = {"llava": {i: {"score": 1.0} for i in range(3)}}
             metric = load_benchmark(cell.benchmark.name).metric
             scores = {"llava": {"metrics": {metric: 80.0}, "documents": 3, "invalid_rate": 0.0}}

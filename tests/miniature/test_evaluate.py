@@ -196,6 +196,21 @@ def test_empty_answers_fail_unless_allowed(store, monkeypatch):
     assert store.read(of.key).scores["lmms-eval"]["invalid_rate"] == 1.0
 
 
+def test_a_wrapper_that_says_nothing_is_no_wrong_answer(store, monkeypatch):
+    """Stock scores ``None`` as 0."""
+    from lmms_eval.models.chat import llava_hf
+
+    stock = llava_hf.LlavaHf.generate_until
+
+    def silent(self, requests):
+        return [replace(result, text=None) for result in stock(self, requests)]
+
+    monkeypatch.setattr(llava_hf.LlavaHf, "generate_until", silent)
+    of = cell(limit=2)
+    assert evaluate(store, of) is CellStatus.INCOMPLETE
+    assert "gave no answer and no error" in store.read(of.key).failure["error"]
+
+
 def test_ctrl_c_keeps_the_answers(store, failing, caplog):
     of = cell()
     failing({2}, KeyboardInterrupt())

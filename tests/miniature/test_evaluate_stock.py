@@ -91,6 +91,26 @@ def test_answers_and_scores_are_those_of_the_stock_task(tmp_path, model, name):
 
 
 @pytest.mark.slow
+def test_answers_are_those_of_the_stock_wrapper(model):
+    """The one that lmms-eval itself makes of the checkpoint, with nothing of ours inside."""
+    from lmms_eval.models.chat.llava_hf import LlavaHf
+
+    from tops.miniature import checkpoints
+
+    stock = LlavaHf(pretrained=str(checkpoints.path("llava-1.5")), device="cpu", device_map="cpu", dtype="float32")
+    for name in ("textvqa", "mmbench_cn"):
+        task = stock_task(name)
+        said = []
+        for wrapper in (stock, model):
+            wrapper.task_dict = {task.config.task: task.dataset}
+            metadata = {"task": task.config.task, "split": task.config.test_split, "repeats": 1}
+            requests = [task.construct_requests(i, "", metadata={**metadata, "doc_id": i}) for i in (0, 7, 50)]
+            said.append([reply.text.strip() for reply in wrapper.generate_until(requests)])
+        assert said[0] == said[1]
+        assert any(said[0])
+
+
+@pytest.mark.slow
 def test_the_stock_evaluator_runs_our_model(tmp_path, model):
     from lmms_eval.evaluator import simple_evaluate
 

@@ -2,6 +2,8 @@ import pytest
 
 from tops.errors import ConfigurationError
 from tops.evaluation import doctor
+from tops.evaluation.benchmark import load_suite
+from tops.evaluation.data import DataRoot
 
 
 @pytest.fixture
@@ -24,10 +26,33 @@ def test_everything_missing_is_named_with_its_command(bare):
     assert "0.7.3" in bare["lmms_eval"].text
     assert bare["llava-1.5-7b"].state == "missing"
     assert "tops fetch llava-1.5-7b" in bare["llava-1.5-7b"].text
-    assert "tops fetch pope mme hallusionbench" in bare["suite yes_no"].text
+    assert "17.6 GB of GPU memory" in bare["llava-1.5-7b"].text
+    assert "tops fetch yes_no" in bare["suite yes_no"].text
     assert "368.0 GB" in bare["suite video"].text
     assert "offline" in bare["network"].text
     assert bare["judge"].state == "warning"
+    assert "no backbone is ready; no benchmark is staged" in doctor.summary(list(bare.values()), "paper")
+
+
+def test_what_can_run_is_said_in_one_line():
+    miniature = doctor.examine("miniature")
+    assert "can run 5 of 5 backbones" in doctor.summary(miniature, "miniature")
+    assert any("without a judge MM-Vet ends answered, with no number" in f.text for f in miniature)
+
+
+def test_a_download_that_does_not_fit_is_told(bare, monkeypatch):
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: doctor.shutil._ntuple_diskusage(2, 1, 10**9))
+    assert "(about 371.4 GB, but 1.0 GB are free)" in doctor._room(load_suite("all"), DataRoot.at())
+
+
+def test_a_driver_without_cuda_in_torch(monkeypatch):
+    from tops.experiments.choices import load_profile
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr(doctor, "gpu_count", lambda: 2)
+    (finding,) = doctor._gpus(load_profile("paper"))
+    assert finding.state == "missing"
+    assert "the driver shows 2" in finding.text
 
 
 def test_other_lmms_eval_is_a_warning(monkeypatch):
@@ -52,7 +77,7 @@ def test_a_partly_staged_suite_says_what_would_run(tmp_path, monkeypatch):
     (folder / "test.parquet").write_bytes(b"x")
     monkeypatch.setenv("TOPS_DATA", str(tmp_path))
     staging.data_root.cache_clear()
-    found = {f.topic: f for f in doctor._suites(load_profile("paper"))}
+    found = {f.topic: f for f in doctor._suites(load_profile("paper"), judged=True)}
     staging.data_root.cache_clear()
     assert found["suite yes_no"].text.startswith("would run pope; missing mme, hallusionbench")
 

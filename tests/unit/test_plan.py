@@ -9,10 +9,12 @@ import pytest
 from fake_runs import FakeEvaluator
 
 from tops.errors import ConfigurationError
+from tops.evaluation.benchmark import load_suite
 from tops.experiments import requirements, specs, staging
 from tops.experiments.choices import choice_names, load_backbone, load_experiment, load_profile
 from tops.experiments.cost import estimate
 from tops.experiments.plan import PlanStatus, plan
+from tops.experiments.request import request
 from tops.experiments.schema import Experiment, LauncherChoice, parse
 from tops.experiments.show import plan_text, status_text
 from tops.experiments.specs import profile_budget
@@ -261,3 +263,28 @@ def test_fine_tuned_weights_are_another_revision(tmp_path):
         staging._folder_hash.cache_clear()
         found.append(staging._folder_hash(tmp_path))
     assert found[0] != found[1]
+
+
+def test_videos_are_shown_as_frames_or_refused_before_a_model_loads():
+    small = load_profile("miniature")
+
+    def cell(backbone, benchmark):
+        return specs.cell(load_backbone(backbone), "none", {}, None, "layer_average", benchmark, small, 1, 0)
+
+    assert cell("llava-1.5-7b", "mlvu").backbone.options == {"frames": 4, "frames_as_images": True}
+    assert cell("llava-1.5-7b", "pope").backbone.options == {}
+    assert cell("llava-video-7b", "mlvu").backbone.options == {"frames": 8}
+    refused = cell("llava-next-7b", "mlvu")
+    assert "not shown videos, so not MLVU" in refused.reason
+    assert "llava-video-7b" in refused.reason
+    words = ["backbone=llava-next-7b", "method=none", "benchmark=mlvu", "profile=miniature", "limit=1"]
+    (planned,) = request([*words, "backbone.video={frames: 2, frames_as_images: true}"]).plan.cells
+    assert planned.cell.backbone.options["frames"] == 2
+
+
+def test_one_experiment_has_all_benchmarks():
+    found = plan("benchmarks", "miniature", status=False)
+    asked = {b: {c.benchmark for c in found.columns if c.backbone == b} for b in found.experiment.backbones}
+    assert asked["llava-1.5-7b"] == set(load_suite("all"))
+    assert asked["llava-video-7b"] == set(load_suite("video"))
+    assert found.counts == {PlanStatus.MISSING: 34}

@@ -4,6 +4,7 @@ import json
 import random
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -259,6 +260,23 @@ def test_gqa_rules_differ_on_punctuation():
     assert rule_of("gqa", "lmms-eval").row("T shirt", target)["score"] == 0.0
     assert rule_of("gqa", "lmms-eval").row("Tshirt!", target)["score"] == 1.0
     assert rule_of("gqa", "llava").row("T-shirt.", target)["score"] == 1.0
+
+
+def test_a_stock_tasks_own_scoring_is_a_rule_without_code():
+    def rule(name):
+        bench = replace(load_benchmark("gqa"), scorers={"lmms-eval": name})
+        return score_answers(bench, None, [Answer(0, "", "", "", "", "103", {"answer": "100", "type": "human_test"})])
+
+    chartqa = "stock:chartqa/utils.py:chartqa_process_results"
+    assert rule(f"{chartqa}:relaxed_overall")[0] == {"score": 1.0, "valid": True, "prediction": "103"}
+    with pytest.raises(DataError, match="gives no 'overall', but relaxed_overall, relaxed_human_split"):
+        rule(f"{chartqa}:overall")
+    with pytest.raises(ConfigurationError, match="Did you mean 'chartqa_process_results'"):
+        rule("stock:chartqa/utils.py:chartqa_proces_results:x")
+    with pytest.raises(ConfigurationError, match="no tasks/chartq/utils"):
+        rule("stock:chartq/utils.py:f:x")
+    with pytest.raises(ConfigurationError, match="is not stock:FILE:FUNCTION:METRIC"):
+        rule("stock:chartqa/utils.py")
 
 
 def test_metrics_resample():

@@ -1,6 +1,5 @@
 import json
 import os
-import re
 import subprocess
 import sys
 
@@ -66,6 +65,17 @@ def test_journey(store):
     assert record.provenance == {"commit": "c"}
     assert check(store) == []
     assert not (record.path / "lock").exists()
+
+
+def test_control_characters_survive_the_store(store):
+    """A spreadsheet, in which lmms-eval keeps MMBench's answers, takes none of them."""
+    text = "".join(map(chr, range(32))) + "\x7f\x85\u2028\u2029\ufeff\ufffd"
+    c = cell()
+    with store.open_cell(c) as writer:
+        writer.append(answer(0, text))
+        writer.append(answer(1))
+    with store.open_cell(c) as writer:
+        assert (writer.answers[0].answer, writer.dropped, len(writer.answers)) == (text, 0, 2)
 
 
 @pytest.mark.parametrize("cut", range(1, 40, 6))
@@ -165,14 +175,41 @@ def damage_answer(path):
     (path / "answers.jsonl").write_text(text.replace('"answer":"yes","target"', '"answer":"no","target"', 1))
 
 
+def rescored(path, change):
+    """A re-scored cell whose file is then changed by hand."""
+    Store(path.parents[3], "miniature").rescore(path.name, "llava", {"metrics": {"f1": 1.0}}, {}, default=False)
+    file = path / "rescored" / "llava.json"
+    file.write_text(change(file.read_text()))
+
+
+def unfinished(path, lines):
+    (path / "complete.json").unlink()
+    (path / "answers.jsonl").write_bytes(lines((path / "answers.jsonl").read_bytes().splitlines(keepends=True)))
+
+
 FAULTS = {
-    "changed after": damage_answer,
-    "missing from": lambda p: (p / "provenance.json").unlink(),
-    "does not belong": lambda p: (p / "notes.txt").write_text("x"),
-    "cut off": lambda p: (p / "answers.jsonl").write_bytes((p / "answers.jsonl").read_bytes()[:-5]),
-    "damaged": lambda p: (p / "complete.json").write_text('{"schema"'),
-    "not JSON|Expecting": lambda p: (p / "spec.json").write_text("{"),
+    "answers.jsonl: changed after": damage_answer,
+    "scores.json: changed after": lambda p: (p / "scores.json").write_text("{}"),
+    "provenance.json: missing from": lambda p: (p / "provenance.json").unlink(),
+    "notes.txt: does not belong": lambda p: (p / "notes.txt").write_text("x"),
+    "line 2 is cut off": lambda p: (p / "answers.jsonl").write_bytes((p / "answers.jsonl").read_bytes()[:-5]),
+    "complete.json: damaged": lambda p: (p / "complete.json").write_text('{"schema"'),
+    "complete.json: schema 7": lambda p: (p / "complete.json").write_text(
+        (p / "complete.json").read_text().replace('"schema": 1', '"schema": 7')
+    ),
+    "spec.json: damaged": lambda p: (p / "spec.json").write_text("{"),
+    "spec.json: missing": lambda p: (p / "spec.json").unlink(),
     "the folder is": lambda p: p.rename(p.with_name("f" * 64)),
+    "line 1 is not an answer: seconds is None": lambda p: (p / "answers.jsonl").write_text(
+        (p / "answers.jsonl").read_text().replace('"seconds":0.0', '"seconds":null', 1)
+    ),
+    "rescored/llava.json: scores other answers": lambda p: rescored(
+        p, lambda t: t.replace('_sha256": "', '_sha256": "0')
+    ),
+    "rescored/llava.json: changed after": lambda p: rescored(p, lambda t: t.replace("1.0", "0.9")),
+    "rescored/llava.json: holds the scores of 'lava'": lambda p: rescored(p, lambda t: t.replace("llava", "lava")),
+    "line 1 is not JSON": lambda p: unfinished(p, lambda lines: b"\0\n" + lines[1]),
+    "failure.json: damaged": lambda p: (unfinished(p, b"".join), (p / "failure.json").write_text("[]")),
 }
 
 
@@ -182,17 +219,39 @@ def test_check_names_each_fault(store, message):
     c = sealed(store)
     FAULTS[message](store.path(c.key))
     faults = check(store)
-    assert any(re.search(message, str(f)) for f in faults), faults
+    assert any(message in str(f) for f in faults), faults
     assert len({f.key for f in faults}) == 1
 
 
-def test_rescoring_of_other_answers_is_a_fault(store):
+def test_a_cell_of_another_profile_and_stray_files_are_faults(store):
     c = sealed(store)
-    store.rescore(c.key, "llava", {"metrics": {}}, {}, default=False)
-    file = store.path(c.key) / "rescored" / "llava.json"
-    content = json.loads(file.read_text())
-    file.write_text(json.dumps({**content, "answers_sha256": "0"}))
-    assert "scores other answers" in str(check(store)[0])
+    store.cells.rename(store.root / "paper-cells")
+    paper = Store(store.root, "paper")
+    paper.cells.parent.mkdir()
+    (store.root / "paper-cells").rename(paper.cells)
+    (paper.cells / "stray").write_text("")
+    (paper.cells / c.key[:2] / "stray").write_text("")
+    assert [str(f) for f in check(paper)] == [
+        f"{c.key[:12]} spec.json: a cell of profile 'miniature' in the store of 'paper'",
+        f"paper/cells/{c.key[:2]}/stray: does not belong here",
+        "paper/cells/stray: does not belong here",
+    ]
+
+
+@pytest.mark.parametrize("left", [[], ["lock"], ["lock", ".spec.json.7.tmp"]])
+def test_what_a_kill_may_leave_is_no_fault(store, left):
+    """Before the specification is written, and in the middle of the last line."""
+    folder = store.path("a" * 64)
+    folder.mkdir(parents=True)
+    for name in left:
+        (folder / name).write_text("")
+    c = cell()
+    with store.open_cell(c) as writer:
+        writer.append(answer(0))
+        writer.append(answer(1))
+    file = store.path(c.key) / "answers.jsonl"
+    file.write_bytes(file.read_bytes()[:-3])
+    assert check(store) == []
 
 
 def test_no_torch():

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,13 @@ def test_every_cell_once_and_one_load_per_backbone(tmp_path):
     assert work(assignment(tmp_path, cells), load=fake.load) == 12
     assert sorted(lines(fake, "cell")) == sorted(c.key for c in cells)
     assert lines(fake, "load") == ["llava-1.5-7b", "qwen2.5-vl-7b"]
+
+
+def test_another_preparation_of_the_inputs_needs_no_other_load(tmp_path):
+    fake, cells = FakeEvaluator(tmp_path / "log"), grid(("llava-1.5-7b",), seeds=1)
+    framed = [replace(c, backbone=replace(c.backbone, options={"frames": 4})) for c in cells]
+    assert work(assignment(tmp_path, [*cells, *framed]), load=fake.load) == 4
+    assert lines(fake, "load") == ["llava-1.5-7b"]
 
 
 def test_finished_cells_are_skipped_without_a_load(tmp_path):

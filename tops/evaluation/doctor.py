@@ -6,8 +6,8 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Literal
 from tops.errors import ConfigurationError, DataError, TopsError
 from tops.evaluation.benchmark import load_benchmark, load_suite, suite_names
 from tops.evaluation.data import DataRoot, missing
-from tops.evaluation.fetch import size_text
+from tops.evaluation.fetch import YES, size_text
+from tops.experiments.hardware import gpu_count
 
 if TYPE_CHECKING:
     from tops.experiments.schema import ProfileChoice
 
 State = Literal["ok", "warning", "missing"]
+PARTS = ("installation", "machine", "backbones", "suites")
 PINNED = {"lmms_eval": "0.7.3"}
 BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 HEADROOM = 1.25  # activations and cache beside the weights, at batch size 1
@@ -34,6 +36,7 @@ class Finding:
     topic: str
     state: State
     text: str
+    part: str = ""
 
 
 def examine(profile: str = "paper", judge: str | None = None) -> list[Finding]:
@@ -41,15 +44,32 @@ def examine(profile: str = "paper", judge: str | None = None) -> list[Finding]:
     from tops.experiments.choices import load_profile
 
     chosen = load_profile(profile)
-    return [
-        *_installation(),
-        *_gpus(chosen),
-        *_disk(chosen),
-        *_offline(),
-        _judge(judge),
-        *_backbones(chosen),
-        *_suites(chosen),
-    ]
+    verdict = _judge(judge)
+    parts = {
+        "installation": _installation(),
+        "machine": [*_gpus(chosen), *_disk(chosen), *_offline(), verdict],
+        f"backbones of profile {profile}": _backbones(chosen),
+        f"suites of profile {profile}": _suites(chosen, judged=verdict.state == "ok"),
+    }
+    return [replace(finding, part=part) for part, findings in parts.items() for finding in findings]
+
+
+def summary(findings: Sequence[Finding], profile: str) -> str:
+    """What can run now, in one line."""
+    bad = {part: [f for f in findings if f.part.startswith(part) and f.state == "missing"] for part in PARTS}
+    models = [f for f in findings if f.part.startswith("backbones")]
+    ready = [f.topic for f in models if f.state == "ok"]
+    suites = [f.topic.removeprefix("suite ") for f in findings if f.part.startswith("suites") and f.state != "missing"]
+    broken = [f.topic for f in (*bad["installation"], *bad["machine"]) if f.topic != "judge"]
+    stops = [f"{', '.join(broken)} missing"] if broken else []
+    stops += [] if ready else ["no backbone is ready"]
+    some = [f for f in findings if f.part.startswith("suites") and (f.state == "ok" or "would run" in f.text)]
+    stops += [] if some else ["no benchmark is staged"]
+    if stops:
+        other = "" if profile == "miniature" else "; `tops doctor --profile miniature` looks at what needs none of them"
+        return f"profile {profile} cannot run here: {'; '.join(stops)}{other}"
+    whole = f"whole suites {', '.join(suites)}" if suites else "no whole suite, but what the lines above say"
+    return f"profile {profile} can run {len(ready)} of {len(models)} backbones ({', '.join(ready)}) on {whole}"
 
 
 def _installation() -> Iterator[Finding]:
@@ -76,9 +96,12 @@ def _gpus(profile: ProfileChoice) -> Iterator[Finding]:
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if not count:
+    if not count and (driven := gpu_count()):
+        text = f"the driver shows {driven}, but torch {torch.__version__} cannot use them; install torch for CUDA"
+        yield Finding("gpu", "missing" if profile.device == "cuda" else "warning", text)
+    elif not count:
         need: State = "missing" if profile.device == "cuda" else "ok"
-        hint = "; profile paper runs on CUDA, profile=miniature on the CPU" if need == "missing" else ""
+        hint = f"; profile {profile.name} runs on CUDA, profile miniature on the CPU too" if need == "missing" else ""
         yield Finding("gpu", need, f"no CUDA device, {os.cpu_count()} CPU cores{hint}")
     for i in range(count):
         free, total = torch.cuda.mem_get_info(i)
@@ -93,9 +116,7 @@ def _disk(profile: ProfileChoice) -> Iterator[Finding]:
 
     places = {"results": Path("results"), "data": staging.data_root(profile).mirror, "checkpoints": staging.hub_cache()}
     for name, folder in places.items():
-        there = folder.absolute()
-        while not there.exists():
-            there = there.parent
+        there = _existing(folder)
         free = shutil.disk_usage(there).free
         writable = os.access(there, os.W_OK)
         state: State = "ok" if writable and free > 5e9 else "warning"
@@ -104,8 +125,10 @@ def _disk(profile: ProfileChoice) -> Iterator[Finding]:
 
 
 def _offline() -> Iterator[Finding]:
-    flags = [n for n in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE") if os.environ.get(n) == "1"]
-    yield Finding("network", "ok", f"offline ({', '.join(flags)})" if flags else "allowed; runs use staged files only")
+    names = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
+    flags = [f"{n}={os.environ[n]}" for n in names if os.environ.get(n, "").lower() in YES]
+    offline = f"offline ({', '.join(flags)}): runs work, `tops fetch` does not"
+    yield Finding("network", "ok", offline if flags else "allowed; only `tops fetch` uses it, runs take staged files")
 
 
 def _judge(url: str | None) -> Finding:
@@ -132,21 +155,22 @@ def _backbones(profile: ProfileChoice) -> Iterator[Finding]:
         choice = load_backbone(name)
         if profile.miniature and choice.miniature is None:
             continue
+        need = choice.parameters * BYTES.get(profile.dtype or choice.dtype, 2) * HEADROOM
+        room = "" if profile.miniature else f"; needs about {size_text(int(need))} of GPU memory"
         try:
             staged = staging.checkpoint(choice, profile)
         except (ConfigurationError, DataError) as error:
             yield Finding(name, "missing", str(error))
             continue
         if staged is None:
-            yield Finding(name, "missing", f"{choice.checkpoint} is not staged; run `tops fetch {name}`")
+            yield Finding(name, "missing", f"{choice.checkpoint} is not staged: `tops fetch {name}`{room}")
             continue
-        need = choice.parameters * BYTES.get(profile.dtype or choice.dtype, 2) * HEADROOM
         if not profile.miniature and memory is not None and memory < need:
             text = f"needs about {size_text(int(need))}, the largest GPU has {size_text(memory)}"
             yield Finding(name, "missing", text)
         else:
             trained = "" if staged.trained else ", random weights: plumbing only"
-            yield Finding(name, "ok", f"revision {staged.revision[:12]}{trained}")
+            yield Finding(name, "ok", f"revision {staged.revision[:12]}{trained}{room}")
 
 
 def _largest_gpu() -> int | None:
@@ -159,19 +183,34 @@ def _largest_gpu() -> int | None:
     return max(torch.cuda.mem_get_info(i)[1] for i in range(torch.cuda.device_count()))
 
 
-def _suites(profile: ProfileChoice) -> Iterator[Finding]:
+def _suites(profile: ProfileChoice, *, judged: bool) -> Iterator[Finding]:
     from tops.experiments import staging
 
     root: DataRoot = staging.data_root(profile)
     for suite in suite_names():
         names = load_suite(suite)
+        silent = [load_benchmark(n).title for n in names if load_benchmark(n).judged and not judged]
+        note = f"; without a judge {', '.join(silent)} ends answered, with no number" if silent else ""
         lacking = [name for name in names if missing(load_benchmark(name), root) is not None]
         there = [name for name in names if name not in lacking]
         if not lacking:
-            yield Finding(f"suite {suite}", "ok", f"all {len(names)} benchmarks are staged")
+            yield Finding(f"suite {suite}", "ok", f"all {len(names)} benchmarks are staged{note}")
             continue
-        how = "`tops miniature build`" if profile.miniature else f"`tops fetch {' '.join(lacking)}`"
-        size = sum(load_benchmark(n).data.megabytes for n in lacking) * 10**6
-        amount = "" if profile.miniature else f" (about {size_text(size)})"
-        runs = f"would run {', '.join(there)}; " if there else ""
-        yield Finding(f"suite {suite}", "missing", f"{runs}missing {', '.join(lacking)}{amount}: {how}")
+        wanted = " ".join(lacking) if there else suite
+        how = "`tops miniature build`" if profile.miniature else f"`tops fetch {wanted}`{_room(lacking, root)}"
+        what = f"would run {', '.join(there)}{note}; missing {', '.join(lacking)}" if there else "nothing is there yet"
+        yield Finding(f"suite {suite}", "missing", f"{what}: {how}")
+
+
+def _room(benchmarks: Sequence[str], root: DataRoot) -> str:
+    """Size of a download, and whether it fits on the disk."""
+    size = sum(load_benchmark(name).data.megabytes for name in benchmarks) * 10**6
+    free = shutil.disk_usage(_existing(root.mirror)).free
+    return f" (about {size_text(size)}" + (f", but {size_text(free)} are free)" if size > free else ")")
+
+
+def _existing(path: Path) -> Path:
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return path

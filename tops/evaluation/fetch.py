@@ -19,6 +19,7 @@ from tops.experiments.answers import write_atomically
 
 MODEL_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 LOCK = "staged.json"
+YES = ("1", "true", "yes", "on")  # as the hub's library reads its variables
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Fetcher:
     _lock: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
+        if os.environ.get("HF_HUB_OFFLINE", "").lower() in YES:
             raise DataError("HF_HUB_OFFLINE is set, so nothing can be fetched; unset it on a machine with network")
         path = self.root / LOCK
         self._lock = json.loads(path.read_text()) if path.exists() else {}

@@ -78,15 +78,27 @@ class Answer:
         """
         try:
             row = json.loads(line)
-            if not isinstance(row, dict) or set(row) != _FIELDS or not isinstance(row["doc_id"], int):
-                raise ValueError("not an answer")
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
             raise ValueError(f"not JSON: {error}") from None
+        if not isinstance(row, dict) or set(row) != _FIELDS:
+            raise ValueError("not an answer")
+        for name, kinds in _KINDS.items():
+            if not isinstance(row[name], kinds) or isinstance(row[name], bool):
+                raise ValueError(f"not an answer: {name} is {row[name]!r}")
         row["visual_tokens_per_layer"] = tuple(row["visual_tokens_per_layer"])
         return cls(**row)
 
 
 _FIELDS = {f.name for f in fields(Answer)}
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "doc_id": int,
+    "output_tokens": int,
+    "seconds": (int, float),
+    "scores": dict,
+    "visual_tokens_per_layer": list,
+    **dict.fromkeys(("cluster", "prompt", "prompt_hash", "question", "answer"), str),
+    "error": (str, type(None)),
+}
 
 
 def read_answers(path: Path) -> Iterator[Answer]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tops.errors import DataError
-from tops.evaluation import evaluate_cell
+from tops.evaluation import Progress, evaluate_cell
 from tops.evaluation.benchmark import load_benchmark
 from tops.experiments import staging
 from tops.experiments.cell import BackboneSpec, Cell
@@ -29,7 +29,13 @@ class LoadedEvaluator:
     tower: str = ""  # the text tower that is loaded, as in ``MethodSpec.weights``
 
     def __call__(
-        self, cell: Cell, store: Store, *, record_kept: bool, let_through: tuple[type[BaseException], ...]
+        self,
+        cell: Cell,
+        store: Store,
+        *,
+        record_kept: bool,
+        let_through: tuple[type[BaseException], ...],
+        progress: Progress | None = None,
     ) -> CellStatus:
         """Evaluate one cell into the store."""
         if cell.method.weights not in ("", self.tower):
@@ -47,6 +53,7 @@ class LoadedEvaluator:
             batch_size=self.profile.batch_size,
             judge=judge_of(self.profile),
             let_through=let_through,
+            progress=progress,
         )
 
 

@@ -13,9 +13,10 @@ from typing import TextIO
 from tops.experiments.cell import Cell
 from tops.experiments.launchers import launcher
 from tops.experiments.plan import Plan
+from tops.experiments.progress import Progress, duration
 from tops.experiments.schema import LauncherChoice
 from tops.experiments.store import CellStatus, Store
-from tops.experiments.worker import Assignment, Event
+from tops.experiments.worker import Assignment
 
 
 @dataclass
@@ -43,46 +44,12 @@ class Summary:
     def text(self) -> str:
         """For people; names every cell that is not there."""
         lines = [
-            f"{self.done} of {self.asked} cells complete ({self.skipped} were before), {self.seconds:.0f} s",
+            f"{self.done} of {self.asked} cells complete ({self.skipped} were before), {duration(self.seconds)}",
             *(f"  missing  {cell.label} [{cell.key[:12]}]: {why}" for cell, why in self.missing),
         ]
         if self.missing:
             lines.append("run the same command again to go on with what is missing")
         return "\n".join(lines)
-
-
-class Progress:
-    """Prints one line per finished cell, with the time left by the cells so far."""
-
-    def __init__(self, total: int, out: TextIO) -> None:
-        self.total, self.out, self.began = total, out, time.monotonic()
-        self.seen: set[str] = set()
-
-    def __call__(self, event: Event) -> None:
-        """Take one event of any worker."""
-        if event.kind in ("done", "failed", "aside"):
-            if event.kind == "aside" and event.key in self.seen:
-                return
-            self.seen.add(event.key)
-            count = len(self.seen)
-            left = (time.monotonic() - self.began) / count * (self.total - count)
-            word = "" if event.kind == "done" else f"{event.kind}: "
-            eta = f", {_duration(left)} left" if count < self.total else ""
-            print(
-                f"[{count}/{self.total}] {event.label}  {word}{event.detail}  ({event.seconds:.1f} s{eta})",
-                file=self.out,
-                flush=True,
-            )
-        elif event.kind == "load":
-            print(f"worker {event.worker} loads {event.label}", file=self.out, flush=True)
-        elif event.kind == "lost":
-            print(f"worker {event.worker} {event.detail}", file=self.out, flush=True)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def run(plan: Plan, choice: LauncherChoice, results: str | Path, *, out: TextIO = sys.stderr) -> Summary:
@@ -111,7 +78,8 @@ def run(plan: Plan, choice: LauncherChoice, results: str | Path, *, out: TextIO 
         assignment = Assignment(
             str(results), plan.profile, tuple(todo), choice.attempts, choice.threads, plan.experiment.record_kept
         )
-        launcher(choice.kind)(assignment, folder, choice, Progress(len(todo), out))
+        with Progress(len(todo), out) as progress:
+            launcher(choice.kind)(assignment, folder, choice, progress)
     store = Store(results, plan.profile.name)
     missing = [
         (planned.cell, _why(store, planned.cell))

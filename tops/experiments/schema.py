@@ -44,6 +44,8 @@ class BackboneChoice:
         CLIP checkpoint whose text tower belongs to the vision tower, for methods that compare patches with words.
     options : dict
         How prompts and pictures are prepared (:class:`tops.evaluation.media.Inputs`).
+    video : dict or None
+        How videos are shown, in place of the same ``options``, for video benchmarks; None where they cannot be.
     width, feed_forward : int
         Hidden and intermediate size of the language model, for FLOPs.
     miniature : MiniatureChoice or None
@@ -66,6 +68,7 @@ class BackboneChoice:
     dtype: Dtype = "bfloat16"
     attention: Attention = "sdpa"
     options: dict[str, Any] = field(default_factory=dict)
+    video: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from tops.errors import ConfigurationError, DataError
 from tops.evaluation.benchmark import load_benchmark
 from tops.experiments import staging
 from tops.experiments.cell import BackboneSpec, BenchmarkSpec, Cell, MethodSpec
+from tops.experiments.choices import choice_names, load_backbone
 from tops.experiments.schema import BackboneChoice, ProfileChoice, typed
 from tops.methods import build, method_class, method_names
 from tops.signals import Signal
@@ -78,6 +79,26 @@ def backbone_spec(backbone: BackboneChoice, profile: ProfileChoice) -> BackboneS
         attention=backbone.attention,
         options={**({"frames": frames} if frames > 1 else {}), **options},
     )
+
+
+def shown(benchmark: str, spec: BackboneSpec, backbone: BackboneChoice) -> BackboneSpec:
+    """A backbone as a benchmark is shown to it: images as it is, videos by its ``video`` options.
+
+    Raises
+    ------
+    ConfigurationError
+        If the benchmark has videos and the backbone takes none.
+    """
+    asked = load_benchmark(benchmark)
+    if asked.modality == "image":
+        return spec
+    if backbone.video is None:
+        able = [name for name in choice_names("backbone") if load_backbone(name).video is not None]
+        raise ConfigurationError(
+            f"{backbone.title} is not shown videos, so not {asked.title}; choose one of {', '.join(able)}, or show "
+            "frames as images where they fit: 'backbone.video={frames: 2, frames_as_images: true}'"
+        )
+    return replace(spec, options={**spec.options, **backbone.video})
 
 
 def method_title(name: str) -> str:
@@ -233,7 +254,7 @@ def cell(
     ``budget`` is what the cell is to have; :func:`profile_budget` maps a printed one.
     """
     try:
-        spec = backbone_spec(backbone, profile)
+        spec = shown(benchmark, backbone_spec(backbone, profile), backbone)
         chosen = method_spec(method, options)
         allowance = None if budget is None or method == "none" else Budget(budget, protocol)
         asked = benchmark_spec(benchmark, profile, limit, convention)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -338,6 +339,7 @@ class Store:
             "scores": scores,
             "rows": {str(k): v for k, v in sorted(rows.items())},
         }
+        content["sha256"] = content_hash(content)
         write_atomically(path / "rescored" / f"{scorer}.json", _json(content))
 
 
@@ -351,6 +353,11 @@ def _json(value: Any) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
+def content_hash(content: Mapping[str, Any]) -> str:
+    """sha256 of a JSON object without its own ``sha256``, hex."""
+    return hashlib.sha256(_json({k: v for k, v in content.items() if k != "sha256"})).hexdigest()
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file of the store.
 
@@ -362,7 +369,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: {error}; run `tops results check`") from None
+        raise DataError(f"{path}: {error}; run `tops results check`") from error
     if not isinstance(value, dict):
         raise DataError(f"{path}: not a JSON object; run `tops results check`")
     return value

@@ -9,41 +9,18 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from tops.evaluation.benchmark import load_benchmark
 from tops.experiments.cell import BackboneSpec, Cell
 from tops.experiments.choices import choice_from
+from tops.experiments.events import DocumentEvents, Event
 from tops.experiments.schema import ProfileChoice
 from tops.experiments.store import CellStatus, Store
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Event:
-    """What a worker tells its launcher: ``load``, ``start``, ``done``, ``failed``, ``aside``, ``lost``."""
-
-    kind: str
-    worker: int
-    key: str = ""
-    label: str = ""
-    seconds: float = 0.0
-    detail: str = ""
-
-    def to_line(self) -> str:
-        """One line of JSON."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_line(cls, line: str) -> Event:
-        """Inverse of :meth:`to_line`; ``ValueError`` for anything else."""
-        try:
-            return cls(**json.loads(line))
-        except TypeError as error:
-            raise ValueError(str(error)) from None
 
 
 @dataclass(frozen=True)
@@ -98,7 +75,13 @@ class Evaluator(Protocol):
     """Evaluates cells of one backbone on one loaded model."""
 
     def __call__(
-        self, cell: Cell, store: Store, *, record_kept: bool, let_through: tuple[type[BaseException], ...]
+        self,
+        cell: Cell,
+        store: Store,
+        *,
+        record_kept: bool,
+        let_through: tuple[type[BaseException], ...],
+        progress: DocumentEvents,
     ) -> Any: ...
 
 
@@ -113,15 +96,16 @@ class ModelCache:
 
     def get(self, spec: BackboneSpec) -> Evaluator:
         """The evaluator of a backbone, loaded when it is not the one in memory."""
-        if self._held is None or self._held[0] != spec:
+        if not self.holds(spec):
             self.free()
-            self._held = (spec, self.load(spec, self.profile))
+            self._held = (_weights(spec), self.load(spec, self.profile))
             self.loads += 1
+        assert self._held is not None
         return self._held[1]
 
     def holds(self, spec: BackboneSpec) -> bool:
         """Whether that model is in memory."""
-        return self._held is not None and self._held[0] == spec
+        return self._held is not None and self._held[0] == _weights(spec)
 
     def free(self) -> None:
         """Give the memory back."""
@@ -156,7 +140,12 @@ BackboneKey = str
 
 
 def _backbone_key(spec: BackboneSpec) -> BackboneKey:
-    return json.dumps(asdict(spec), sort_keys=True)
+    return json.dumps(asdict(_weights(spec)), sort_keys=True)
+
+
+def _weights(spec: BackboneSpec) -> BackboneSpec:
+    """What is loaded: how prompts and pictures are prepared is each cell's own."""
+    return replace(spec, options={})
 
 
 def work(
@@ -242,7 +231,8 @@ def _one(
             broken[backbone] = f"{cell.backbone.name} did not load: {describe(error)}"
             raise
         emit(Event("start", worker, cell.key, cell.label))
-        evaluate(cell, store, record_kept=record_kept, let_through=let_through)
+        progress = DocumentEvents(emit, worker, cell.key)
+        evaluate(cell, store, record_kept=record_kept, let_through=let_through, progress=progress)
     except let_through:
         raise
     except Exception as error:

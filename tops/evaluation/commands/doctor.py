@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from tops.evaluation.doctor import examine
+from tops.evaluation.doctor import examine, summary
 
 MARKS = {"ok": "ok", "warning": "! ", "missing": "--"}
 
@@ -17,6 +17,11 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     findings = examine(options.profile, options.judge)
     width = max(len(f.topic) for f in findings)
+    part = ""
     for finding in findings:
-        print(f"{MARKS[finding.state]} {finding.topic:<{width}}  {finding.text}")
+        if finding.part != part:
+            part = finding.part
+            print(f"{part[:1].upper()}{part[1:]}")
+        print(f"  {MARKS[finding.state]} {finding.topic:<{width}}  {finding.text}")
+    print(f"\n{summary(findings, options.profile)}")
     return 1 if any(f.state == "missing" for f in findings) else 0

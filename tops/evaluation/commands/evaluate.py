@@ -65,10 +65,14 @@ def _cells(options: argparse.Namespace) -> list[Cell]:
     staging.prepare(profile)
     budget = None if options.budget is None else _number(options.budget)
     names = [b for suite in options.suite.split(",") for b in load_suite(suite)]
+    inputs = dict(_pair(o) for o in options.input)
+    backbone = load_backbone(options.backbone)
+    if inputs.get("frames_as_images"):
+        backbone = replace(backbone, video={**(backbone.video or {}), **inputs})
     cells = []
     for name in dict.fromkeys(names):
         planned = specs.cell(
-            load_backbone(options.backbone),
+            backbone,
             options.method,
             dict(_pair(o) for o in options.option),
             budget,
@@ -81,7 +85,6 @@ def _cells(options: argparse.Namespace) -> list[Cell]:
         )
         if not isinstance(planned, Cell):
             raise ConfigurationError(f"{options.backbone} / {options.method} / {name}: {planned.reason}")
-        inputs = dict(_pair(o) for o in options.input)
         if inputs:
             planned = replace(
                 planned, backbone=replace(planned.backbone, options={**planned.backbone.options, **inputs})

@@ -29,8 +29,15 @@ def main(argv: list[str]) -> int:
         faults = check(store)
         for fault in faults:
             print(f"{profile} {fault}")
-        broken = {f.key for f in faults}
-        done = sum(store.status(key).done for key in list(store.keys()) if key not in broken)
-        print(f"{profile}: {done} complete and sound, {len(broken)} with faults")
+        broken = {f.key for f in faults if f.key}
+        sound = [store.status(key) for key in list(store.keys()) if key not in broken]
+        done = sum(status.done for status in sound)
+        begun = f", {len(sound) - done} begun and sound" if done < len(sound) else ""
+        print(f"{profile}: {done} complete and sound{begun}, {len(broken)} with faults")
         found += len(faults)
+    if found:
+        print(
+            f"a complete cell with a fault is no evidence: delete its folder ({root}/PROFILE/cells/XX/KEY) and run its "
+            "experiment again, or put it back from a copy"
+        )
     return 1 if found else 0

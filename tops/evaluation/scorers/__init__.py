@@ -13,6 +13,7 @@ from tops.errors import ConfigurationError, DataError, nearest_names
 from tops.evaluation.benchmark import Benchmark, load_benchmark
 from tops.evaluation.scorers import choice, fidelity, open, video, yes_no
 from tops.evaluation.scorers.rule import Row, Rule
+from tops.evaluation.scorers.stock import STOCK, stock_rule
 from tops.experiments.answers import Answer
 from tops.statistics.metrics import Metric
 
@@ -34,6 +35,8 @@ def rule_of(benchmark: Benchmark | str, scorer: str | None = None) -> Rule:
     if name not in bench.scorers:
         raise ConfigurationError(f"{bench.name} has no scorer {name!r}. {nearest_names(name, bench.scorers)}")
     rule = bench.scorers[name]
+    if rule.startswith(STOCK):
+        return stock_rule(rule.removeprefix(STOCK), f"configs/benchmark/{bench.name}.yaml")
     if rule not in RULES:
         raise ConfigurationError(f"configs/benchmark/{bench.name}.yaml: no rule {rule!r}. {nearest_names(rule, RULES)}")
     return RULES[rule]

@@ -7,6 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tops.errors import ConfigurationError
+from tops.experiments.plan import Plan
+from tops.experiments.store import Store
 
 
 def help_text() -> str:
@@ -63,7 +65,12 @@ def main(argv: list[str]) -> int:
     if asked.plan.todo():
         check_requirements(asked.plan, asked.config.launcher)
     print(plan_text(asked.plan, short=True), file=sys.stderr)
-    summary = run(with_judge(asked.plan), asked.config.launcher, asked.config.results)
+    try:
+        summary = run(with_judge(asked.plan), asked.config.launcher, asked.config.results)
+    except KeyboardInterrupt:
+        stored = "every answer so far is stored, the same command goes on where it stopped"
+        print(f"\nstopped with {_complete(asked.plan)}; {stored}", file=sys.stderr)
+        return 130
     print(summary.text(), file=sys.stderr)
     if asked.config.tracking.mode != "disabled":
         from tops.experiments.tracking import publish
@@ -77,6 +84,13 @@ def main(argv: list[str]) -> int:
     if not summary.asked and not asked.plan.experiment.rows:
         raise ConfigurationError(f"nothing can run: {asked.plan.cells[0].reason}")
     return 1 if summary.missing else 0
+
+
+def _complete(plan: Plan) -> str:
+    """How many cells of a plan are complete now."""
+    store = Store(plan.store or "results", plan.profile.name)
+    keys = list(plan.unique())
+    return f"{sum(store.status(key).done for key in keys)} of {len(keys)} cells complete"
 
 
 def _plain(value: object) -> object:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from tops.experiments.events import Event
 from tops.experiments.schema import LauncherChoice
-from tops.experiments.worker import Assignment, Event
+from tops.experiments.worker import Assignment
 
 
 class Launcher(Protocol):

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tops.experiments.events import Event
 from tops.experiments.hardware import visible_gpus
 from tops.experiments.schema import LauncherChoice
-from tops.experiments.worker import Assignment, Event, work
+from tops.experiments.worker import Assignment, work
 
 log = logging.getLogger(__name__)
 

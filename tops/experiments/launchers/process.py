@@ -9,7 +9,8 @@ import os
 import sys
 from pathlib import Path
 
-from tops.experiments.worker import Assignment, Event, work
+from tops.experiments.events import Event
+from tops.experiments.worker import Assignment, work
 
 
 def main(argv: list[str]) -> int:

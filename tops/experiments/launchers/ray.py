@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tops.errors import ConfigurationError
+from tops.experiments.events import Event
 from tops.experiments.schema import LauncherChoice
-from tops.experiments.worker import Assignment, Event, work
+from tops.experiments.worker import Assignment, work
 
 TASK_OPTIONS = ("num_gpus", "num_cpus", "memory", "resources", "max_retries", "scheduling_strategy", "runtime_env")
 

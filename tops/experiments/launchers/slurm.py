@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tops.errors import ConfigurationError
+from tops.experiments.events import Event
 from tops.experiments.schema import LauncherChoice
 from tops.experiments.store import Store
-from tops.experiments.worker import Assignment, Event, work
+from tops.experiments.worker import Assignment, work
 
 log = logging.getLogger(__name__)
 
