@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from pathlib import Path
 
 from tops.errors import ConfigurationError
 
@@ -69,12 +68,7 @@ def main(argv: list[str]) -> int:
     if asked.config.tracking.mode != "disabled":
         from tops.experiments.tracking import publish
 
-        publish(
-            asked.plan,
-            asked.config.tracking,
-            asked.config.results,
-            reports=Path("reports") / asked.plan.profile.name,
-        )
+        publish(asked.plan, asked.config.tracking, asked.config.results)
     if not summary.asked and not asked.plan.experiment.rows:
         raise ConfigurationError(f"nothing can run: {asked.plan.cells[0].reason}")
     return 1 if summary.missing else 0
