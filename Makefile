@@ -34,7 +34,7 @@ format: setup
 # reproduce-table1 ... reproduce-figure18: run what is missing, then build the report of what is there.
 reproduce-%: setup
 	$(BIN)/tops run experiment=$* $(SETTINGS) $(RUN); status=$$?; \
-	if [ $$status -le 1 ]; then $(BIN)/tops report experiment=$* $(SETTINGS) $(filter results=%,$(RUN)) || exit 1; fi; exit $$status
+	if [ $$status -le 1 ]; then $(BIN)/tops report experiment=$* $(SETTINGS) $(filter results=% backbones=% tracking=%,$(RUN)) || exit 1; fi; exit $$status
 
 plan-%: setup
 	$(BIN)/tops plan experiment=$* $(SETTINGS) $(RUN)

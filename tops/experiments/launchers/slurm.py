@@ -82,14 +82,10 @@ def launch(assignment: Assignment, folder: Path, choice: LauncherChoice, emit: C
     named = {k if k in GENERAL else f"slurm_{k}": v for k, v in options.items() if v is not None}
     executor.update_parameters(**{"name": "tops", "slurm_array_parallelism": choice.workers, **named})
     count = min(choice.workers, len(assignment.cells))
-    jobs = executor.map_array(lambda job: job(), []) if count < 1 else _submit(executor, path, count)
+    with executor.batch():
+        jobs = [executor.submit(Job(path, index)) for index in range(count)]
     log.warning("submitted %s; logs in %s", ", ".join(job.job_id for job in jobs), folder / "slurm")
     _wait(jobs, assignment, folder, emit)
-
-
-def _submit(executor: Any, path: Path, count: int) -> list[Any]:
-    with executor.batch():
-        return [executor.submit(Job(path, index)) for index in range(count)]
 
 
 def _wait(jobs: list[Any], assignment: Assignment, folder: Path, emit: Callable[[Event], None]) -> None:
