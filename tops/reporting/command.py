@@ -15,8 +15,7 @@ _OPTIONS = {
     "limit": "documents per benchmark that the run was limited to",
     "full": "true: all documents, whatever the experiment's limit",
     "backbones": "only these: one name, or [one,another]",
-    "efficiency": "record of `tops bench efficiency --json` for table 4 (default: the newest in "
-    "RESULTS/PROFILE/efficiency)",
+    "efficiency": "record of `tops bench efficiency --json` for table 4 (default: the newest in RESULTS/benchmarks)",
 }
 
 
