@@ -60,7 +60,10 @@ def test_keep_all_is_the_identity(name: str) -> None:
     """By no cut at all, and by a cut that keeps every token."""
     method = build(name)
     assert method.budget.value == 1.0
-    assert method.schedule(PromptShape(36, 8)).tokens_per_layer == (36,) * 8
+    for protocol in PROTOCOLS:
+        everything = build(name, budget=Budget(1.0, protocol))
+        assert everything.schedule(PromptShape(36, 8)).tokens_per_layer == (36,) * 8
+        assert name not in BUDGETED or everything.schedule(PromptShape(36, 8)).cuts == ()
     point = scene(36, layer=FIRST.get(name, 0))
     out = method.select(point)
     rows = point.tokens.features[out.indices] if out.rows is None else out.rows

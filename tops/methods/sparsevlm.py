@@ -263,6 +263,7 @@ def kept_of(total: int, have: int) -> int:
         if after < total:
             break
     raise BudgetError(
-        f"SparseVLM cannot leave {total} of {have} tokens: with one token kept, recycling adds "
-        f"{recycling(have - 1)[1]}; ask for at least {1 + recycling(have - 1)[1]}, or use version=plus (no recycling)"
+        f"SparseVLM cannot leave {total} of {have} tokens after a cut: with one token kept, recycling adds "
+        f"{recycling(have - 1)[1]}, so its floor there is {1 + recycling(have - 1)[1]}; give a larger budget, or use "
+        "version=plus (no recycling)"
     )
