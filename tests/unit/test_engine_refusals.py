@@ -10,6 +10,7 @@ import tiny
 import torch
 from accelerate import cpu_offload
 from probes import Fixed, Given
+from transformers import GenerationConfig
 
 from tops.budget import Budget
 from tops.engine import prune
@@ -107,6 +108,23 @@ def test_static_cache(case: tiny.Case) -> None:
         case.model.generate(**case.inputs, max_new_tokens=2, cache_implementation="static")
 
 
+@pytest.mark.parametrize("name", ["prefill_chunk_size", "prompt_lookup_num_tokens", "assistant_model"])
+def test_ways_of_generating_that_show_the_prompt_in_parts(case: tiny.Case, name: str) -> None:
+    value = case.model if name == "assistant_model" else 8
+    guard = _no_vision(case)
+    try:
+        with prune(case.model, TOPS(budget=4)):
+            with pytest.raises(UnsupportedModelError, match=f"{name}=.*leave it out"):
+                case.model.generate(**case.inputs, max_new_tokens=2, **{name: value})
+            if value == 8:
+                options = GenerationConfig(max_new_tokens=2, **{name: value})
+                with pytest.raises(UnsupportedModelError, match=f"{name}=8"):
+                    case.model.generate(**case.inputs, generation_config=options)
+    finally:
+        guard.remove()
+    assert "generate" not in vars(case.model)
+
+
 @torch.no_grad()
 def test_caches_from_elsewhere(case: tiny.Case) -> None:
     token = torch.tensor([[5]])
@@ -137,6 +155,12 @@ def test_model_modes() -> None:
     with pytest.raises(UnsupportedModelError, match="sliding_attention"), prune(case.model, TOPS(budget=4)):
         pass
     text.layer_types = None
+    text.sliding_window = 8
+    with pytest.raises(UnsupportedModelError, match="window"), prune(case.model, TOPS(budget=4)):
+        pass
+    text.use_sliding_window = False
+    with prune(case.model, TOPS(budget=4)):
+        pass
     text._attn_implementation = "flex_attention"
     with pytest.raises(UnsupportedModelError, match="flex_attention"), prune(case.model, TOPS(budget=4)):
         pass

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from fake_runs import PROFILE, FakeEvaluator, cell, failing, grid
 
+from tops.experiments.events import Event
 from tops.experiments.launchers.local import launch
 from tops.experiments.run import Summary
 from tops.experiments.schema import LauncherChoice
 from tops.experiments.store import CellStatus, Store
-from tops.experiments.worker import Assignment, Event, order_for, work
+from tops.experiments.worker import Assignment, order_for, work
 
 
 def assignment(tmp_path, cells, **more):

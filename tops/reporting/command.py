@@ -16,8 +16,7 @@ _OPTIONS = {
     "full": "true: all documents, whatever the experiment's limit",
     "backbones": "only these: one name, or [one,another]",
     "tracking": "wandb-offline or wandb: send the tables as an artifact",
-    "efficiency": "record of `tops bench efficiency --json` for table 4 (default: the newest in "
-    "RESULTS/PROFILE/efficiency)",
+    "efficiency": "record of `tops bench efficiency --json` for table 4 (default: the newest in RESULTS/benchmarks)",
 }
 
 
