@@ -27,6 +27,9 @@ def main(argv: list[str]) -> int:
     train = actions.add_parser("train", help="train a model from generated scenes and put it in the checkpoints' place")
     train.add_argument("family", help="llava-1.5")
     train.add_argument("--work", type=Path, default=Path("miniature-training"), help="folder for stages and logs")
+    train.add_argument(
+        "--from", dest="start", type=Path, help="checkpoint folder to go on from (default: random weights)"
+    )
     train.add_argument("--minutes", type=float, help="wall-clock time of all stages (default: that of the recipe)")
     for action in (table, card):
         action.add_argument("family", nargs="?", default="llava-1.5", help="miniature checkpoint (default: llava-1.5)")
@@ -104,7 +107,7 @@ def _table(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace) -> int:
     from tops.miniature.training import main as train
 
-    return train(options.family, options.work, options.minutes)
+    return train(options.family, options.work, options.minutes, options.start)
 
 
 def _card(options: argparse.Namespace) -> int:
