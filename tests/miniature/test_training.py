@@ -3,13 +3,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tops.errors import ConfigurationError, DataError
-from tops.miniature import checkpoints, training, training_stages
+from tops.miniature import checkpoints, training, training_command, training_next, training_stages
 from tops.miniature.families import build
 from tops.miniature.grounding import mentions
 from tops.miniature.measure import attention_share, cls_attention, packed_layout
-from tops.miniature.packing import make_batch, pack
+from tops.miniature.packing import Looks, make_batch, pack
 from tops.miniature.prompts import IMAGE_FORMATS, make_turns
 from tops.miniature.scenes import NAMES, make_scene
 from tops.miniature.tokenizer import train_bpe
@@ -165,6 +166,38 @@ def test_a_checkpoint_opens_as_it_was_trained():
     assert model.lm_head.weight is model.get_input_embeddings().weight
 
 
+@pytest.fixture(scope="module")
+def tiled():
+    return training_next.shared(checkpoints.ROOT / "llava-1.5")
+
+
+def test_llava_next_starts_with_llava_15s_weights_and_its_own_tokens(pool, tiled):
+    model, clip, processor, _ = tiled
+    donor = open_checkpoint(checkpoints.ROOT / "llava-1.5")[0].state_dict()
+    own = model.state_dict()
+    assert own.keys() - donor.keys() == {"model.image_newline"}
+    assert all(torch.equal(value, own[name]) for name, value in donor.items())
+    assert clip.vision is model.model.vision_tower
+    patches = training_next.token_patches()
+    model.model.image_newline.data.fill_(3.0)
+    found = training_next.scene_tokens(model, processor, pool.scenes[:2])
+    model.model.image_newline.data.zero_()
+    asked = processor(images=[Image.fromarray(pool.images[0])], text=["<image>\n"], return_tensors="pt")
+    assert found.shape[1] == len(patches) == int((asked.input_ids == model.config.image_token_id).sum())
+    assert ((found == 3.0).all(-1) == (patches < 0)).all()
+    # The tower sees each patch twice, in the thumbnail and in a tile: its two tokens resemble each other.
+    thumbnail, tile = (torch.nn.functional.normalize(part, dim=-1) for part in (found[0, :144], found[0, 144:]))
+    near = thumbnail @ tile[patches[144:] >= 0].T
+    assert near.diagonal().mean() > near.mean() + 0.1
+
+
+def test_looks_spread_over_the_tokens_of_a_family():
+    looks = Looks(torch.tensor([[0, 5]]), torch.arange(144)[None] == 13)
+    spread = looks.spread(training_next.token_patches())
+    assert spread.target[0].nonzero().flatten().tolist() == [13, 144 + 13 + 1]
+    assert spread.token is looks.token
+
+
 def test_a_step_moves_the_weights(pool, bpe):
     model = build("llava-1.5", bpe)[0].model.language_model
     lines: list[str] = []
@@ -186,7 +219,12 @@ def test_stages_of_another_recipe_and_untrainable_families_are_refused(tmp_path)
     with pytest.raises(DataError, match="another recipe"):
         training.run(tmp_path, training.Recipe())
     with pytest.raises(ConfigurationError, match="no training for the miniature 'internvl3'"):
-        training.main("internvl3", tmp_path, None, None)
+        training_command.main("internvl3", tmp_path)
+    with pytest.raises(ConfigurationError, match=f"--from is {tmp_path}; it must be a folder named llava-1.5"):
+        training_command.main("llava-1.5", tmp_path, start=tmp_path)
+    (tmp_path / "llava-1.5").mkdir()
+    with pytest.raises(DataError, match="cannot read the model card"):
+        training_command.main("llava-next", tmp_path, start=tmp_path / "llava-1.5")
 
 
 def test_a_shorter_training_keeps_its_proportions():

@@ -7,10 +7,11 @@ Training shows a head of the decoder these places (as phrase grounding does with
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tops.miniature.scenes import COLOURS, SHAPES
-from tops.miniature.words import CHINESE
+from tops.miniature.words import CHINESE, ENGLISH, Words
 
 if TYPE_CHECKING:
     from tops.miniature.prompts import Turn
@@ -20,16 +21,22 @@ if TYPE_CHECKING:
 COMPARED = ("relation", "relation check", "size check")
 
 
-def _pattern(colours: dict[str, str], names: dict[str, str], digit: str, between: str) -> re.Pattern[str]:
-    return re.compile(f"(?:({'|'.join(colours)}){between})?({'|'.join(names)}|{digit}[0-9])")
+@dataclass(frozen=True)
+class _Language:
+    """Words of one language to English ones, and the pattern of an object phrase."""
+
+    colours: dict[str, str]
+    names: dict[str, str]
+    phrase: re.Pattern[str]
+
+    @classmethod
+    def of(cls, words: Words, digit: str, between: str) -> _Language:
+        colours, names = ({words.word(word): word for word in group} for group in (COLOURS, SHAPES))
+        phrase = f"(?:({'|'.join(colours)}){between})?({'|'.join(names)}|{digit}[0-9])"
+        return cls(colours, names, re.compile(phrase))
 
 
-_ENGLISH = ({colour: colour for colour in COLOURS}, {name: name for name in SHAPES})
-_CHINESE = tuple({CHINESE.word(word): word for word in words} for words in (COLOURS, SHAPES))
-_LANGUAGES = (
-    (*_ENGLISH, _pattern(*_ENGLISH, "digit ", " ")),
-    (*_CHINESE, _pattern(*_CHINESE, "数字", "")),
-)
+_LANGUAGES = (_Language.of(ENGLISH, "digit ", " "), _Language.of(CHINESE, "数字", ""))
 
 
 def mentions(text: str, scene: Scene) -> list[tuple[int, int]]:
@@ -41,9 +48,9 @@ def mentions(text: str, scene: Scene) -> list[tuple[int, int]]:
         Place of the phrase's last character, index of the object.
     """
     found = []
-    for colours, names, pattern in _LANGUAGES:
-        for match in pattern.finditer(text):
-            colour, name = colours.get(match[1] or ""), names.get(match[2], match[2][-1])
+    for language in _LANGUAGES:
+        for match in language.phrase.finditer(text):
+            colour, name = language.colours.get(match[1] or ""), language.names.get(match[2], match[2][-1])
             there = [i for i, item in enumerate(scene.objects) if item.name == name and colour in (None, item.colour)]
             if len(there) == 1:
                 found.append((match.end() - 1, there[0]))

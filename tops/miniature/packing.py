@@ -97,6 +97,10 @@ class Looks:
     token: Tensor
     target: Tensor
 
+    def spread(self, patches: Tensor) -> Looks:
+        """The same over tokens that show these patches; -1 for tokens that show none."""
+        return Looks(self.token, self.target[:, patches.clamp_min(0)] & (patches >= 0))
+
     @classmethod
     def of(cls, found: list[tuple[int, int, NDArray[np.bool_]]], width: int) -> Looks:
         token = torch.tensor([entry[:2] for entry in found], dtype=torch.long).reshape(-1, 2)

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from tops.errors import ConfigurationError
 from tops.miniature.families import JOINT, WIDTH, build, clip_text
 from tops.miniature.tokenizer import train_bpe
 from tops.miniature.training_data import Pool, corpus, make_pool
@@ -31,7 +30,6 @@ from tops.miniature.training_stages import (
     mark_done,
     run_stages,
     save_modules,
-    scaled,
 )
 from tops.miniature.training_vision import Clip, VisionRecipe, encode, initialise, pixels, train_vision
 
@@ -179,42 +177,3 @@ def restore(work: Path, recipe: Recipe) -> tuple[Any, Clip, ProcessorMixin, Toke
     for module in (model, clip.text, clip.visual_projection):
         module.eval().to(torch.bfloat16).float()
     return model, clip, processor, bpe
-
-
-def main(family: str, work: Path, minutes: float | None, start: Path | None) -> int:
-    """``tops miniature train``: all stages, then the checkpoint in its place.
-
-    Parameters
-    ----------
-    family : str
-        Which miniature.
-    work : Path
-        Folder for stages and logs; what it holds of a training that was cut off is used.
-    minutes : float, optional
-        Wall-clock time of all stages instead of the recipes' own.
-    start : Path, optional
-        Checkpoint folder to go on from, instead of random weights.
-    """
-    from transformers import AutoProcessor
-
-    from tops.miniature import training_further as further
-    from tops.miniature.saving import save_checkpoint
-    from tops.miniature.training_card import first_card, further_card, measured
-
-    if family != FAMILY:
-        raise ConfigurationError(f"no training for the miniature {family!r} yet; there is one for {FAMILY!r}")
-    first, then = Recipe(), further.Further()
-    if minutes is not None:
-        share = minutes / (then.minutes + (0 if start else first.minutes))
-        first, then = scaled(first, share), scaled(then, share)
-    if start is None:
-        run(work / "first", first)
-        model, clip, processor, bpe = restore(work / "first", first)
-        start = save_checkpoint(
-            family, model, processor, bpe, first_card(model, clip, work / "first", first), clip, work
-        )
-    further.run(start, work / "further", then)
-    model, clip, bpe = further.restore(start, work / "further")
-    card = further_card(start, work / "further", then) | measured(model, clip, bpe)
-    print(save_checkpoint(family, model, AutoProcessor.from_pretrained(start), bpe, card, clip))
-    return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tokenizers import Tokenizer
+    from torch import Tensor
 
+    from tops.miniature.scenes import Scene
     from tops.miniature.training import Recipe
     from tops.miniature.training_further import Further
     from tops.miniature.training_vision import Clip
 
 SEED = 100
+Facts = dict[str, Any]
+Tokens = Callable[[Sequence["Scene"]], "Tensor"]
 
 STATEMENT = (
     "The recipe was fixed, and the figures below measured, before any pruning method was compared on this model. "
@@ -33,24 +38,30 @@ STATEMENT = (
 )
 
 
-def measured(model: Any, clip: Clip, bpe: Tokenizer, scenes: int = 200) -> dict[str, Any]:
+def measured(model: Any, clip: Clip, bpe: Tokenizer, tokens: Tokens, patches: Tensor, scenes: int = 200) -> Facts:
     """Accuracy with the image, without, and with another one; where attention lies.
 
     Parameters
     ----------
-    model : LlavaForConditionalGeneration
-        In float32.
+    model : PreTrainedModel
+        LLaVA-1.5 or LLaVA-NeXT in float32.
     clip : Clip
         Its towers.
     bpe : tokenizers.Tokenizer
         The model's.
+    tokens : callable
+        Scenes to their visual tokens (S, n, d).
+    patches : Tensor of int64, shape (n,)
+        The patch that each token shows, -1 for none.
     scenes : int
         Unseen scenes to ask about; which ones is fixed.
     """
     found = measure.scenes(scenes, SEED)
     asked = measure.questions(SEED, found)
-    sighted = measure.accuracy(model, bpe, found, asked)
-    blind, other = (measure.accuracy(model, bpe, found, asked, image=image) for image in ("none", "other"))
+    images = tokens(found)
+    sighted, blind, other = (
+        measure.accuracy(model, bpe, images, asked, image=image) for image in ("own", "none", "other")
+    )
     return {
         "accuracy": {
             key: {
@@ -62,11 +73,11 @@ def measured(model: Any, clip: Clip, bpe: Tokenizer, scenes: int = 200) -> dict[
             for key, (value, number) in sighted.items()
         },
         "cls_attention_on_objects": measure.cls_on_objects(clip.vision, found),
-        "text_attention_on_the_asked_object": measure.text_on_object(model, bpe, found, SEED),
+        "text_attention_on_the_asked_object": measure.text_on_object(model, bpe, found, images, patches, SEED),
     }
 
 
-def first_card(model: Any, clip: Clip, work: Path, recipe: Recipe) -> dict[str, Any]:
+def first_card(model: Any, clip: Clip, work: Path, recipe: Recipe) -> Facts:
     """What the first training notes; its accuracy is not measured, as the training goes on."""
     return {
         "family": "llava-1.5",
@@ -80,7 +91,7 @@ def first_card(model: Any, clip: Clip, work: Path, recipe: Recipe) -> dict[str, 
     }
 
 
-def further_card(start: Path, work: Path, recipe: Further) -> dict[str, Any]:
+def further_card(start: Path, work: Path, recipe: Further) -> Facts:
     """The card of the checkpoint ``start`` with the training that went on from it; its figures are left out."""
     before = checkpoints.card(start.name, start.parent)
     kept = ("family", "class", "trained", "parameters", "text_tower_parameters", "recipe", "stages", "note")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+import transformers
 from torch import Tensor, nn
 
 from tops.miniature.prompts import IMAGE_FORMATS
@@ -37,7 +38,8 @@ from tops.miniature.training_vision import Clip, VisionRecipe, encode, pixels, t
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-    from transformers import LlavaForConditionalGeneration
+
+hf: Any = transformers  # its loaders are partly untyped
 
 # Letters and claims are the hardest to learn: they stand twice.
 FORMATS = (
@@ -76,19 +78,18 @@ class Further:
         return max(self.vision.minutes, self.language.minutes) + self.together.minutes
 
 
-def open_checkpoint(folder: Path) -> tuple[LlavaForConditionalGeneration, Clip, Tokenizer]:
+def open_checkpoint(folder: Path) -> tuple[Any, Clip, Tokenizer]:
     """Model, towers and tokenizer of a checkpoint, ready to train, weights in float32."""
     from safetensors.torch import load_file
     from tokenizers import Tokenizer
-    from transformers import CLIPTextModelWithProjection, LlavaForConditionalGeneration
 
-    model = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
-    text = CLIPTextModelWithProjection.from_pretrained(folder / "text_tower", dtype=torch.float32)
+    model = hf.LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    text = hf.CLIPTextModelWithProjection.from_pretrained(folder / "text_tower", dtype=torch.float32)
     weight = load_file(folder / "text_tower" / JOINT_FILE)["visual_projection.weight"].float()
     projection = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
     projection.weight.data.copy_(weight)
     bpe = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    bpe.post_processor = None  # type: ignore[assignment]  # the conversations write their own <s>
+    bpe.post_processor = None  # the conversations write their own <s>
     return model, Clip(model.model.vision_tower, text, projection), bpe
 
 
@@ -116,7 +117,7 @@ def run_language(start: Path, work: Path, recipe: Further) -> None:
     torch.set_num_threads(1)
     begin = time.monotonic()
     model, _, bpe = open_checkpoint(start)
-    tower, projector = model.model.vision_tower.eval(), model.model.multi_modal_projector
+    tower, projector = model.model.vision_tower, model.model.multi_modal_projector
     pool = make_pool(recipe.scenes, recipe.seed + 1)
     images = torch.from_numpy(pool.images)
 
@@ -125,7 +126,11 @@ def run_language(start: Path, work: Path, recipe: Further) -> None:
 
     modules, file = llava_modules(model), work / "language.safetensors"
     trained = [p for module in modules.values() for p in module.parameters()]
-    log, save = file_log(work / "language.log"), lambda: save_modules(file, modules)
+    log = file_log(work / "language.log")
+
+    def save() -> None:
+        save_modules(file, modules)
+
     steps = train_language(model.model.language_model, pool, bpe, recipe.language, visual, trained, log, save)
     save()
     mark_done(work, "language", steps=steps, minutes=(time.monotonic() - begin) / 60, data_sha256=pool.digest)
@@ -140,14 +145,14 @@ def run_together(start: Path, work: Path, recipe: Further, rank: int) -> None:
     model, clip, bpe = open_checkpoint(start)
     modules, projector = llava_modules(model), model.model.multi_modal_projector
     load_modules(work / "language.safetensors", modules)
-    before, known = copy.deepcopy(clip.vision).eval(), copy.deepcopy(projector).requires_grad_(False)
+    before, known = copy.deepcopy(clip.vision), copy.deepcopy(projector).requires_grad_(False)
     load_modules(work / "clip.safetensors", clip_modules(clip))
-    tower = clip.vision.eval()
+    tower = clip.vision
     pool = make_pool(recipe.scenes, recipe.seed + 2)
     images = torch.from_numpy(pool.images)
 
     def distance(chosen: list[int]) -> Tensor:
-        wanted = known(_features(before, images[chosen]))
+        wanted: Tensor = known(_features(before, images[chosen]))
         found: Tensor = projector(_features(tower, images[chosen]))
         return (found - wanted).square().sum(-1).mean()
 
@@ -179,12 +184,12 @@ def run(start: Path, work: Path, recipe: Further) -> None:
     run_stages(work, recipe, (side_by_side, together))
 
 
-def restore(start: Path, work: Path) -> tuple[Any, Clip, Tokenizer]:
-    """The model that the stages in ``work`` have made, its towers and tokenizer; weights as they ship."""
+def restore(start: Path, work: Path) -> tuple[Any, Clip, Any, Tokenizer]:
+    """The model that the stages in ``work`` have made, its towers, processor and tokenizer; weights as they ship."""
     model, clip, bpe = open_checkpoint(start)
     load_modules(work / "clip.safetensors", clip_modules(clip))
     load_modules(work / "together.safetensors", llava_modules(model))
     model.tie_weights()
     for module in (model, clip.text, clip.visual_projection):
-        module.eval().to(torch.bfloat16).float()  # type: ignore[attr-defined]
-    return model, clip, bpe
+        module.eval().to(torch.bfloat16).float()
+    return model, clip, hf.AutoProcessor.from_pretrained(start), bpe

@@ -211,6 +211,7 @@ def train_language(
     save: Callable[[], None],
     share: Share | None = None,
     compiled: bool = True,
+    patches: Tensor | None = None,
 ) -> int:
     """Train on conversations, in place.
 
@@ -234,6 +235,8 @@ def train_language(
         The other processes that train the same model on other scenes.
     compiled : bool
         Compile the decoder; results agree to rounding.
+    patches : Tensor of int64, shape (n,), optional
+        Which patch each image embedding shows, -1 for none; by default they are the patches in order.
 
     Returns
     -------
@@ -243,8 +246,9 @@ def train_language(
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng((recipe.seed, 3, share.rank if share else 0))
     start_ids = torch.tensor(bpe.encode(LLAVA.start).ids)
-    patches = pool.labels.shape[1]
-    prefix = len(start_ids) + patches
+    if patches is None:
+        patches = torch.arange(pool.labels.shape[1])
+    prefix = len(start_ids) + len(patches)
     prefix_mask = torch.ones(prefix, prefix, dtype=torch.bool).tril()
     with torch.no_grad():
         table = model.rotary_emb(torch.zeros(1, 1, 1), torch.arange(prefix + recipe.length)[None])
@@ -281,8 +285,8 @@ def train_language(
         naming, looking, choosing = looks
         missed = torch.stack(
             [
-                look_loss(naming[..., len(start_ids) : prefix], batch.named),
-                look_loss(looking[..., len(start_ids) : prefix], batch.asked),
+                look_loss(naming[..., len(start_ids) : prefix], batch.named.spread(patches)),
+                look_loss(looking[..., len(start_ids) : prefix], batch.asked.spread(patches)),
                 look_loss(choosing[..., prefix:], batch.chosen),
             ]
         )

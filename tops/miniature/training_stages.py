@@ -6,7 +6,7 @@ import json
 import multiprocessing
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields, is_dataclass, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -76,11 +76,9 @@ def facts(work: Path, *stages: str) -> dict[str, Any]:
 
 def scaled(recipe: R, factor: float) -> R:
     """The recipe with the minutes of every stage times ``factor``."""
-    stages = {f.name: getattr(recipe, f.name) for f in fields(recipe)}
-    shorter = {
-        name: replace(stage, minutes=stage.minutes * factor) for name, stage in stages.items() if is_dataclass(stage)
-    }
-    return replace(recipe, **shorter)
+    stages: dict[str, Any] = {f.name: getattr(recipe, f.name) for f in fields(recipe)}
+    timed = {name: stage for name, stage in stages.items() if hasattr(stage, "minutes")}
+    return replace(recipe, **{name: replace(stage, minutes=stage.minutes * factor) for name, stage in timed.items()})
 
 
 def fit_projector(
