@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -79,6 +80,12 @@ def test_two_pruners_and_recovery(case: tiny.Case) -> None:
             pass
         with pytest.raises(UnsupportedModelError, match="labels"):
             case.model(**case.inputs, labels=case.inputs["input_ids"])
+        names = list(inspect.signature(type(case.model).forward).parameters)[1:]
+        by_position = [
+            {**case.inputs, "labels": case.inputs["input_ids"]}.get(n) for n in names[: names.index("labels") + 1]
+        ]
+        with pytest.raises(UnsupportedModelError, match="labels"):
+            case.model(*by_position)
     with prune(case.model, TOPS(budget=4)) as run, torch.no_grad():
         case.model(**case.inputs)
     assert run.visual_tokens_per_layer == [8, 8, 1, 1, 1]
