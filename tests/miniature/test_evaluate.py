@@ -81,6 +81,12 @@ def test_unpruned_and_pruned(store, generated):
     assert backbone().model.device is not None  # the model serves the next cell
 
 
+def test_a_cell_prints_nothing(store, capfd):
+    """Stock bars and metrics among them, which no variable silences."""
+    evaluate(store, cell("ai2d", limit=2))
+    assert capfd.readouterr() == ("", "")
+
+
 def test_greedy_with_pinned_length(store, generated):
     evaluate(store, cell("mmvet", limit=1, tokens=4))
     for options in generated:
@@ -157,7 +163,7 @@ def test_out_of_memory_is_recorded(store, failing):
     failing({0}, torch.OutOfMemoryError("tried to allocate 2 GiB"))
     of = cell(limit=3)
     assert evaluate(store, of) is CellStatus.INCOMPLETE
-    assert "OutOfMemoryError" in store.read(of.key).failure["error"]
+    assert "tried to allocate 2 GiB; free the GPU" in store.read(of.key).failure["error"]
 
 
 def test_resuming_asks_only_what_failed(store, failing, generated, monkeypatch):
@@ -191,7 +197,7 @@ def test_empty_answers_fail_unless_allowed(store, monkeypatch):
     of = cell(limit=3)
     strict = replace(of, benchmark=replace(of.benchmark, generation={"max_new_tokens": 3, "allow_empty": False}))
     assert evaluate(store, strict) is CellStatus.INCOMPLETE
-    assert "allow_empty=true" in store.read(strict.key).failure["error"]
+    assert "profile.allow_empty=true" in store.read(strict.key).failure["error"]
     assert evaluate(store, of) is CellStatus.SCORED
     assert store.read(of.key).scores["lmms-eval"]["invalid_rate"] == 1.0
 

@@ -14,8 +14,10 @@ from PIL import Image
 
 from tops.backbones.loading import Backbone, load_backbone
 from tops.errors import DataError, UnsupportedModelError
-from tops.evaluation.media import Inputs, MediaReader, upright
-from tops.evaluation.models import check_placeholders
+from tops.evaluation.benchmark import load_benchmark
+from tops.evaluation.media import Inputs, Media, MediaReader, upright
+from tops.evaluation.models import asker_for, check_placeholders
+from tops.evaluation.tasks import Documents, Task
 from tops.evaluation.videos import read_frames
 from tops.methods import build
 from tops.miniature.checkpoints import ROOT
@@ -180,3 +182,14 @@ def test_a_video_without_a_frame_is_refused(tmp_path: Path) -> None:
     for name in ("cut", "noise", "empty"):
         with pytest.raises(DataError, match=r"does not decode|no frame|no video stream"):
             read_frames(str(tmp_path / f"{name}.mp4"), 4)
+
+
+def test_frames_that_do_not_reach_the_model_are_no_blind_answer() -> None:
+    """A wrapper that drops the video would answer from the words alone."""
+    task = Task(load_benchmark("mlvu"), SimpleNamespace(config=SimpleNamespace(task="mlvu_dev")), Documents([], []))
+    words = [{"role": "user", "content": [{"type": "text", "text": "How many?"}]}]
+    asker = asker_for(backbone("llava-video"), Inputs())
+    asker.task_dict = {"mlvu_dev": {"test": {0: {}}}}
+    request = task.request(0, lambda _: words, {"max_new_tokens": 1})
+    with asker.quiet(), pytest.raises(UnsupportedModelError, match="frames of the video did not reach"):
+        asker.prepare_prompt(request, Media((plain(),), True))

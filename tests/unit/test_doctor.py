@@ -4,6 +4,7 @@ from tops.errors import ConfigurationError
 from tops.evaluation import doctor
 from tops.evaluation.benchmark import load_suite
 from tops.evaluation.data import DataRoot
+from tops.miniature.data import ensure
 
 
 @pytest.fixture
@@ -35,6 +36,7 @@ def test_everything_missing_is_named_with_its_command(bare):
 
 
 def test_what_can_run_is_said_in_one_line():
+    ensure()
     miniature = doctor.examine("miniature")
     assert "can run 5 of 5 backbones" in doctor.summary(miniature, "miniature")
     assert any("without a judge MM-Vet ends answered, with no number" in f.text for f in miniature)

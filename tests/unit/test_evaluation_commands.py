@@ -7,6 +7,7 @@ from tops.evaluation.benchmark import load_benchmark
 from tops.experiments.answers import Answer
 from tops.experiments.cell import BackboneSpec, Cell, MethodSpec
 from tops.experiments.store import Store
+from tops.miniature.data import ensure
 
 
 @pytest.fixture
@@ -73,6 +74,41 @@ def test_evaluate_refuses_before_it_loads(capsys):
     assert "Did you mean 'tops'" in capsys.readouterr().err
     assert main(["evaluate", "--method", "random", "--budget", "many"]) == 2
     assert "neither a count" in capsys.readouterr().err
+
+
+def run(monkeypatch, root, error):
+    """A run of one cell whose weights do not load."""
+
+    def broken(spec, profile):
+        raise error
+
+    ensure()
+    monkeypatch.setattr("tops.experiments.execute.load_evaluator", broken)
+    choices = ["benchmark=pope", "method=none", "profile=miniature", "limit=1", "launcher.workers=1"]
+    return main(["run", *choices, f"results={root}"])
+
+
+def test_a_run_with_a_failed_cell_ends_with_status_1_and_names_it(tmp_path, monkeypatch, capsys):
+    assert run(monkeypatch, tmp_path, RuntimeError("no weights")) == 1
+    told = capsys.readouterr().err
+    assert "0 of 1 cells complete" in told
+    assert "miniature llava-1.5-7b / none / pope" in told
+    assert "did not load: RuntimeError: no weights" in told
+    assert "run the same command again" in told
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    assert run(monkeypatch, tmp_path, KeyboardInterrupt()) == 130
+    told = capsys.readouterr().err
+    assert "stopped with 0 of 1 cells complete; every answer so far is stored, the same command goes on" in told
+
+
+def test_a_cell_that_cannot_run_is_refused_before_anything_else(tmp_path, capsys):
+    words = ["benchmark=mlvu", "method=none", "backbone=llava-next-7b", "profile=miniature", f"results={tmp_path}"]
+    assert main(["run", *words]) == 2
+    told = capsys.readouterr().err
+    assert "nothing can run: LLaVA-NeXT-7B is not shown videos" in told
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,12 @@
 """Which documents a limit takes, which belong together, and what the data folder must hold."""
 
+import os
+import re
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,6 +14,8 @@ from tops.errors import ConfigurationError, DataError
 from tops.evaluation.benchmark import load_benchmark
 from tops.evaluation.data import DataRoot, data_hash
 from tops.evaluation.documents import cluster_of, limited, question_of, target_of
+from tops.evaluation.quiet import environment
+from tops.evaluation.tasks import Task
 
 
 def pope(n=300):
@@ -108,3 +114,29 @@ def test_missing_data_names_the_command(staged):
     (staged / "hf_home" / "videomme" / "data" / "a.mp4").unlink()
     with pytest.raises(DataError, match=r"no videos.*tops fetch videomme"):
         data_hash("videomme", staged)
+
+
+def test_a_task_that_leaves_the_process_only_fails_its_document():
+    """As the stock video tasks do when a file is not there."""
+    stock = SimpleNamespace(doc_to_visual=lambda document: sys.exit("video path:x.mp4 does not exist"))
+    with pytest.raises(DataError, match=r"x\.mp4 does not exist; run `tops fetch mlvu`"):
+        Task(load_benchmark("mlvu"), stock, None).visuals({})
+
+
+def test_no_task_finds_a_judge_by_chance(monkeypatch, tmp_path):
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    monkeypatch.setenv("API_TYPE", "openai")
+    with environment(tmp_path):
+        assert "OPENAI_API_KEY" not in os.environ
+        assert (os.environ["API_TYPE"], os.environ["HF_HOME"]) == ("dummy", str(tmp_path))
+    assert (os.environ["OPENAI_API_KEY"], os.environ["API_TYPE"]) == ("secret", "openai")
+
+
+def test_every_guard_that_the_documentation_claims_has_its_test():
+    tests = Path(__file__).parents[1]
+    claimed = set(re.findall(r"`(test_\w+)`", (tests.parent / "tops" / "docs" / "evaluation.md").read_text()))
+    there = {
+        name for file in tests.rglob("test_*.py") for name in re.findall(r"^def (test_\w+)", file.read_text(), re.M)
+    }
+    assert len(claimed) > 30
+    assert claimed <= there

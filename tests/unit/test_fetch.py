@@ -6,11 +6,13 @@ import tarfile
 import threading
 import zipfile
 from dataclasses import replace
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from tops.cli import main
 from tops.errors import DataError
 from tops.evaluation.archives import is_archive, unpack, wholes
 from tops.evaluation.benchmark import load_benchmark
@@ -33,7 +35,7 @@ class Hub(ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.files, self.requests, self.gated = {}, [], False
+        self.files, self.requests, self.gated, self.stop_after = {}, [], False, None
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     @property
@@ -53,7 +55,10 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name.replace("_", "-"), str(value))
         self.end_headers()
         if self.command == "GET":
-            self.wfile.write(body)
+            self.wfile.write(body[: self.server.stop_after])
+            if self.server.stop_after is not None:
+                self.server.stop_after = 0
+                self.close_connection = True
 
     def do_GET(self):
         self.server.requests.append(
@@ -126,6 +131,35 @@ def test_fetching_again_fetches_nothing_and_keeps_the_revision(hub, fetcher, tmp
     assert [path.split("?")[0] for _, path, _, _ in hub.requests] == [
         f"/api/datasets/lmms-lab-encoder/POPE/revision/{COMMIT}"
     ]
+
+
+def test_a_broken_download_goes_on_where_it_broke(hub, fetcher, tmp_path, monkeypatch):
+    """The line is cut after 40 of 100 bytes and stays dead; the same command goes on, and the file is whole."""
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    hub.files = {"data/test.parquet": bytes(range(100))}
+    item = fetcher.dataset(load_benchmark("pope"))
+    hub.stop_after = 40
+    with pytest.raises(DataError, match="the same command goes on later"):
+        list(fetcher.stage(item))
+    hub.stop_after = None
+    hub.requests.clear()
+    list(fetcher.stage(item))
+    assert (tmp_path / "mirror/lmms-lab-encoder/POPE/data/test.parquet").read_bytes() == bytes(range(100))
+    assert [part for method, _, _, part in hub.requests if method == "GET"] == ["bytes=40-"]
+
+
+def test_the_command_shows_sizes_first_and_says_what_it_did(hub, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("tops.evaluation.fetch.Fetcher", partial(Fetcher, endpoint=hub.url))
+    hub.files = {"README.md": b"r", "data/test.parquet": b"p" * 4999}
+    command = ["fetch", "pope", "--data", str(tmp_path)]
+    assert main([*command, "--dry-run"]) == 0
+    plan = ["lmms-lab-encoder/POPE @ cccccccccccc: 5.0 kB of 5.0 kB", "to fetch: 5.0 kB"]
+    assert capsys.readouterr().out.splitlines() == plan
+    assert not list(tmp_path.iterdir())
+    assert main(command) == 0
+    assert capsys.readouterr().out.splitlines()[:2] == plan
+    assert main(command) == 0
+    assert "0 B of 5.0 kB\nto fetch: 0 B" in capsys.readouterr().out
 
 
 def test_videos_are_unpacked_once(hub, fetcher, tmp_path):

@@ -261,6 +261,16 @@ def test_batch_size_is_part_of_a_cell_where_answers_depend_on_it():
     assert key(small, 1) == key(small, 8)
 
 
+def test_whether_empty_answers_are_allowed_is_part_of_a_cell():
+    backbone, paper = load_backbone("llava-1.5-7b"), load_profile("paper")
+    strict, lenient = (
+        specs.cell(backbone, "none", {}, None, "layer_average", "pope", replace(paper, allow_empty=allowed), 1, 0)
+        for allowed in (False, True)
+    )
+    assert (strict.benchmark.generation["allow_empty"], lenient.benchmark.generation["allow_empty"]) == (False, True)
+    assert strict.key != lenient.key
+
+
 def test_fine_tuned_weights_are_another_revision(tmp_path):
     """One matrix in the middle of a large file, everything else alike."""
     header = b'{"w":{}}'

@@ -12,7 +12,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from tops.backbones.image_layouts import check_view
-from tops.errors import UnsupportedModelError
+from tops.errors import DataError, UnsupportedModelError
 from tops.evaluation.batches import merge, split
 from tops.evaluation.documents import question_of
 from tops.evaluation.media import Inputs, Media, MediaReader
@@ -116,13 +116,22 @@ class Asking:
         return question
 
     def _prepared(self, number: int) -> Question:
-        task, document = self._task, self._task.documents[number]
+        task, document = self._task, self._document(number)
         media = self._reading(number, document)
         content = messages(task.text(document), media)
         request = task.request(number, lambda _: content, self._cell.benchmark.generation)
         self._preparing.task_dict = {task.stock.config.task: {self._benchmark.data.split: {number: document}}}
         prepared = self._preparing.prepare_prompt(request, media)
         return Question(number, document, question_of(self._benchmark, document), prepared)
+
+    def _document(self, number: int) -> dict[str, Any]:
+        try:
+            return self._task.documents[number]
+        except (OSError, SyntaxError) as error:  # Pillow's, for what is no picture or half of one
+            name = self._benchmark.source
+            raise DataError(
+                f"its image does not decode: {error}; delete the data and run `tops fetch {name}`"
+            ) from error
 
     def ask(self, questions: Sequence[Question]) -> list[Given]:
         """Answer questions in one call of the model.

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tops.methods.base import Method
 
 log = logging.getLogger(__name__)
+ROOM = "; free the GPU or choose a larger one, profile.batch_size=1, fewer frames"
 HOPELESS = 5  # failures with which a cell must begin to be given up
 
 
@@ -284,7 +285,7 @@ class _Session:
     def _answer(self, asking: Asking, question: Question, given: Given) -> Answer:
         reply, text = given.reply, given.reply.text.strip()
         if not text and not self.cell.benchmark.generation.get("allow_empty", False):
-            raise DataError("the answer is empty; benchmark.generation.allow_empty=true counts such answers as wrong")
+            raise DataError("the answer is empty; profile.allow_empty=true counts empty answers as wrong ones")
         plain = {k: v for k, v in question.document.items() if k != "image"}
         raw: Sequence[Image] = ()
         if "image" in self.benchmark.cluster or self.record_kept:
@@ -316,14 +317,19 @@ class _Session:
             question=str(plain.get(self.benchmark.question, "")),
             answer="",
             target=None,
-            error=described(error),
+            error=described(error) + (ROOM if isinstance(error, self._out_of_memory()) else ""),
         )
 
     @staticmethod
-    def _make_room(error: Exception) -> None:
+    def _out_of_memory() -> type[Exception]:
         import torch
 
-        if isinstance(error, torch.OutOfMemoryError):
+        return torch.OutOfMemoryError
+
+    def _make_room(self, error: Exception) -> None:
+        import torch
+
+        if isinstance(error, self._out_of_memory()):
             torch.cuda.empty_cache()
 
     def _picture(self, number: int, images: Any) -> str | None:

@@ -163,7 +163,8 @@ class Judge:
             hint = f"; set {KEY_VARIABLE} to its key" if error.code in (401, 403) else ""
             raise JudgeError(f"the judge at {self.base} answers {error.code} {error.reason}{hint}") from None
         except (OSError, ValueError) as error:
-            raise JudgeError(f"no judge at {self.base}: {error}; start one there, or leave --judge out") from None
+            why = getattr(error, "reason", error)
+            raise JudgeError(f"no judge at {self.base}: {why}; start one there, or run without a judge") from None
         if not isinstance(reply, dict):
             raise JudgeError(f"the judge at {self.base} does not speak the chat protocol: {str(reply)[:200]}")
         return reply

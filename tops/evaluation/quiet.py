@@ -49,6 +49,21 @@ def import_lmms_eval() -> None:
 
 
 @contextmanager
+def without_dataset_bars() -> Iterator[None]:
+    """No bars of ``datasets`` while it reads documents for the first time."""
+    from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    if are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
+
+
+@contextmanager
 def environment(hf_home: Path) -> Iterator[None]:
     """What stock task code may see of the environment while a cell runs."""
     before = {name: os.environ.get(name) for name in (*_UNWANTED, "HF_HOME", "API_TYPE")}

@@ -11,7 +11,7 @@ from tops.errors import ConfigurationError, DataError, TopsError
 from tops.evaluation.benchmark import Benchmark
 from tops.evaluation.data import DataRoot, cache_folder, data_hash, dataset_folder, missing
 from tops.evaluation.documents import limited
-from tops.evaluation.quiet import environment, import_lmms_eval
+from tops.evaluation.quiet import environment, import_lmms_eval, without_dataset_bars
 from tops.experiments.cell import BenchmarkSpec
 
 GREEDY: Mapping[str, Any] = {"do_sample": False, "temperature": 0, "num_beams": 1}
@@ -141,7 +141,7 @@ def load_task(benchmark: Benchmark, spec: BenchmarkSpec, root: DataRoot) -> Task
     if key in _built:
         return _built[key]
     import_lmms_eval()
-    with environment(root.hf_home):
+    with environment(root.hf_home), without_dataset_bars():
         try:
             task = _build(benchmark, spec, root, found)
         except TopsError:

@@ -76,7 +76,8 @@ def read_frames(path: str, count: int, rule: Rule = "floor") -> Frames:
         wanted = frame_numbers(total, count, rule)
         images = _seek(av, path, wanted, fps) if total > SEEK_BEYOND else _scan(av, path, wanted)
     except (av.error.FFmpegError, OSError) as error:
-        raise DataError(f"{path} does not decode: {error}") from error
+        why = error.strerror or error
+        raise DataError(f"{path} does not decode: {why}; delete it and run `tops fetch` for its benchmark") from error
     if len(images) != len(wanted):
         raise DataError(f"{path} does not decode: {len(images)} of {len(wanted)} frames could be read")
     return Frames(tuple(images), tuple(wanted), total, fps)

@@ -19,7 +19,7 @@ def judge_of(profile: ProfileChoice) -> Judge | None:
     return Judge.from_environment()
 
 
-def with_judge(plan: Plan, out: TextIO = sys.stderr) -> Plan:
+def with_judge(plan: Plan, out: TextIO | None = None) -> Plan:
     """A plan whose profile names a judge that has been tried, where the plan has judged benchmarks left.
 
     Without one the run goes on; ``out`` is told which benchmarks will have answers and no number.
@@ -38,7 +38,7 @@ def with_judge(plan: Plan, out: TextIO = sys.stderr) -> Plan:
         print(
             f"{judged}: no judge, so the cells end answered, not judged; set TOPS_JUDGE_URL or profile.judge to an "
             "OpenAI-compatible address, or judge later with `tops score --judge URL`",
-            file=out,
+            file=out or sys.stderr,
         )
         return plan
     judge = judge.probe()

@@ -48,11 +48,13 @@ class Summary:
             *(f"  missing  {cell.label} [{cell.key[:12]}]: {why}" for cell, why in self.missing),
         ]
         if self.missing:
-            lines.append("run the same command again to go on with what is missing")
+            lines.append(
+                "run the same command again to go on with what is missing; documents that failed are asked again"
+            )
         return "\n".join(lines)
 
 
-def run(plan: Plan, choice: LauncherChoice, results: str | Path, *, out: TextIO = sys.stderr) -> Summary:
+def run(plan: Plan, choice: LauncherChoice, results: str | Path, *, out: TextIO | None = None) -> Summary:
     """Run what the plan has left to do.
 
     Parameters
@@ -64,7 +66,7 @@ def run(plan: Plan, choice: LauncherChoice, results: str | Path, *, out: TextIO 
     results : path
         Root of the store.
     out : text stream
-        For progress.
+        For progress; the standard error stream for None.
     """
     began = time.monotonic()
     todo, runnable = plan.todo(), list(plan.unique().values())
@@ -78,7 +80,7 @@ def run(plan: Plan, choice: LauncherChoice, results: str | Path, *, out: TextIO 
         assignment = Assignment(
             str(results), plan.profile, tuple(todo), choice.attempts, choice.threads, plan.experiment.record_kept
         )
-        with Progress(len(todo), out) as progress:
+        with Progress(len(todo), out or sys.stderr) as progress:
             launcher(choice.kind)(assignment, folder, choice, progress)
     store = Store(results, plan.profile.name)
     missing = [

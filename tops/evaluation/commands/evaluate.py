@@ -29,6 +29,7 @@ def parser() -> argparse.ArgumentParser:
         "--input", action="append", default=[], metavar="NAME=VALUE", help="option of the backbone's inputs"
     )
     out.add_argument("--limit", type=int, help="documents per benchmark, drawn over all of them")
+    out.add_argument("--allow-empty", action="store_true", help="count empty answers as wrong, not as failed documents")
     out.add_argument("--seed", type=int, default=0)
     out.add_argument("--results", default="results", help="root of the result store")
     out.add_argument("--judge", help="address of an OpenAI-compatible judge")
@@ -61,7 +62,7 @@ def _cells(options: argparse.Namespace) -> list[Cell]:
     from tops.experiments import specs, staging
     from tops.experiments.choices import load_backbone, load_profile
 
-    profile = load_profile(options.profile)
+    profile = replace(load_profile(options.profile), allow_empty=options.allow_empty)
     staging.prepare(profile)
     budget = None if options.budget is None else _number(options.budget)
     names = [b for suite in options.suite.split(",") for b in load_suite(suite)]

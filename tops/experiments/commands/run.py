@@ -62,6 +62,8 @@ def main(argv: list[str]) -> int:
     if asked.config.profile.miniature:
         prepare(asked.config.profile)
         asked = request(words, multirun=bool(given & {"-m", "--multirun"}))  # the documents are named by their hash
+    if not asked.plan.unique() and not asked.plan.experiment.rows:
+        raise ConfigurationError(f"nothing can run: {asked.plan.cells[0].reason}")
     if asked.plan.todo():
         check_requirements(asked.plan, asked.config.launcher)
     print(plan_text(asked.plan, short=True), file=sys.stderr)
