@@ -4,15 +4,18 @@ from typing import get_args
 
 import pytest
 import yaml
+from fake_runs import PROFILE, grid
 
 from tops.errors import ConfigurationError
 from tops.experiments import compose, specs
 from tops.experiments.choices import choice_names, load_backbone, load_experiment, load_launcher, load_tracking
 from tops.experiments.commands.run import main as run_command
 from tops.experiments.compose import GROUPS, composed, names_of
+from tops.experiments.launchers.slurm import launch
 from tops.experiments.plan import plan
 from tops.experiments.request import _expand, composed_by_axis, request
-from tops.experiments.schema import SignalName
+from tops.experiments.schema import LauncherChoice, SignalName
+from tops.experiments.worker import Assignment
 from tops.methods import method_names
 from tops.signals import Signal
 
@@ -88,6 +91,8 @@ def test_every_method_is_a_choice_without_a_file():
         (["launcher.workers=-1"], "workers is -1; it must be at least 0"),
         (["launcher.options.partition=gpu"], "launcher=local takes no options, not partition"),
         (["backbone.signals=[salience]"], "Did you mean 'saliency'"),
+        (["backbone.options.image_layuot=native"], "Did you mean 'image_layout'"),
+        (["backbone=llava-next-7b", "backbone.options.image_layout=fixed-67"], "fixed-672"),
     ],
 )
 def test_wrong_words_are_answered_with_the_nearest_right_ones(words, message):
@@ -152,6 +157,21 @@ def test_options_reach_the_cell():
     assert cell.benchmark.prompt["ocr"] is False
     assert cell.benchmark.limit == 5
     assert cell.budget.value == 16
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"timeout_mn": 5}, "Unknown argument 'timeout_mn'"), ({"timeout_min": "long"}, "expected type")],
+)
+def test_wrong_settings_of_slurm_are_refused_before_anything_is_submitted(options, message, tmp_path, monkeypatch):
+    work = Assignment(str(tmp_path), PROFILE, grid())
+    choice = LauncherChoice("slurm", workers=1, options=options)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigurationError, match="needs Slurm's srun"):
+        launch(work, tmp_path, choice, print)
+    (tmp_path / "srun").touch(mode=0o755)
+    with pytest.raises(ConfigurationError, match=message):
+        launch(work, tmp_path, choice, print)
 
 
 def test_hydra_s_flag_prints_the_composition(capsys):

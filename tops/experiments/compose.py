@@ -29,7 +29,7 @@ from tops.experiments.schema import BackboneChoice, LauncherChoice, ProfileChoic
 from tops.methods import method_names
 
 GROUPS = ("backbone", "method", "benchmark", "suite", "profile", "launcher", "tracking", "experiment")
-OPEN = "launcher.options."  # a scheduler's own settings: too many to list, so any may be given
+OPEN = ("launcher.options.", "backbone.options.")  # mappings that take keys beyond those of the file
 SCALARS = ("budget", "protocol", "seed", "limit", "full", "backbones", "results")
 
 
@@ -185,6 +185,9 @@ def _checked(values: dict[str, Any]) -> Composed:
         raise ConfigurationError(f"limit={limit!r} is not a number of documents (1 or more)")
     method = values["method"]
     specs.method_spec(method["name"], {k: v for k, v in method.items() if k != "name"})
+    from tops.evaluation.media import Inputs  # brings NumPy and Pillow
+
+    Inputs.of(values["backbone"]["options"]).laid_out(values["backbone"]["family"])
     launcher = values["launcher"]
     if launcher["kind"] == "local" and launcher["options"]:
         raise ConfigurationError(f"launcher=local takes no options, not {', '.join(launcher['options'])}")
