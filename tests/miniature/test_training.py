@@ -17,7 +17,7 @@ from tops.miniature.tokenizer import train_bpe
 from tops.miniature.training_data import CHUNK, LABELS, corpus, make_pool
 from tops.miniature.training_further import Further, open_checkpoint
 from tops.miniature.training_language import LanguageRecipe, run_layers, train_language
-from tops.miniature.training_vision import encode, initialise, pixels
+from tops.miniature.training_vision import ARITHMETIC, encode, initialise, pixels
 from tops.miniature.words import CHINESE, ENGLISH
 
 
@@ -96,7 +96,7 @@ def test_a_packed_question_is_answered_as_if_it_stood_alone(pool, bpe, model):
     with torch.inference_mode():
         cos, sin = language.rotary_emb(states, batch.positions)
         causal = torch.ones(prefix, prefix, dtype=torch.bool).tril()
-        ours, looks = run_layers(language, states.bfloat16(), cos[:, None], sin[:, None], causal, batch.mask)
+        ours, looks = run_layers(language, states.to(ARITHMETIC), cos[:, None], sin[:, None], causal, batch.mask)
         mask, positions = packed_layout(batch.packed, prefix)
         packed = language(inputs_embeds=states, attention_mask=mask, position_ids=positions).last_hidden_state
         own = torch.from_numpy(batch.packed[1].question == 1)

@@ -31,7 +31,7 @@ from tops.miniature.training_stages import (
     run_stages,
     save_modules,
 )
-from tops.miniature.training_vision import Clip, VisionRecipe, encode, initialise, pixels, train_vision
+from tops.miniature.training_vision import ARITHMETIC, Clip, VisionRecipe, encode, initialise, pixels, train_vision
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -129,7 +129,7 @@ def run_language(work: Path, recipe: Recipe, rank: int) -> None:
 
     def project(chosen: list[int]) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
-            features = encode(tower, pixels(images[chosen]), torch.bfloat16)[1][:, 1:]
+            features = encode(tower, pixels(images[chosen]), ARITHMETIC)[1][:, 1:]
         with torch.no_grad():
             wanted = words(language.embed_tokens, labels[chosen].long())
         image = projector(features.float())

@@ -101,4 +101,5 @@ def further_card(start: Path, work: Path, recipe: Further) -> Facts:
         "stages": facts(work, "vision", "language", "together"),
     }
     card = {key: before[key] for key in kept if key in before}
-    return card | {"statement": STATEMENT, "further": [*before.get("further", []), leg]}
+    legs = before.get("further", {})
+    return card | {"statement": STATEMENT, "further": {**legs, f"leg {len(legs) + 1}": leg}}

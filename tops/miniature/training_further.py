@@ -34,7 +34,7 @@ from tops.miniature.training_stages import (
     run_stages,
     save_modules,
 )
-from tops.miniature.training_vision import Clip, VisionRecipe, encode, pixels, train_vision
+from tops.miniature.training_vision import ARITHMETIC, Clip, VisionRecipe, encode, pixels, train_vision
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -65,11 +65,11 @@ def _language(minutes: float, rate: float, seed: int) -> LanguageRecipe:
 class Further:
     """All settings of such a training; written into the card."""
 
-    scenes: int = 12000
+    scenes: int = 4000
     seed: int = 20
-    vision: VisionRecipe = field(default_factory=lambda: VisionRecipe(minutes=42, rate=1.2e-3, patch=3.0, seed=1))
-    language: LanguageRecipe = field(default_factory=lambda: _language(40, 1e-3, 2))
-    together: LanguageRecipe = field(default_factory=lambda: _language(20, 8e-4, 3))
+    vision: VisionRecipe = field(default_factory=lambda: VisionRecipe(minutes=18, rate=1.2e-3, patch=3.0, seed=1))
+    language: LanguageRecipe = field(default_factory=lambda: _language(18, 1e-3, 2))
+    together: LanguageRecipe = field(default_factory=lambda: _language(13, 8e-4, 3))
     ranks: int = 2
 
     @property
@@ -96,7 +96,7 @@ def open_checkpoint(folder: Path) -> tuple[Any, Clip, Tokenizer]:
 def _features(tower: Any, images: Tensor) -> Tensor:
     """(B, side, side, 3) uint8 to the (B, n, c) features that the projector gets."""
     with torch.no_grad():
-        return encode(tower, pixels(images), torch.bfloat16)[1][:, 1:].float()
+        return encode(tower, pixels(images), ARITHMETIC)[1][:, 1:].float()
 
 
 def run_vision(start: Path, work: Path, recipe: Further) -> None:

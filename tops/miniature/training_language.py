@@ -21,7 +21,7 @@ from tops.miniature.packing import LLAVA, NONE, Batch, Looks, make_batch
 from tops.miniature.prompts import IMAGE_FORMATS
 from tops.miniature.scenes import COLOURS, NAMES
 from tops.miniature.training_data import LABELS
-from tops.miniature.training_vision import schedule
+from tops.miniature.training_vision import ARITHMETIC, schedule
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -36,12 +36,12 @@ NAMING, LOOKING, CHOOSING = 1, 3, 6
 
 def norm(states: Tensor, weight: Tensor, epsilon: float) -> Tensor:
     wide = states.float()
-    return (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + epsilon) * weight).to(torch.bfloat16)
+    return (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + epsilon) * weight).to(ARITHMETIC)
 
 
 def _rotate(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     low, high = states.chunk(2, -1)
-    return (states * cos + torch.cat((-high, low), -1) * sin).to(torch.bfloat16)
+    return (states * cos + torch.cat((-high, low), -1) * sin).to(ARITHMETIC)
 
 
 def run_layers(
@@ -52,8 +52,8 @@ def run_layers(
     Parameters
     ----------
     model : LlamaModel
-        Float32 weights; matrix products run in bfloat16.
-    states : Tensor, (B, P + T, d) bfloat16
+        Float32 weights; matrix products run in `ARITHMETIC`.
+    states : Tensor, (B, P + T, d) of `ARITHMETIC`
         Embeddings of the prefix (text, image) and of the packed questions.
     cos, sin : Tensor, (B, 1, P + T, head_dim)
         Rotary tables at the tokens' own positions.
@@ -64,7 +64,7 @@ def run_layers(
 
     Returns
     -------
-    states : Tensor, (B, T, d) bfloat16
+    states : Tensor, (B, T, d) of `ARITHMETIC`
         Normalised final states of the questions.
     looks : tuple of Tensor, each (B, T, P + T) float32
         Attention of the questions in head 0 of the layers `NAMING`, `LOOKING` and `CHOOSING`.
@@ -79,22 +79,22 @@ def run_layers(
     for number, layer in enumerate(layers):
         own, mlp = layer.self_attn, layer.mlp
         into = norm(states, layer.input_layernorm.weight, epsilon)
-        weight = torch.cat([own.q_proj.weight, own.k_proj.weight, own.v_proj.weight]).to(torch.bfloat16)
+        weight = torch.cat([own.q_proj.weight, own.k_proj.weight, own.v_proj.weight]).to(ARITHMETIC)
         query, key, value = (into @ weight.T).view(batch, length, 3, heads, size).permute(2, 0, 3, 1, 4)
         query, key = _rotate(query, cos, sin) * size**-0.5, _rotate(key, cos, sin)
         key_prefix = key[:, :, :prefix]
         first = (query[:, :, :prefix] @ key_prefix.transpose(-1, -2)).masked_fill(~prefix_mask, -1e4)
-        out_first = first.float().softmax(-1).to(torch.bfloat16) @ value[:, :, :prefix]
+        out_first = first.float().softmax(-1).to(ARITHMETIC) @ value[:, :, :prefix]
         second = (query[:, :, prefix:] @ key.transpose(-1, -2)).masked_fill(~mask, -1e4)
         weights = second.float().softmax(-1)
         if number in (NAMING, LOOKING, CHOOSING):
             looks.append(weights[:, 0])
-        out_second = weights.to(torch.bfloat16) @ value
+        out_second = weights.to(ARITHMETIC) @ value
         mixed = torch.cat([out_first, out_second], 2).transpose(1, 2).reshape(batch, length, width)
-        states = states + mixed @ own.o_proj.weight.T.to(torch.bfloat16)
+        states = states + mixed @ own.o_proj.weight.T.to(ARITHMETIC)
         into = norm(states, layer.post_attention_layernorm.weight, epsilon)
-        gate, up = (into @ torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]).to(torch.bfloat16).T).chunk(2, -1)
-        states = states + (functional.silu(gate) * up) @ mlp.down_proj.weight.T.to(torch.bfloat16)
+        gate, up = (into @ torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]).to(ARITHMETIC).T).chunk(2, -1)
+        states = states + (functional.silu(gate) * up) @ mlp.down_proj.weight.T.to(ARITHMETIC)
     naming, looking, choosing = looks
     return norm(states[:, prefix:], model.norm.weight, epsilon), (naming, looking, choosing)
 
@@ -277,9 +277,9 @@ def train_language(
         image, extra = visual(chosen)
         states = torch.cat([embedding(start_ids).expand(len(chosen), -1, -1), image, embedding(batch.ids)], 1)
         cos, sin = cos_table[batch.positions][:, None], sin_table[batch.positions][:, None]
-        final, looks = forward(model, states.to(torch.bfloat16), cos, sin, prefix_mask, batch.mask)
+        final, looks = forward(model, states.to(ARITHMETIC), cos, sin, prefix_mask, batch.mask)
         places = (batch.labels != NONE).nonzero()
-        logits = (final[places[:, 0], places[:, 1]] @ embedding.weight.T.to(torch.bfloat16)).float()
+        logits = (final[places[:, 0], places[:, 1]] @ embedding.weight.T.to(ARITHMETIC)).float()
         target = batch.labels[places[:, 0], places[:, 1]]
         answer = functional.cross_entropy(logits, target)
         naming, looking, choosing = looks
