@@ -150,7 +150,7 @@ def test_questions(given: Any) -> None:
     case, asked = tiny.llava(), []
 
     class Processor:
-        def decode(self, ids: Any, skip_special_tokens: bool) -> str:
+        def decode(self, ids: Any) -> str:
             return f"A chat. USER: \n{len(ids)} words? ASSISTANT:"
 
     def select(point: PruningPoint) -> Selection:
