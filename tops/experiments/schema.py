@@ -96,8 +96,8 @@ class ProfileChoice:
         Most prompts in one call of the model; 1 is what papers run. Answers in float32 do not depend on it; in half
         precision some do, and there a size other than 1 is part of the cell.
     allow_empty : bool
-        Whether an empty answer counts as a wrong one that no rule could read. Otherwise its document has failed, and the
-        cell has no score. Part of the cell.
+        Whether an empty answer counts as a wrong one that no rule could read. Otherwise its document has failed, and
+        the cell has no score. Part of the cell.
     judge : str or None
         Address of the judge model of judged benchmarks, OpenAI-compatible; None for that of ``TOPS_JUDGE_URL``, if any.
     judge_model : str

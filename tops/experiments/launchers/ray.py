@@ -50,7 +50,7 @@ def launch(assignment: Assignment, folder: Path, choice: LauncherChoice, emit: C
             ray.init(**(join if "address" in join else {**here, **join}))
     except (ConnectionError, RuntimeError) as error:
         raise ConfigurationError(
-            f"launcher=ray: {str(error).splitlines()[0]}; launcher.options.address=null starts a cluster of this machine"
+            f"launcher=ray: {str(error).splitlines()[0]}; launcher.options.address=null starts a cluster here"
         ) from None
     try:
         queue = _events(ray)
