@@ -34,7 +34,7 @@ format: setup
 # reproduce-table1 ... reproduce-figure18: run what is missing, then build the report of what is there.
 reproduce-%: setup
 	$(BIN)/tops run experiment=$* $(SETTINGS) $(RUN); status=$$?; \
-	if [ $$status -le 1 ]; then $(BIN)/tops report experiment=$* $(SETTINGS) $(filter results=%,$(RUN)) || exit 1; fi; exit $$status
+	if [ $$status -le 1 ]; then $(BIN)/tops report experiment=$* $(SETTINGS) $(filter results=% backbones=% tracking=%,$(RUN)) || exit 1; fi; exit $$status
 
 plan-%: setup
 	$(BIN)/tops plan experiment=$* $(SETTINGS) $(RUN)
@@ -73,22 +73,25 @@ miniature-scores: setup
 smoke: PROFILE = miniature
 smoke: reproduce-smoke
 
-# BENCH="--device cuda" on a machine with a GPU.
+# BENCH="--device cuda" on a machine with a GPU, whose records stand beside those of the CPU.
+RECORDS := results/benchmarks
+ON := $(if $(findstring cuda,$(BENCH)),-cuda)
+
 bench-selection: setup
-	$(BIN)/tops bench selection --json benchmarks/selection.json $(BENCH)
+	$(BIN)/tops bench selection --json $(RECORDS)/selection$(ON).json $(BENCH)
 
 bench-methods: setup
-	$(BIN)/tops bench methods --json benchmarks/methods.json $(BENCH)
+	$(BIN)/tops bench methods --json $(RECORDS)/methods$(ON).json $(BENCH)
 
 bench-scaling: setup
-	$(BIN)/tops bench scaling --json benchmarks/scaling.json --plot benchmarks/scaling.svg $(BENCH)
+	$(BIN)/tops bench scaling --json $(RECORDS)/scaling$(ON).json --plot $(RECORDS)/scaling$(ON).svg $(BENCH)
 
 # Table 4: LLaVA-NeXT-7B with random weights on a GPU, the miniature elsewhere.
 bench-efficiency: setup
-	$(BIN)/tops bench efficiency --json benchmarks/efficiency.json $(BENCH)
+	$(BIN)/tops bench efficiency --json $(RECORDS)/efficiency$(ON).json $(BENCH)
 
 bench-throughput: setup
-	$(BIN)/tops bench throughput --json benchmarks/throughput.json $(BENCH)
+	$(BIN)/tops bench throughput --json $(RECORDS)/throughput$(ON).json $(BENCH)
 
 bench-grid: setup
-	$(BIN)/tops bench grid --json benchmarks/grid.json $(BENCH)
+	$(BIN)/tops bench grid --json $(RECORDS)/grid$(ON).json $(BENCH)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from fake_runs import PROFILE, grid
 
+from tops.errors import ConfigurationError
 from tops.experiments.launchers.ray import launch
 from tops.experiments.schema import LauncherChoice
 from tops.experiments.store import Store
@@ -44,6 +45,13 @@ def test_a_sweep_and_its_repetition(ray, tmp_path, monkeypatch):
     assert {e.key for e in events if e.kind == "done"} == {c.key for c in cells}
     run(tmp_path, monkeypatch, cells)
     assert len(ran(tmp_path)) == 12
+
+
+@pytest.mark.parametrize(("options", "message"), [({"address": "auto"}, "Could not find"), ({"cpus": 1}, "cpus")])
+def test_no_cluster_and_unknown_settings_are_named(ray, tmp_path, options, message):
+    assignment, choice = Assignment(str(tmp_path), PROFILE, grid()), LauncherChoice("ray", workers=1, options=options)
+    with pytest.raises(ConfigurationError, match=message):
+        launch(assignment, tmp_path, choice, print)
 
 
 def test_a_killed_worker_is_replaced(ray, tmp_path, monkeypatch):

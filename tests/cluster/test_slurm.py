@@ -82,6 +82,7 @@ def test_a_sweep_runs_every_cell_once(sweep):
     assert sorted(sweep.ran()) == sorted(c.key for c in sweep.cells)
     assert len(sweep.done()) == 12
     assert {e.key for e in events if e.kind == "done"} == {c.key for c in sweep.cells}
+    assert not [e for e in events if e.kind == "lost"]
 
 
 def test_workers_killed_for_good_lose_nothing_and_the_next_run_does_only_the_rest(sweep, monkeypatch):

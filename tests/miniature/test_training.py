@@ -3,17 +3,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tops.errors import ConfigurationError, DataError
-from tops.miniature import training
+from tops.miniature import checkpoints, training, training_command, training_next, training_stages
 from tops.miniature.families import build
+from tops.miniature.grounding import mentions
 from tops.miniature.measure import attention_share, cls_attention, packed_layout
-from tops.miniature.packing import make_batch, pack
+from tops.miniature.packing import Looks, make_batch, pack
 from tops.miniature.prompts import IMAGE_FORMATS, make_turns
+from tops.miniature.scenes import NAMES, make_scene
 from tops.miniature.tokenizer import train_bpe
 from tops.miniature.training_data import CHUNK, LABELS, corpus, make_pool
+from tops.miniature.training_further import Further, open_checkpoint
 from tops.miniature.training_language import LanguageRecipe, run_layers, train_language
-from tops.miniature.training_vision import encode, initialise, pixels
+from tops.miniature.training_vision import ARITHMETIC, encode, initialise, pixels
+from tops.miniature.words import CHINESE, ENGLISH
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +96,7 @@ def test_a_packed_question_is_answered_as_if_it_stood_alone(pool, bpe, model):
     with torch.inference_mode():
         cos, sin = language.rotary_emb(states, batch.positions)
         causal = torch.ones(prefix, prefix, dtype=torch.bool).tril()
-        ours, looks = run_layers(language, states.bfloat16(), cos[:, None], sin[:, None], causal, batch.mask)
+        ours, looks = run_layers(language, states.to(ARITHMETIC), cos[:, None], sin[:, None], causal, batch.mask)
         mask, positions = packed_layout(batch.packed, prefix)
         packed = language(inputs_embeds=states, attention_mask=mask, position_ids=positions).last_hidden_state
         own = torch.from_numpy(batch.packed[1].question == 1)
@@ -100,8 +105,97 @@ def test_a_packed_question_is_answered_as_if_it_stood_alone(pool, bpe, model):
     torch.testing.assert_close(packed[1, prefix:][own], single, atol=1e-4, rtol=1e-3)
     real = torch.from_numpy(np.stack([p.question for p in batch.packed])) >= 0
     assert (ours.float() - packed[:, prefix:])[real].abs().max() < 0.15
-    assert looks.shape == (2, 128, prefix)
+    assert [look.shape for look in looks] == 3 * [(2, 128, prefix + 128)]
+    torch.testing.assert_close(looks[1].sum(-1), torch.ones(2, 128), atol=1e-3, rtol=0)
     torch.testing.assert_close(positions, batch.positions)
+
+
+def test_looks_point_at_phrases_objects_and_options(pool, bpe):
+    batch = make_batch(np.random.default_rng(1), pool, bpe, list(range(8)), 320, 10, plain=0.0)
+    turns = {(row, number): turn for row, p in enumerate(batch.packed) for number, turn in enumerate(p.turns)}
+
+    def turn_at(token):
+        row, place = token.tolist()
+        return turns[row, int(batch.packed[row].question[place])]
+
+    assert len(batch.chosen.token) == sum(bool(turn.question.options) for turn in turns.values()) > 0
+    for token, target in zip(batch.chosen.token, batch.chosen.target, strict=True):
+        assert bpe.decode(batch.ids[token[0], target].tolist()).strip() == turn_at(token).question.answer
+    for token, target in zip(batch.named.token, batch.named.target, strict=True):
+        row, place = token.tolist()
+        names = {NAMES[label - 1] for label in pool.labels[row][target.numpy(), 1]}
+        (name,) = names
+        phrase = bpe.decode(batch.ids[row, : place + 1].tolist())
+        assert phrase.endswith((ENGLISH.noun(name), CHINESE.noun(name), ENGLISH.noun(name, plural=True)))
+    for token, target in zip(batch.asked.token, batch.asked.target, strict=True):
+        kind = turn_at(token).question.kind
+        assert target.any()
+        assert kind not in ("colour", "digit") or len(set(pool.labels[int(token[0])][target.numpy(), 0])) == 1
+
+
+def test_a_phrase_names_one_object_or_none():
+    objects = [("circle", "red"), ("circle", "blue"), ("3", "red")]
+    scene = make_scene(np.random.default_rng(0), count=3, contents=objects)
+    at = {(item.name, item.colour): place for place, item in enumerate(scene.objects)}
+    text = "Is the red circle left of the digit 3, or a circle of the blue ring? 蓝色圆形 数字3"
+    found = [(text[: end + 1].split()[-1].rstrip(",?"), item) for end, item in mentions(text, scene)]
+    assert found == [
+        ("circle", at[objects[0]]),
+        ("3", at[objects[2]]),
+        ("蓝色圆形", at[objects[1]]),
+        ("数字3", at[objects[2]]),
+    ]
+
+
+def test_other_hands_vary_the_digits_only():
+    plain, varied = (make_pool(CHUNK, 0, hands=hands, workers=1) for hands in (False, True))
+    ink = np.stack([scene.instance >= 0 for scene in plain.scenes])
+    there = [[(item.name, item.colour, item.box) for item in scene.objects] for scene in plain.scenes]
+    assert there == [[(item.name, item.colour, item.box) for item in scene.objects] for scene in varied.scenes]
+    digits = np.array([any(item.kind == "digit" for item in scene.objects) for scene in plain.scenes])
+    same = (plain.images == varied.images).all(axis=(1, 2, 3))
+    assert same[~digits].all()
+    assert same[digits].mean() < 0.02
+    assert abs(ink.mean() - np.mean([scene.instance >= 0 for scene in varied.scenes])) < 0.1 * ink.mean()
+
+
+def test_a_checkpoint_opens_as_it_was_trained():
+    model, clip, bpe = open_checkpoint(checkpoints.ROOT / "llava-1.5")
+    assert clip.vision is model.model.vision_tower
+    assert bpe.encode(" red").tokens == ["Ġred"]
+    assert model.lm_head.weight is model.get_input_embeddings().weight
+
+
+@pytest.fixture(scope="module")
+def tiled():
+    return training_next.shared(checkpoints.ROOT / "llava-1.5")
+
+
+def test_llava_next_starts_with_llava_15s_weights_and_its_own_tokens(pool, tiled):
+    model, clip, processor, _ = tiled
+    donor = open_checkpoint(checkpoints.ROOT / "llava-1.5")[0].state_dict()
+    own = model.state_dict()
+    assert own.keys() - donor.keys() == {"model.image_newline"}
+    assert all(torch.equal(value, own[name]) for name, value in donor.items())
+    assert clip.vision is model.model.vision_tower
+    patches = training_next.token_patches()
+    model.model.image_newline.data.fill_(3.0)
+    found = training_next.scene_tokens(model, processor, pool.scenes[:2])
+    model.model.image_newline.data.zero_()
+    asked = processor(images=[Image.fromarray(pool.images[0])], text=["<image>\n"], return_tensors="pt")
+    assert found.shape[1] == len(patches) == int((asked.input_ids == model.config.image_token_id).sum())
+    assert ((found == 3.0).all(-1) == (patches < 0)).all()
+    # The tower sees each patch twice, in the thumbnail and in a tile: its two tokens resemble each other.
+    thumbnail, tile = (torch.nn.functional.normalize(part, dim=-1) for part in (found[0, :144], found[0, 144:]))
+    near = thumbnail @ tile[patches[144:] >= 0].T
+    assert near.diagonal().mean() > near.mean() + 0.1
+
+
+def test_looks_spread_over_the_tokens_of_a_family():
+    looks = Looks(torch.tensor([[0, 5]]), torch.arange(144)[None] == 13)
+    spread = looks.spread(training_next.token_patches())
+    assert spread.target[0].nonzero().flatten().tolist() == [13, 144 + 13 + 1]
+    assert spread.token is looks.token
 
 
 def test_a_step_moves_the_weights(pool, bpe):
@@ -125,4 +219,15 @@ def test_stages_of_another_recipe_and_untrainable_families_are_refused(tmp_path)
     with pytest.raises(DataError, match="another recipe"):
         training.run(tmp_path, training.Recipe())
     with pytest.raises(ConfigurationError, match="no training for the miniature 'internvl3'"):
-        training.main("internvl3", tmp_path, None)
+        training_command.main("internvl3", tmp_path)
+    with pytest.raises(ConfigurationError, match=f"--from is {tmp_path}; it must be a folder named llava-1.5"):
+        training_command.main("llava-1.5", tmp_path, start=tmp_path)
+    (tmp_path / "llava-1.5").mkdir()
+    with pytest.raises(DataError, match="cannot read the model card"):
+        training_command.main("llava-next", tmp_path, start=tmp_path / "llava-1.5")
+
+
+def test_a_shorter_training_keeps_its_proportions():
+    recipe = training_stages.scaled(Further(), 0.5)
+    assert recipe.minutes == Further().minutes / 2
+    assert recipe.together == replace(Further().together, minutes=Further().together.minutes / 2)

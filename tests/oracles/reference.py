@@ -103,3 +103,19 @@ def pad_left(rows: list[Inputs]) -> Inputs:
             parts = [row[name] for row in rows]
         out[name] = torch.cat(parts)
     return out
+
+
+def flash(module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any) -> Any:
+    """FlashAttention-2's contract in plain torch: (B, H, L, hd) in, a 2-D mask or none, causal from the last key."""
+    assert attention_mask is None or attention_mask.shape == (len(query), key.shape[2])
+    positions = options.get("position_ids")
+    if attention_mask is None and positions is not None and positions.ndim == 2 and query.shape[2] > 1:
+        assert bool((positions.diff() == 1).all()), "it would be taken for packed sequences"
+    key, value = (x.repeat_interleave(query.shape[1] // key.shape[1], 1) for x in (key, value))
+    length, total = query.shape[2], key.shape[2]
+    allowed = torch.ones(length, total, dtype=torch.bool).tril(total - length)[None]
+    if attention_mask is not None:
+        allowed = allowed & attention_mask[:, None].bool()
+    scores = query @ key.mT * options["scaling"]
+    weights = scores.masked_fill(~allowed[:, None], -torch.inf).softmax(-1).nan_to_num()
+    return (weights @ value).transpose(1, 2), None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 import tiny
 import tiny_families
 import torch
-from oracles.reference import MARKS, entering, extended, generate, masked, pad_left, worst
+from oracles.reference import MARKS, entering, extended, flash, generate, masked, pad_left, worst
 from probes import Fixed, keep_all
 from torch import Tensor
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import flash_attention_mask
 
 import tops.engine.passes as passes
 import tops.engine.segment as segment
@@ -203,3 +206,30 @@ def test_sdpa_is_eager(build: Any, positions: Any) -> None:
             got.append(generate(case.model, case.inputs, STEPS))
     assert torch.equal(got[0][0], got[1][0])
     assert worst(got[0][1], got[1][1]) <= 1e-5
+
+
+@pytest.fixture
+def flash_contract() -> Iterator[str]:
+    """FlashAttention's contract under a name of its own: the kernel itself needs a GPU."""
+    name = "flash_contract"
+    AttentionInterface.register(name, flash)
+    AttentionMaskInterface.register(name, flash_attention_mask)
+    yield name
+    AttentionInterface._global_mapping.pop(name)
+    AttentionMaskInterface._global_mapping.pop(name)
+
+
+@pytest.mark.parametrize("positions", ["contiguous", "original"])
+@pytest.mark.parametrize("build", [FAMILIES[name] for name in FULL], ids=FULL)
+def test_flash_attention_is_sdpa(build: Any, positions: Any, flash_contract: str) -> None:
+    method = Fixed((0, 1, 3), positions=positions)
+    case, other = build(), build(seed=3)
+    prompts = (case.inputs, pad_left([case.inputs, other.inputs]))
+    got = []
+    for attention in ("sdpa", flash_contract):
+        case.model.config.text_config._attn_implementation = attention
+        with prune(case.model, method):
+            got.append([generate(case.model, inputs, STEPS) for inputs in prompts])
+    for sdpa, other_kernel in zip(*got, strict=True):
+        assert torch.equal(sdpa[0], other_kernel[0])
+        assert worst(sdpa[1], other_kernel[1]) <= 1e-5

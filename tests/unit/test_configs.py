@@ -1,14 +1,23 @@
 """Every file under configs/ composes; what is wrong is refused with the nearest name."""
 
+from typing import get_args
+
 import pytest
+import yaml
+from fake_runs import PROFILE, grid
 
 from tops.errors import ConfigurationError
 from tops.experiments import compose, specs
 from tops.experiments.choices import choice_names, load_backbone, load_experiment, load_launcher, load_tracking
+from tops.experiments.commands.run import main as run_command
 from tops.experiments.compose import GROUPS, composed, names_of
+from tops.experiments.launchers.slurm import launch
 from tops.experiments.plan import plan
 from tops.experiments.request import _expand, composed_by_axis, request
+from tops.experiments.schema import LauncherChoice, SignalName
+from tops.experiments.worker import Assignment
 from tops.methods import method_names
+from tops.signals import Signal
 
 CHOICES = [(group, name) for group in GROUPS if group != "experiment" for name in names_of(group)]
 
@@ -70,6 +79,20 @@ def test_every_method_is_a_choice_without_a_file():
         (["budget 64"], "an override looks like"),
         (["experiment=table1", "method=fastv"], "brings its own method"),
         (["experiment=table1", "backbones=[qwen2.5-vl-7b]"], "table1 has no backbone 'qwen2.5-vl-7b'"),
+        (["experiment=table1,table2"], "an experiment is a run of its own"),
+        (["experiment=table1", "suite=llava"], "brings its own suite"),
+        (["experiment.limit=4"], "change its file under configs/experiment"),
+        (["suite=lava"], "Did you mean 'llava'"),
+        (["suite=llava", "benchmark=pope"], "leave 'benchmark=pope' out"),
+        (["method=TOPS"], "Did you mean 'tops'"),
+        (["~method"], "name another value, method=..."),
+        (["profile.device=gpu"], "profile: device is 'gpu'"),
+        (["profile.batch_size=0"], "batch_size is 0; it must be at least 1"),
+        (["launcher.workers=-1"], "workers is -1; it must be at least 0"),
+        (["launcher.options.partition=gpu"], "launcher=local takes no options, not partition"),
+        (["backbone.signals=[salience]"], "Did you mean 'saliency'"),
+        (["backbone.options.image_layuot=native"], "Did you mean 'image_layout'"),
+        (["backbone=llava-next-7b", "backbone.options.image_layout=fixed-67"], "fixed-672"),
     ],
 )
 def test_wrong_words_are_answered_with_the_nearest_right_ones(words, message):
@@ -86,8 +109,21 @@ def test_a_sweep_takes_every_combination_and_one_launcher():
     assert len(plan.cells) == 16
     assert len(plan.unique()) == 16
     assert {c.cell.budget.value for c in plan.cells} == {16, 32}
-    with pytest.raises(ConfigurationError, match="one value per run"):
-        request(["launcher=local,slurm", "method=tops"], multirun=True)
+    for word in ("launcher=local,slurm", "limit=5,10"):
+        with pytest.raises(ConfigurationError, match="one value per run"):
+            request([word, "method=tops"], multirun=True)
+
+
+def test_a_suite_stands_for_its_benchmarks():
+    words = ["suite=yes_no", "budget=0.25", "profile=miniature"]
+    assert [c.column.benchmark for c in request(words).plan.cells] == ["pope", "mme", "hallusionbench"]
+    swept = request(["suite=yes_no,llava", "method=tops,random", *words[1:]], multirun=True).plan
+    assert len(swept.unique()) == 2 * 9  # pope and mme are in both
+
+
+def test_a_scheduler_takes_settings_that_no_file_names():
+    options = request(["launcher=slurm", "launcher.options.partition=gpu", "launcher.options.mem_gb=8"]).config.launcher
+    assert (options.options["partition"], options.options["mem_gb"], options.workers) == ("gpu", 8, 8)
 
 
 @pytest.mark.parametrize(
@@ -123,6 +159,30 @@ def test_options_reach_the_cell():
     assert cell.budget.value == 16
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"timeout_mn": 5}, "Unknown argument 'timeout_mn'"), ({"timeout_min": "long"}, "expected type")],
+)
+def test_wrong_settings_of_slurm_are_refused_before_anything_is_submitted(options, message, tmp_path, monkeypatch):
+    work = Assignment(str(tmp_path), PROFILE, grid())
+    choice = LauncherChoice("slurm", workers=1, options=options)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigurationError, match="needs Slurm's srun"):
+        launch(work, tmp_path, choice, print)
+    (tmp_path / "srun").touch(mode=0o755)
+    with pytest.raises(ConfigurationError, match=message):
+        launch(work, tmp_path, choice, print)
+
+
+def test_hydra_s_flag_prints_the_composition(capsys):
+    assert run_command(["--cfg", "job", "method=fastv", "method.layer=3"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["method"] == {
+        "name": "fastv",
+        **specs.method_defaults("fastv"),
+        "layer": 3,
+    }
+
+
 def test_backbones_fit_their_adapters():
     pytest.importorskip("torch")
     from tops.backbones import families
@@ -130,5 +190,6 @@ def test_backbones_fit_their_adapters():
     for name in choice_names("backbone"):
         choice = load_backbone(name)
         adapter = families()[choice.family]
+        assert set(get_args(SignalName)) == {s.value for s in Signal}
         own = set(choice.signals) - {"text_tower"}  # comes with its own weights
         assert own == {s.value for s in adapter.signals}, name

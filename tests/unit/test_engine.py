@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from accelerate import dispatch_model
 from oracles.reference import GREEDY, entering, pad_left, worst
 from probes import Fixed, Given
 
@@ -53,6 +54,24 @@ def test_hooks_leave_with_an_exception() -> None:
     assert hooks(case.model) == there
     with prune(case.model, TOPS(budget=4)):
         pass
+
+
+def test_a_model_that_accelerate_has_dispatched() -> None:
+    """A device map puts a hook around every layer's forward; on one device it must change nothing."""
+    case, got = tiny.llava(), []
+    for dispatched in (False, True):
+        if dispatched:
+            parts = [n for n, m in case.model.named_modules() if n.count(".") == 1 or n.endswith("embed_tokens")]
+            layers = [f"model.language_model.layers.{i}" for i in range(tiny.DEPTH)]
+            rest = ["model.language_model.norm", "model.language_model.rotary_emb", "lm_head"]
+            places = dict.fromkeys([*(p for p in parts if p != "model.language_model"), *layers, *rest], "cpu")
+            dispatch_model(case.model, places, main_device="cpu", force_hooks=True)
+            assert hasattr(case.model.model.language_model.layers[1], "_hf_hook")
+        with prune(case.model, TOPS(budget=4), record_kept=True) as run:
+            out = case.model.generate(**case.inputs, max_new_tokens=3, **GREEDY)
+        got.append((torch.stack(out.logits), run.kept))
+    assert torch.equal(got[0][0], got[1][0])
+    assert got[0][1] == got[1][1]
 
 
 def test_the_record_is_cumulative_and_lists_what_each_layer_saw() -> None:
@@ -131,7 +150,7 @@ def test_questions(given: Any) -> None:
     case, asked = tiny.llava(), []
 
     class Processor:
-        def decode(self, ids: Any, skip_special_tokens: bool) -> str:
+        def decode(self, ids: Any) -> str:
             return f"A chat. USER: \n{len(ids)} words? ASSISTANT:"
 
     def select(point: PruningPoint) -> Selection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,6 +11,7 @@ import tiny
 import torch
 from accelerate import cpu_offload
 from probes import Fixed, Given
+from transformers import GenerationConfig
 
 from tops.budget import Budget
 from tops.engine import prune
@@ -78,6 +80,12 @@ def test_two_pruners_and_recovery(case: tiny.Case) -> None:
             pass
         with pytest.raises(UnsupportedModelError, match="labels"):
             case.model(**case.inputs, labels=case.inputs["input_ids"])
+        names = list(inspect.signature(type(case.model).forward).parameters)[1:]
+        by_position = [
+            {**case.inputs, "labels": case.inputs["input_ids"]}.get(n) for n in names[: names.index("labels") + 1]
+        ]
+        with pytest.raises(UnsupportedModelError, match="labels"):
+            case.model(*by_position)
     with prune(case.model, TOPS(budget=4)) as run, torch.no_grad():
         case.model(**case.inputs)
     assert run.visual_tokens_per_layer == [8, 8, 1, 1, 1]
@@ -105,6 +113,23 @@ def test_calls(case: tiny.Case, change: dict[str, Any], words: str) -> None:
 def test_static_cache(case: tiny.Case) -> None:
     with prune(case.model, TOPS(budget=4)), pytest.raises(UnsupportedModelError, match="static cache"):
         case.model.generate(**case.inputs, max_new_tokens=2, cache_implementation="static")
+
+
+@pytest.mark.parametrize("name", ["prefill_chunk_size", "prompt_lookup_num_tokens", "assistant_model"])
+def test_ways_of_generating_that_show_the_prompt_in_parts(case: tiny.Case, name: str) -> None:
+    value = case.model if name == "assistant_model" else 8
+    guard = _no_vision(case)
+    try:
+        with prune(case.model, TOPS(budget=4)):
+            with pytest.raises(UnsupportedModelError, match=f"{name}=.*leave it out"):
+                case.model.generate(**case.inputs, max_new_tokens=2, **{name: value})
+            if value == 8:
+                options = GenerationConfig(max_new_tokens=2, **{name: value})
+                with pytest.raises(UnsupportedModelError, match=f"{name}=8"):
+                    case.model.generate(**case.inputs, generation_config=options)
+    finally:
+        guard.remove()
+    assert "generate" not in vars(case.model)
 
 
 @torch.no_grad()
@@ -137,6 +162,12 @@ def test_model_modes() -> None:
     with pytest.raises(UnsupportedModelError, match="sliding_attention"), prune(case.model, TOPS(budget=4)):
         pass
     text.layer_types = None
+    text.sliding_window = 8
+    with pytest.raises(UnsupportedModelError, match="window"), prune(case.model, TOPS(budget=4)):
+        pass
+    text.use_sliding_window = False
+    with prune(case.model, TOPS(budget=4)):
+        pass
     text._attn_implementation = "flex_attention"
     with pytest.raises(UnsupportedModelError, match="flex_attention"), prune(case.model, TOPS(budget=4)):
         pass

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "transformers", "lmms_eval", "datasets", "wandb")
+HEAVY = ("torch", "transformers", "lmms_eval", "datasets", "wandb", "scipy", "pandas", "matplotlib")
 
 
 @pytest.mark.parametrize(
@@ -16,10 +16,18 @@ HEAVY = ("torch", "transformers", "lmms_eval", "datasets", "wandb")
         "import tops, tops.cli, tops.budget, tops.tokens, tops.signals, tops.selection",
         "import tops.methods; [tops.methods.method_class(n) for n in tops.methods.method_names()]",
         "import tops.experiments.plan, tops.experiments.store, tops.experiments.cell",
-        "import tops.statistics, tops.paper.audit, tops.reporting.build",
+        "import tops.paper.audit",
+        "from tops.cli import main; assert main(['--help']) == 0",
+        "from tops.cli import main; assert main(['bench', '--help']) == 0",
+        "from tops.cli import main; assert main(['plan', 'experiment=table1', 'profile=miniature', 'limit=2']) == 0",
     ],
 )
 def test_light(statement: str) -> None:
-    code = f"import sys; {statement}; print([m for m in {HEAVY!r} if m in sys.modules])"
+    code = f"import sys\n{statement}\nprint([m for m in {HEAVY!r} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.strip() == "[]"
+    assert out.stdout.splitlines()[-1] == "[]"
+
+
+def test_reports_need_no_torch() -> None:
+    code = "import sys, tops.statistics, tops.reporting.build; print([m for m in sys.modules if m == 'torch'])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

@@ -158,7 +158,7 @@ def test_what_cannot_be_loaded(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         load_backbone(tmp_path / "nowhere")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
-    with pytest.raises(UnsupportedModelError, match=r"'gpt2'; served are .*llava"):
+    with pytest.raises(UnsupportedModelError, match=r"'gpt2', saved by a class it does not name; served are .*llava"):
         load_backbone(tmp_path)
     with pytest.raises(ConfigurationError, match="Did you mean 'llava'"):
         load_backbone(folder, family="lava")

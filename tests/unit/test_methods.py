@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 import tiny
+import tiny_families
 import torch
 from scenes import scene
 from test_loading import encoder
 
 from tops.budget import PROTOCOLS, Budget, PromptShape
 from tops.engine import prune
+from tops.engine.segment import PromptState
 from tops.errors import BudgetError, ConfigurationError, MissingSignalError, NonFiniteError, TopsError
 from tops.golden.point import ArrayText, ArrayVision
 from tops.methods import build, method_class, method_names
@@ -58,7 +60,10 @@ def test_keep_all_is_the_identity(name: str) -> None:
     """By no cut at all, and by a cut that keeps every token."""
     method = build(name)
     assert method.budget.value == 1.0
-    assert method.schedule(PromptShape(36, 8)).tokens_per_layer == (36,) * 8
+    for protocol in PROTOCOLS:
+        everything = build(name, budget=Budget(1.0, protocol))
+        assert everything.schedule(PromptShape(36, 8)).tokens_per_layer == (36,) * 8
+        assert name not in BUDGETED or everything.schedule(PromptShape(36, 8)).cuts == ()
     point = scene(36, layer=FIRST.get(name, 0))
     out = method.select(point)
     rows = point.tokens.features[out.indices] if out.rows is None else out.rows
@@ -329,6 +334,22 @@ def test_in_a_batch_as_alone(name: str, llava: Any) -> None:
     assert [r.kept for r in run.prompts] == [r.kept for r in alone]
     assert [r.visual_tokens_per_layer for r in run.prompts] == [r.visual_tokens_per_layer for r in alone]
     assert run.prompts[0].visual_tokens_per_layer == run.prompts[0].scheduled
+
+
+@pytest.mark.parametrize("name", ["pdrop", "sparsevlm", "fastv"])
+@pytest.mark.parametrize("family", ["llava", "qwen2.5-vl"])
+def test_position_ids_after_a_cut(name: str, family: str) -> None:
+    """PyramidDrop and SparseVLM re-index ids of one axis, FastV none; nobody closes gaps of mRoPE unasked."""
+    case = (tiny.FAMILIES | tiny_families.FAMILIES)[family]()
+    with prune(case.model, build(name, budget=0.6)), torch.no_grad():
+        cache = case.model(**case.inputs, use_cache=True).past_key_values
+    state = PromptState.of(cache)
+    assert state is not None
+    before, after = state.segments[0].rows[0], state.segments[-1].rows[0]
+    assert len(after) < len(before)
+    moves = family == "llava" and name != "fastv"
+    want = torch.arange(len(after)) if moves else before.positions[..., after.index]
+    assert torch.equal(after.positions, want)
 
 
 def test_no_method_imports_torch() -> None:

@@ -50,10 +50,11 @@ def test_an_unjudged_run_has_no_score() -> None:
 def test_a_card_keeps_scores_and_states_them_for_its_weights_and_documents_only(tmp_path: Path) -> None:
     card = tmp_path / "llava-1.5" / "card.json"
     card.parent.mkdir()
-    card.write_text(json.dumps({"seed": 3}))
+    card.write_text(json.dumps({"family": "llava-1.5", "seed": 3}))
     scores = scores_of(run())
     write_card_scores("llava-1.5", scores, tmp_path)
     assert json.loads(card.read_text())["seed"] == 3
+    assert f"| pope | {scores['pope'].unpruned} |" in card.with_name("README.md").read_text()
     assert card_scores("llava-1.5", "w1", DATA, tmp_path) == scores
     assert card_scores("llava-1.5", "w2", DATA, tmp_path) == {}
     assert card_scores("llava-1.5", "w1", {"pope": "d9"}, tmp_path) == {}

@@ -80,7 +80,7 @@ def original(case: tiny.Case) -> dict[str, Any]:
     return {key: getattr(text, key) for key in keys} | {
         "model_type": "llava_qwen", "architectures": ["LlavaQwenForCausalLM"], "rope_theta": 1e4,
         "mm_vision_tower": "google/siglip-so400m-patch14-384", "mm_newline_position": "grid",
-        "mm_spatial_pool_mode": "average", "mm_spatial_pool_stride": 2, "mm_projector_type": "mlp2x_gelu",
+        "mm_spatial_pool_mode": "bilinear", "mm_spatial_pool_stride": 2, "mm_projector_type": "mlp2x_gelu",
         "image_token_index": tiny.IMAGE, "video_token_index": tiny.VIDEO,
     }  # fmt: skip
 
@@ -153,7 +153,7 @@ def test_the_authors_video_checkpoint_with_its_processor(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("key", "value", "words"),
-    [("mm_newline_position", "frame", "'frame'"), ("mm_spatial_pool_mode", "bilinear", "'average' only"),
+    [("mm_newline_position", "frame", "'frame'"), ("add_faster_video", True, "True .* built here is False"),
      ("mm_vision_tower", "openai/clip-vit-large-patch14-336", "siglip")],
 )  # fmt: skip
 def test_other_layouts_of_the_authors_code_are_refused(key: str, value: str, words: str, tmp_path: Path) -> None:
@@ -163,10 +163,35 @@ def test_other_layouts_of_the_authors_code_are_refused(key: str, value: str, wor
         load_backbone(tmp_path)
 
 
-def test_a_checkpoint_of_another_family_is_refused(tmp_path: Path) -> None:
-    write(tmp_path, "internvl3")
-    with pytest.raises(UnsupportedModelError, match="type 'internvl', and family 'llava' reads llava"):
-        load_backbone(tmp_path, family="llava")
+@pytest.mark.usefixtures("small_tower")
+def test_the_authors_video_files_may_call_themselves_llava(tmp_path: Path) -> None:
+    """The type of LLaVA-1.5: the class tells them apart. Pooling is the evaluation's, not that of training."""
+    write(tmp_path, "llava-video")
+    qwen_tokenizer(tiny.IMAGE).save_pretrained(tmp_path)
+    content = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(content | {"model_type": "llava"}))
+    backbone = load_backbone(tmp_path)
+    assert backbone.adapter.family == "llava-video"
+    assert content["mm_spatial_pool_mode"] == "bilinear"
+    frame = torch.randn(1, 3 * 3, 64)
+    pooled = backbone.model.model.apply_pooling(frame.repeat_interleave(25 // 9 + 1, 1)[:, :25])
+    assert pooled.shape == (1, 2 * 3, 64)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.usefixtures("small_tower")
+def test_a_checkpoint_of_another_family_is_refused(name: str, tmp_path: Path) -> None:
+    write(tmp_path, name)
+    for other in set(families()) - {name}:
+        with pytest.raises(UnsupportedModelError, match=f"family '{other}' reads .* leave family= out"):
+            load_backbone(tmp_path, family=other)
+
+
+def test_the_original_layout_of_llava_is_refused_by_its_class(tmp_path: Path) -> None:
+    content = {"model_type": "llava", "architectures": ["LlavaLlamaForCausalLM"], "hidden_size": 64}
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    with pytest.raises(UnsupportedModelError, match=r"saved by LlavaLlamaForCausalLM.*-hf version"):
+        load_backbone(tmp_path)
 
 
 SIZES = {

@@ -8,6 +8,7 @@ from tops.errors import DataError
 from tops.paper.aggregation import printed_rule, proper_rule
 from tops.paper.audit import audit
 from tops.paper.audit_budgets import published_schedules
+from tops.paper.claims import CLAIMS
 from tops.paper.published import TABLES, published_rows, published_value, read_csv, text_number
 
 
@@ -87,6 +88,10 @@ def test_repeated_numbers(findings):
     assert wrong == {
         "Table 5 criteria=R+D+C against Table 15 alpha=0.5;lambda=1 at 32": ("textvqa 54.9", "textvqa 55.1"),
         "Table 15 alpha=0.5;lambda=1 against Table 11 at 32": ("textvqa 55.1", "textvqa 54.9"),
+        "Table 9 against Table 17: the schedule of TOPS on llava-1.5-7b at 128": (
+            "256>128>32",
+            "256>64>32, with the scores of Table 11",
+        ),
         "Table 4 F1 against Table 12 POPE: llava-next-7b / sparsevlm@320": (
             "85.3",
             "76.9; 85.3 is its value at 640 tokens",
@@ -101,6 +106,39 @@ def test_no_schedule_of_tables_9_and_10_meets_its_budget():
     over = {(s.table, round(s.over_percent, 2)) for s in published_schedules() if s.table in ("9", "10")}
     assert over == {("9", 18.75), ("10", 14.29)}
     assert all(abs(s.over_percent) < 0.4 for s in published_schedules() if s.table == "17")
+
+
+def test_one_pair_of_divisors_alone_gives_table_2(findings):
+    rule = [f.recomputed for f in of(findings, "Table 2 rule")]
+    assert rule[0] == "MME / 20 and POPE / 10 misses by 0.050 at most, the next pair by 0.067"
+    assert [text.rsplit(" ", 1)[1] for text in rule[1:]] == ["6.3", "10.1", "6.2"]
+
+
+def test_schedules_that_would_meet_the_budgets_do(findings):
+    matched = of(findings, "Schedules that meet the budget")
+    assert len(matched) == 18
+    assert {f.verdict for f in matched} == {"agrees"}
+    assert "512>139>39 at 12/16 averages 256" in [f.recomputed for f in matched]
+
+
+def test_budgets_below_what_full_layers_cost_are_named(findings):
+    reach = {f.where: f for f in of(findings, "Budgets out of reach")}
+    assert reach["Table 6, stage 2 alone, cuts at 12/24"].recomputed.endswith("average 216; 576>64>32 averages 248")
+    floors = {where: f.recomputed for where, f in reach.items() if where.endswith("cut at layer 2")}
+    assert [text.rsplit(" ", 1)[1] for text in floors.values()] == ["36", "180"]
+    assert {f.verdict for where, f in reach.items() if where.endswith("DART")} == {"contradiction"}
+
+
+def test_the_excess_is_worth_a_part_of_the_margins(findings):
+    worth = [f.recomputed.split(" points")[0] for f in of(findings, "Worth of the excess tokens")]
+    assert worth == [f"about {pair}" for pair in ("0.30 / 0.62", "0.22 / 0.67", "0.40 / 0.64", "0.37 / 0.62")]
+
+
+def test_every_claim_that_the_numbers_speak_to_is_listed(findings):
+    claims = of(findings, "Claims in the text")
+    assert len(claims) == sum(claim.published is not None for claim in CLAIMS)
+    (speed,) = [f for f in claims if "Comparable or better" in f.printed]
+    assert speed.verdict == "contradiction"
 
 
 def test_flops_of_table_4_fit_a_matched_schedule_only(findings):

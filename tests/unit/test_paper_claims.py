@@ -10,7 +10,8 @@ from tops.reporting.evidence import Stores, _outcome, claims_table, evidence, ov
 from tops.statistics.comparison import Comparison
 from tops.statistics.intervals import Interval
 
-BORNE_OUT = {"kept", "advanced", "video", "flops", "speed"}
+BORNE_OUT = {"kept", "scope-margins", "advanced", "video", "flops", "speed"}
+UNTOLD = {"mmbench"}
 SAID = {
     "superior": ("19 of 19", "26/32 (Table 2), 20/24 (Table 3), 11/24 (Table 11), 14/24 (Table 12)", "12/24", "10/24"),
     "margin": ("llava-1.5-13b 1.2, 0.9, 1.4", "llava-next-13b 1.2, 0.9, 0.8"),
@@ -22,7 +23,16 @@ SAID = {
     "f1": ("86.5 against 86.3",),
     "rater": ("4 of 6", "mme at 128 to last_token, mmbench_en at 64 to all_mean"),
     "weights": ("1.5 %", "3.8 %", "15.0 %"),
+    "scope-margins": ("128: 0.5", "32: 1.1", "320: 1.3", "160: 2.0"),
+    "video": ("FastV 78.6",),
+    "optima": (
+        "mme at 32: alpha=1;lambda=2",
+        "mmbench_en at 32: alpha=2;lambda=1",
+        "gqa at 64: alpha=0.5;lambda=0.5 and",
+    ),
     "small-lambda": ("0.5",),
+    "acc-share": ("73.1", "74.9"),
+    "qwen": ("36 x 36", "1008 x 1008"),
     "one-alpha": ("alpha 0.2, lambda 0.2", "alpha 0.3, lambda 0.2"),
     "seven": ("8 columns",),
     "pope": ("9000",),
@@ -34,7 +44,7 @@ SAID = {
 @pytest.mark.parametrize("claim", [c for c in CLAIMS if c.published], ids=lambda c: c.name)
 def test_what_the_printed_numbers_say(claim):
     text, holds = claim.published()
-    assert holds == (claim.name in BORNE_OUT)
+    assert holds is (None if claim.name in UNTOLD else claim.name in BORNE_OUT)
     assert all(part in text for part in SAID.get(claim.name, ()))
 
 

@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 import torch
+from probes import Given
 
 from tops.backbones import families
-from tops.backbones.llava_video_model import LlavaVideoProcessor
+from tops.backbones.llava_video_model import QWEN_1_5, LlavaVideoProcessor
 from tops.backbones.loading import load_backbone
 from tops.engine.checks import check_model
+from tops.miniature.checkpoints import ROOT
+from tops.tokens import Selection
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "published"
 ALL: dict[str, Any] = {
@@ -63,6 +66,12 @@ def test_a_published_file_is_the_size_that_random_weights_have(name: str, tmp_pa
         assert sum(p.numel() for p in model.parameters()) == known["parameters"]
 
 
+def test_every_backbone_of_the_paper_is_known() -> None:
+    checkpoints = {checkpoint for cls in families().values() for checkpoint in cls.checkpoints}
+    assert {known["checkpoint"] for known in ALL.values()} == checkpoints
+    assert len(checkpoints) == 7
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_facts_of_the_published_files(name: str) -> None:
     known, cls = ALL[name], family(ALL[name])
@@ -88,6 +97,36 @@ def test_the_video_processor_has_the_authors_settings() -> None:
     assert (
         len(processor.replace_video_token({"pixel_values_videos": [frames]}, 0)) == len("<video>") * 64 * rows * columns
     )
+
+
+TEMPLATES = {name: known["chat_template"] for name, known in ALL.items() if "chat_template" in known}
+MINIATURE = {"llava": "llava-1.5"}  # the others are named like their family
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", [*TEMPLATES, "llava-video-7b"])
+def test_the_question_is_found_in_a_prompt_of_the_published_template(name: str) -> None:
+    """In most templates the marks of a turn are special tokens; what they enclose is the question, and nothing else."""
+    cls = family(ALL[name])
+    backbone = load_backbone(ROOT / MINIATURE.get(cls.family, cls.family))
+    processor, video = backbone.processor, cls.family == "llava-video"
+    content = [{"type": "video" if video else "image"}, {"type": "text", "text": "What colour is it?"}]
+    turn = [{"role": "user", "content": content}]
+    template = QWEN_1_5 if video else TEMPLATES[name]
+    prompt = processor.apply_chat_template(turn, chat_template=template, add_generation_prompt=True)
+    if not video:
+        assert prompt == processor.apply_chat_template(turn, add_generation_prompt=True), "the miniature's own template"
+    picture = torch.zeros(3, 60, 60, dtype=torch.uint8)
+    shown: Any = {"videos": [picture[None]], "do_sample_frames": False} if video else {"images": [picture]}
+    asked: list[str] = []
+
+    def select(point: Any) -> Selection:
+        asked.append(point.text.question)
+        return Selection(torch.arange(2))
+
+    with backbone.prune(Given({0: select})):
+        backbone.model(**processor(text=prompt, return_tensors="pt", **shown))
+    assert asked == ["What colour is it?"]
 
 
 @pytest.mark.parametrize("name", ALL)

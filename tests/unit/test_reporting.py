@@ -323,9 +323,11 @@ def test_table_4_joins_the_store_with_the_efficiency_benchmark(tmp_path):
     without = table_4(tmp_path)["TOPS"]
     assert without["prefill (ms)"].reason.startswith("not measured: run `tops bench efficiency --json")
     assert without["F1"].value is not None
-    folder = tmp_path / "miniature" / "efficiency"
+    folder = tmp_path / "benchmarks"
     folder.mkdir()
-    (folder / "here.json").write_text(json.dumps(MEASURED))
+    (folder / "efficiency.json").write_text(json.dumps(MEASURED))
+    paper = {**MEASURED, "setting": MEASURED["setting"] | {"model": "LLaVA-NeXT-7B"}}
+    (folder / "efficiency-cuda.json").write_text(json.dumps(paper))
     rows = table_4(tmp_path)
     assert rows["TOPS"]["prefill (ms)"].value == 50
     assert rows["TOPS"]["over free truncation (%)"].value == 25

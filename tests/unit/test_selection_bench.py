@@ -51,9 +51,11 @@ def test_scaling_record(tmp_path, monkeypatch):
     monkeypatch.setattr(scaling, "POOLS", (100, 200, 10**6))
     monkeypatch.setattr(scaling, "PICKS", (16, 32))
     monkeypatch.setattr(scaling, "FRAMES", (1, 2))
+    monkeypatch.setattr(scaling, "IMAGES", (1, 2))
     assert (
         main(["scaling", "--repeats", "1", "--json", str(tmp_path / "s.json"), "--plot", str(tmp_path / "s.svg")]) == 0
     )
     record = json.loads((tmp_path / "s.json").read_text())
     assert [row["n"] for row in record["tokens, K=64"]["rows"]] == [100, 200]
+    assert [row["batch"] for row in record["documents, images of 576, K=64"]["rows"]] == [1, 2]
     assert (tmp_path / "s.svg").stat().st_size > 0

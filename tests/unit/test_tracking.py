@@ -11,6 +11,7 @@ from tops.experiments import tracking
 from tops.experiments.plan import plan
 from tops.experiments.schema import TrackingChoice
 from tops.experiments.worker import Assignment, work
+from tops.reporting.command import main as report
 
 
 @pytest.fixture
@@ -68,21 +69,29 @@ def test_disabled_never_imports_wandb(finished, tmp_path, monkeypatch):
 
 def test_one_run_per_cell_with_its_key(finished, tmp_path, monkeypatch):
     fake = use(monkeypatch, Wandb())
-    (tmp_path / "reports").mkdir()
-    for name in ("smoke.md", "smoke.csv", "smoke.pickle", "table1.md"):
-        (tmp_path / "reports" / name).write_text("x")
     choice = TrackingChoice("offline", directory=str(tmp_path / "wandb"))
-    assert tracking.publish(finished, choice, tmp_path, reports=tmp_path / "reports") == 3
-    *cells, report = fake.runs
+    assert tracking.publish(finished, choice, tmp_path) == 3
+    cells = fake.runs
     done = [k for k, p in finished.unique().items() if p.status.done]
     assert [run["config"]["key"] for run in cells] == done
-    assert {run["group"] for run in fake.runs} == {"smoke"}
-    assert {run["mode"] for run in fake.runs} == {"offline"}
+    assert {run["group"] for run in cells} == {"smoke"}
+    assert {run["mode"] for run in cells} == {"offline"}
     assert cells[0]["summary"]["llava/f1"] == 80.0
     assert cells[0]["job_type"] in ("pope", "gqa")
     assert all(run["finished"] for run in fake.runs)
-    assert report["job_type"] == "report"
-    assert fake.artifacts[0].files == ["smoke.csv", "smoke.md"]
+
+
+def test_a_report_sends_its_tables(tmp_path, monkeypatch):
+    fake = use(monkeypatch, Wandb())
+    words = ["experiment=smoke", "profile=miniature", f"results={tmp_path}", f"reports={tmp_path / 'reports'}"]
+    monkeypatch.chdir(tmp_path)
+    assert report(words) == 0
+    assert fake.runs == []
+    assert report([*words, "tracking=wandb-offline"]) == 0
+    assert [(run["mode"], run["group"], run["job_type"]) for run in fake.runs] == [("offline", "smoke", "report")]
+    assert {"smoke.md", "smoke.csv", "smoke.tex", "smoke.html"} <= set(fake.artifacts[0].files)
+    use(monkeypatch, Wandb(error=RuntimeError("no space left")))
+    assert report([*words, "tracking=wandb-offline"]) == 0
 
 
 def test_a_failure_is_a_warning(finished, tmp_path, monkeypatch, caplog):

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from fake_runs import PROFILE, FakeEvaluator, cell, failing, grid
 
+from tops.experiments.events import Event
 from tops.experiments.launchers.local import launch
 from tops.experiments.run import Summary
 from tops.experiments.schema import LauncherChoice
-from tops.experiments.store import Store
-from tops.experiments.worker import Assignment, Event, order_for, work
+from tops.experiments.store import CellStatus, Store
+from tops.experiments.worker import Assignment, order_for, work
 
 
 def assignment(tmp_path, cells, **more):
@@ -181,6 +182,7 @@ def test_local_processes_share_a_run(tmp_path, monkeypatch):
     assert len(done(tmp_path, cells)) == 12
     assert len({e.worker for e in events if e.kind == "done"}) == 2
     assert {e.key for e in events if e.kind == "done"} == {c.key for c in cells}
+    assert not [e for e in events if e.kind == "lost"]
 
 
 def test_a_killed_process_is_started_again_and_nothing_is_lost(tmp_path, monkeypatch):
@@ -191,6 +193,44 @@ def test_a_killed_process_is_started_again_and_nothing_is_lost(tmp_path, monkeyp
     ran = [line.split()[2] for line in (tmp_path / "log").read_text().splitlines() if " cell " in line]
     assert ran.count(cells[3].key) == 2  # the one in flight again, no other
     assert len(ran) == 13
+
+
+def test_a_cell_that_kills_its_workers_fails_and_the_others_are_done(tmp_path, monkeypatch):
+    cells = grid()
+    monkeypatch.setenv("TOPS_TEST_DEADLY", cells[3].key)
+    for workers in (2, 1):
+        local(tmp_path, cells, monkeypatch, workers=workers)
+        assert [c for c in cells if c not in done(tmp_path, cells)] == [cells[3]]
+    failure = Store(tmp_path, "miniature").read(cells[3].key).failure
+    assert failure["error"] == "2 workers ended at it, the last killed by SIGKILL"
+    assert failure["attempts"] == 2
+
+
+def test_what_a_dead_worker_left_comes_last(tmp_path):
+    cells = grid()[:3]
+    with Store(tmp_path, "miniature").open_cell(cells[0]):
+        pass
+    fake = FakeEvaluator(tmp_path / "log")
+    assert work(assignment(tmp_path, cells), load=fake.load) == 3
+    assert lines(fake, "cell") == [cells[1].key, cells[2].key, cells[0].key]
+
+
+def test_a_worker_ends_with_its_launcher(tmp_path, monkeypatch):
+    cells = grid()[:2]
+    monkeypatch.setenv("TOPS_TEST_LOG", str(tmp_path / "log"))
+    monkeypatch.setenv("TOPS_TEST_SECONDS", "60")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    path = tmp_path / "run" / "assignment.json"
+    assignment(tmp_path, cells, evaluator="fake_runs:load_from_environment").save(path)
+    command = [sys.executable, "-m", "tops.experiments.launchers.process", str(path), "0"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
+        for line in worker.stdout:
+            if Event.from_line(line).kind == "start":
+                break
+        worker.stdin.close()  # as the death of the launcher does
+        assert worker.wait(timeout=30) == 1
+    store = Store(tmp_path, "miniature")
+    assert {store.status(c.key) for c in cells} <= {CellStatus.INCOMPLETE, CellStatus.MISSING}
 
 
 def test_help_imports_nothing_heavy():

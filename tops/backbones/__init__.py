@@ -24,6 +24,7 @@ _NOT_FAMILIES = frozenset(
         "packed",
         "received",
         "runs",
+        "siglip",
         "text_tower",
         "vision",
     }

@@ -29,7 +29,7 @@ have ``newline=True`` and ``patch=-1``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
@@ -61,18 +61,22 @@ class Adapter:
         ``config.model_type`` values served, for loading.
     checkpoints : tuple of str
         Published hub ids, so that random weights need no configuration file.
+    published : dict of (str, int, int) to str
+        Catalogue name of each published size: type, depth and width of the decoder.
     signals : frozenset of Signal
         What the family has; ``TEXT_TOWER`` joins them when a text encoder is there.
     default_positions : str
         Position ids after a cut for methods that leave the choice to the backbone.
     turns : tuple of (str, str)
-        Text before and after the user's words in the chat template, to tell the question from the template.
+        Text before and after the user's words in the chat template, special tokens included, to tell the question from
+        the template.
     """
 
     family: ClassVar[str] = ""
     model_classes: ClassVar[tuple[str, ...]] = ()
     model_types: ClassVar[tuple[str, ...]] = ()
     checkpoints: ClassVar[tuple[str, ...]] = ()
+    published: ClassVar[dict[tuple[str, int, int], str]] = {}
     signals: ClassVar[frozenset[Signal]] = frozenset()
     default_positions: ClassVar[Positions] = "contiguous"
     turns: ClassVar[tuple[tuple[str, str], ...]] = ()
@@ -140,8 +144,9 @@ class Adapter:
         raise NotImplementedError
 
     def catalogue_name(self) -> str:
-        """Name under which the paper's settings are published, such as ``llava-1.5-7b``; empty when there is none."""
-        return ""
+        """Name under which the paper's settings are published, such as ``llava-1.5-7b``; empty for other sizes."""
+        text: Any = self.text_config
+        return self.published.get((text.model_type, len(self.layers), text.hidden_size), "")
 
     def check(self) -> None:
         """Raise ``UnsupportedModelError`` for settings of this model that the family's file cannot serve."""
@@ -216,6 +221,14 @@ class Adapter:
         import transformers
 
         return getattr(transformers, cls.model_classes[0])  # type: ignore[no-any-return]
+
+    @classmethod
+    def reads(cls, content: Mapping[str, Any]) -> bool:
+        """Whether a checkpoint is of this family, from its ``config.json``.
+
+        The type alone does not tell: files in the layout of LLaVA's own code are of type ``llava`` too."""
+        named = content.get("architectures") or cls.model_classes
+        return content.get("model_type") in cls.model_types and not set(named).isdisjoint(cls.model_classes)
 
     @classmethod
     def load_config(cls, checkpoint: str, revision: str | None) -> PretrainedConfig:

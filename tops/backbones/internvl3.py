@@ -26,6 +26,7 @@ class InternVL3(Adapter):
     model_classes = ("InternVLForConditionalGeneration",)
     model_types = ("internvl",)
     checkpoints = ("OpenGVLab/InternVL3-8B-hf",)
+    published: ClassVar[dict[tuple[str, int, int], str]] = {("qwen2", 28, 3584): "internvl3-8b"}
     signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY, Signal.CLS})
     turns = (("<|im_start|>user\n", "<|im_end|>"),)
 
@@ -87,10 +88,6 @@ class InternVL3(Adapter):
     def vision(self, context: VisionContext) -> VisionSignals:
         """CLS row of the feature layer, averaged over the patches that make a token."""
         return _InternVitSignals(context, self)
-
-    def catalogue_name(self) -> str:
-        """28 layers are the 8B."""
-        return "internvl3-8b" if len(self.layers) == 28 else ""
 
     @classmethod
     def load_config(cls, checkpoint: str, revision: str | None) -> PretrainedConfig:

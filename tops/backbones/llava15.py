@@ -29,6 +29,10 @@ class Llava15(Adapter):
     model_classes = ("LlavaForConditionalGeneration",)
     model_types = ("llava",)
     checkpoints = ("llava-hf/llava-1.5-7b-hf", "llava-hf/llava-1.5-13b-hf")
+    published: ClassVar[dict[tuple[str, int, int], str]] = {
+        ("llama", 32, 4096): "llava-1.5-7b",
+        ("llama", 40, 5120): "llava-1.5-13b",
+    }
     signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY, Signal.CLS, Signal.ENCODER})
     turns = (("USER:", "ASSISTANT:"),)
 
@@ -101,10 +105,6 @@ class Llava15(Adapter):
         attention: dict[Any, nn.Module] = {w.name: w.module for w in self.watches() if w.side == "input"}
         projector = self._module(self.outer, "multi_modal_projector")
         return TowerSignals(context, attention=attention, projector=projector, signals=self.signals)
-
-    def catalogue_name(self) -> str:
-        """By depth: 32 layers are the 7B, 40 the 13B."""
-        return {32: "llava-1.5-7b", 40: "llava-1.5-13b"}.get(len(self.layers), "")
 
     @classmethod
     def real_config(cls, checkpoint: str) -> PretrainedConfig:

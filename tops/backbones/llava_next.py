@@ -7,7 +7,7 @@ embedding after every row.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -31,12 +31,18 @@ class LlavaNext(Llava15):
     model_classes = ("LlavaNextForConditionalGeneration",)
     model_types = ("llava_next",)
     checkpoints = ("llava-hf/llava-v1.6-vicuna-7b-hf", "llava-hf/llava-v1.6-vicuna-13b-hf")
+    # Not the Mistral and Yi versions, which the paper does not use.
+    published: ClassVar[dict[tuple[str, int, int], str]] = {
+        ("llama", 32, 4096): "llava-next-7b",
+        ("llama", 40, 5120): "llava-next-13b",
+    }
 
     def layout(self, call: Call, placeholders: Sequence[int]) -> list[Layout]:
         """Every image as the model packs it; images go to samples by the number of their placeholders."""
-        sizes = call.get("image_sizes")
-        if call.get("pixel_values") is not None:
-            check_pixels(call["pixel_values"], int(self.model.config.vision_config.image_size))
+        pixels = call.get("pixel_values")
+        sizes = None if pixels is None else call.get("image_sizes")
+        if pixels is not None:
+            check_pixels(pixels, int(self.model.config.vision_config.image_size))
         images = [] if sizes is None else [self.image_layout(size.tolist()) for size in sizes]
         layouts, at = [], 0
         for count in placeholders:
@@ -48,7 +54,7 @@ class LlavaNext(Llava15):
                 raise UnsupportedModelError(
                     f"a prompt has {count} image placeholders, but its images give {sum(map(len, mine))} (height "
                     f"and width of all: {[] if sizes is None else sizes.tolist()}); let the processor expand the image "
-                    "token, and give image_sizes as it returns them"
+                    "token, and give pixel_values and image_sizes as it returns them"
                 )
             layouts.append(join(mine))
         if at != len(images):
@@ -83,10 +89,6 @@ class LlavaNext(Llava15):
             patch=torch.where(newline, -1, patch),
             newline=newline,
         )
-
-    def catalogue_name(self) -> str:
-        """By depth: 32 layers are the 7B, 40 the 13B."""
-        return {32: "llava-next-7b", 40: "llava-next-13b"}.get(len(self.layers), "")
 
     @classmethod
     def real_config(cls, checkpoint: str) -> PretrainedConfig:

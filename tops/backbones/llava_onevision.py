@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, sqrt
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -17,14 +17,11 @@ from torch.nn.functional import interpolate
 
 from tops.backbones.base import Call, Layout, VisionContext
 from tops.backbones.llava_next import join
-from tops.backbones.llava_video import LlavaVideo, received_per_unit
 from tops.backbones.packed import PackedSignals
 from tops.backbones.runs import check_pixels
+from tops.backbones.siglip import SiglipLlava, received_per_unit
 from tops.errors import UnsupportedModelError
 from tops.signals import VisionSignals
-
-if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -37,13 +34,12 @@ class _Item:
     size: Tensor | None = None  # (2,), height and width; None for a video
 
 
-class LlavaOnevision(LlavaVideo):
+class LlavaOnevision(SiglipLlava):
     """``LlavaOnevisionForConditionalGeneration`` with a SigLIP tower."""
 
     family = "llava-onevision"
     model_classes = ("LlavaOnevisionForConditionalGeneration",)
     model_types = ("llava_onevision",)
-    checkpoints: ClassVar[tuple[str, ...]] = ()
 
     @property
     def side(self) -> int:
@@ -125,30 +121,6 @@ class LlavaOnevision(LlavaVideo):
     def vision(self, context: VisionContext) -> VisionSignals:
         """Mean attention received in the feature layer, taken through the model's own packing."""
         return _OnevisionSignals(context, self)
-
-    def catalogue_name(self) -> str:
-        """Not in the paper."""
-        return ""
-
-    @classmethod
-    def real_config(cls, checkpoint: str) -> PretrainedConfig:
-        """Sizes are the checkpoint's own."""
-        raise UnsupportedModelError(f"no published sizes are kept for {checkpoint!r}; use weights='pretrained'")
-
-    @classmethod
-    def load_config(cls, checkpoint: str, revision: str | None) -> PretrainedConfig:
-        """As transformers reads it."""
-        return super(LlavaVideo, cls).load_config(checkpoint, revision)
-
-    @classmethod
-    def load_processor(cls, checkpoint: str, revision: str | None) -> Any:
-        """As transformers reads it."""
-        return super(LlavaVideo, cls).load_processor(checkpoint, revision)
-
-    @classmethod
-    def model_class(cls, config: PretrainedConfig) -> type[PreTrainedModel]:
-        """The class in transformers."""
-        return super(LlavaVideo, cls).model_class(config)
 
 
 class _OnevisionSignals(PackedSignals):

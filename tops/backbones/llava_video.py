@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
-from tops.backbones.base import Adapter, Call, Layout, VisionContext, Watch
+from tops.backbones.base import Call, Layout, VisionContext
 from tops.backbones.packed import PackedSignals
-from tops.backbones.received import received_attention
 from tops.backbones.runs import check_pixels
-from tops.backbones.vision import split_heads
+from tops.backbones.siglip import SiglipLlava, received_per_unit
 from tops.errors import UnsupportedModelError
 from tops.signals import Signal, VisionSignals
 
@@ -21,32 +20,14 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 
-class LlavaVideo(Adapter):
+class LlavaVideo(SiglipLlava):
     """``LlavaVideoForConditionalGeneration``, the native class of :mod:`tops.backbones.llava_video_model`."""
 
     family = "llava-video"
     model_classes: ClassVar[tuple[str, ...]] = ("LlavaVideoForConditionalGeneration",)
     model_types: ClassVar[tuple[str, ...]] = ("llava_video", "llava_qwen")
     checkpoints: ClassVar[tuple[str, ...]] = ("lmms-lab/LLaVA-Video-7B-Qwen2",)
-    signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY})
-    turns: ClassVar[tuple[tuple[str, str], ...]] = (("<|im_start|>user\n", "<|im_end|>"),)
-
-    @property
-    def _encoder(self) -> Any:
-        tower = self._module(self.outer, "vision_tower")
-        return self._module(self._module(tower, "encoder"), "layers")
-
-    @property
-    def feature_layer(self) -> int:
-        """Index of the tower layer whose output the projector reads: the last of 26."""
-        layer = int(self.model.config.vision_feature_layer)
-        return (layer if layer >= 0 else len(self._encoder) + 1 + layer) - 1
-
-    def check(self) -> None:
-        """Refuse towers that are not SigLIP."""
-        kind = self.model.config.vision_config.model_type
-        if kind != "siglip_vision_model":
-            raise UnsupportedModelError(f"vision tower {kind!r} of this LLaVA-Video model is not 'siglip_vision_model'")
+    published: ClassVar[dict[tuple[str, int, int], str]] = {("qwen2", 28, 3584): "llava-video-7b"}
 
     def layout(self, call: Call, placeholders: Sequence[int]) -> list[Layout]:
         """Each frame a pooled grid with a newline after every row; videos go to samples by their placeholders."""
@@ -82,19 +63,11 @@ class LlavaVideo(Adapter):
         patch = torch.where(newline, -1, grid.row * side + grid.col)
         return Layout(grid.unit, grid.image, grid.row, grid.col, patch, newline)
 
-    def watches(self) -> list[Watch]:
-        """Attention input of the feature layer."""
-        return [Watch("feature", self._encoder[self.feature_layer].self_attn)]
-
     def vision(self, context: VisionContext) -> VisionSignals:
         """Mean attention received in the feature layer, averaged over each pooling cell."""
         return _SiglipSignals(
             context, self.signals, self.watches()[0].module, int(self.model.config.mm_spatial_pool_stride)
         )
-
-    def catalogue_name(self) -> str:
-        """28 layers are the 7B."""
-        return "llava-video-7b" if len(self.layers) == 28 else ""
 
     @classmethod
     def real_config(cls, checkpoint: str) -> PretrainedConfig:
@@ -117,27 +90,36 @@ class LlavaVideo(Adapter):
         )
 
     @classmethod
+    def reads(cls, content: Mapping[str, Any]) -> bool:
+        """Also the authors' own ``config.json``."""
+        from tops.backbones.llava_video_model import is_original
+
+        return is_original(content) or super().reads(content)
+
+    @classmethod
     def load_config(cls, checkpoint: str, revision: str | None) -> PretrainedConfig:
         """Configuration, also from the authors' own ``config.json``."""
         from transformers import PretrainedConfig
 
-        from tops.backbones.llava_video_model import ORIGINAL_MODEL_TYPES, LlavaVideoConfig
+        # Importing the module registers its configuration with AutoConfig.
+        from tops.backbones.llava_video_model import LlavaVideoConfig, is_original
 
         content, _ = PretrainedConfig.get_config_dict(checkpoint, revision=revision)
-        if content.get("model_type") in ORIGINAL_MODEL_TYPES:
-            return LlavaVideoConfig.from_original(content)
-        config: PretrainedConfig = LlavaVideoConfig.from_dict(content)
-        return config
+        return (
+            LlavaVideoConfig.from_original(content)
+            if is_original(content)
+            else super().load_config(checkpoint, revision)
+        )
 
     @classmethod
     def load_processor(cls, checkpoint: str, revision: str | None) -> Any:
         """The saved processor; for the authors' checkpoint, which has a tokenizer only, one in their settings."""
         from transformers import AutoTokenizer, PretrainedConfig
 
-        from tops.backbones.llava_video_model import ORIGINAL_MODEL_TYPES, LlavaVideoConfig, LlavaVideoProcessor
+        from tops.backbones.llava_video_model import LlavaVideoConfig, LlavaVideoProcessor, is_original
 
         content, _ = PretrainedConfig.get_config_dict(checkpoint, revision=revision)
-        if content.get("model_type") not in ORIGINAL_MODEL_TYPES:
+        if not is_original(content):
             return LlavaVideoProcessor.from_pretrained(checkpoint, revision=revision or "main")
         config = LlavaVideoConfig.from_original(content)
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, revision=revision)
@@ -165,26 +147,3 @@ class _SiglipSignals(PackedSignals):
         side = int(patches.shape[1] ** 0.5)
         pooled = avg_pool2d(patches.view(len(patches), 1, side, side), self._stride)
         return self.packed(pooled.flatten(1))
-
-
-def received_per_unit(module: Any, states: Tensor, reduce: Literal["mean", "sum"]) -> Tensor:
-    """(U, n, c) -> (U, n) float32: mean attention that each patch receives in a layer of a tower without a CLS token.
-
-    One unit at a time: 64 frames of 16 heads and 729 x 729 maps would not be flat in memory.
-
-    Parameters
-    ----------
-    module : nn.Module
-        Attention of the layer, with ``q_proj``, ``k_proj``, ``num_heads`` and ``scale``.
-    states : Tensor, (U, n, c)
-        Its input.
-    reduce : {"mean", "sum"}
-        Over heads.
-    """
-    rows = []
-    with torch.no_grad():
-        for unit in torch.split(states, 1):
-            queries, keys = (split_heads(p(unit), module.num_heads) for p in (module.q_proj, module.k_proj))
-            received = received_attention(queries, keys, module.scale)
-            rows.append(received.mean(1) if reduce == "mean" else received.sum(1))
-    return torch.cat(rows)

@@ -51,8 +51,8 @@ TOWER: dict[str, Any] = {
 }
 """``google/siglip-so400m-patch14-384`` without its 27th layer and its pooling head, as the authors' code cuts it."""
 
-ORIGINAL_MODEL_TYPES = ("llava_qwen",)
-"""``model_type`` values under which the authors' code saves this family."""
+ORIGINAL_ARCHITECTURE = "LlavaQwenForCausalLM"
+"""The authors' class. Their files carry its ``model_type``, ``llava_qwen``, or plain ``llava``."""
 
 QWEN_1_5 = (
     "{% if messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n' }}"
@@ -63,6 +63,11 @@ QWEN_1_5 = (
     "{{ '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 """The authors' conversation ``qwen_1_5`` as a chat template."""
+
+
+def is_original(content: Mapping[str, Any]) -> bool:
+    """Whether a ``config.json`` is in the layout of the authors' code."""
+    return content.get("model_type") == "llava_qwen" or ORIGINAL_ARCHITECTURE in (content.get("architectures") or ())
 
 
 class LlavaVideoConfig(LlavaOnevisionConfig):  # type: ignore[no-untyped-call]
@@ -78,14 +83,17 @@ class LlavaVideoConfig(LlavaOnevisionConfig):  # type: ignore[no-untyped-call]
         Parameters
         ----------
         original : mapping
-            Its content. SigLIP's last layer and pooling head are not part of the model, as in the authors' code.
+            Its content. SigLIP's last layer and pooling head are not part of the model, as in the authors' code. The
+            file's pooling mode and stride are those of training (``bilinear`` gives 14 x 14 tokens); stock lmms-eval
+            (``llava_vid``) replaces them by average pooling with stride 2, which gives the paper's 13 x 13, and so is
+            done here.
 
         Raises
         ------
         UnsupportedModelError
-            If the file asks for a tower, projector, pooling or newline layout that these classes do not build.
+            If the file asks for a tower, projector or newline layout that these classes do not build.
         """
-        wanted = {"mm_newline_position": "grid", "mm_spatial_pool_mode": "average", "mm_projector_type": "mlp2x_gelu"}
+        wanted = {"mm_newline_position": "grid", "mm_projector_type": "mlp2x_gelu", "add_faster_video": False}
         for key, value in wanted.items():
             if original.get(key, value) != value:
                 raise UnsupportedModelError(
@@ -121,7 +129,7 @@ class LlavaVideoConfig(LlavaOnevisionConfig):  # type: ignore[no-untyped-call]
             vision_feature_select_strategy="full",
             image_grid_pinpoints=original.get("image_grid_pinpoints") or [[384, 384]],
             tie_word_embeddings=bool(original.get("tie_word_embeddings", False)),
-            mm_spatial_pool_stride=int(original.get("mm_spatial_pool_stride") or 2),
+            mm_spatial_pool_stride=2,
         )
 
 

@@ -142,16 +142,20 @@ def _family(source: str, family: str | None, revision: str | None) -> type[Adapt
         if any(source.lower() == published.lower() for published in cls.checkpoints):
             return cls
     try:
-        kind = PretrainedConfig.get_config_dict(source, revision=revision)[0].get("model_type", "")
+        content, _ = PretrainedConfig.get_config_dict(source, revision=revision)
     except OSError as error:
         raise DataError(
             f"checkpoint {source!r} cannot be read: {error}; give a local folder, fetch it first, or pass family="
         ) from error
     for cls in known.values():
-        if kind in cls.model_types:
+        if cls.reads(content):
             return cls
     served = sorted(kind for cls in known.values() for kind in cls.model_types)
-    raise UnsupportedModelError(f"checkpoint {source!r} is of type {kind!r}; served are {', '.join(served)}")
+    classes = ", ".join(content.get("architectures") or ()) or "a class it does not name"
+    raise UnsupportedModelError(
+        f"checkpoint {source!r} is of type {content.get('model_type', '')!r}, saved by {classes}; served are "
+        f"{', '.join(served)}, saved by transformers' own classes. Use the checkpoint's -hf version, or pass family="
+    )
 
 
 def _pretrained(
@@ -162,13 +166,17 @@ def _pretrained(
     device_map: Any,
     attention: str,
 ) -> PreTrainedModel:
+    from transformers import PretrainedConfig
+
     try:
-        config = cls.load_config(source, revision)
-        if config.model_type not in cls.model_types:
+        content, _ = PretrainedConfig.get_config_dict(source, revision=revision)
+        # With family= given, a class of the user's own may have saved it.
+        if content.get("model_type") not in cls.model_types and not cls.reads(content):
             raise UnsupportedModelError(
-                f"checkpoint {source!r} is of type {config.model_type!r}, and family {cls.family!r} reads "
+                f"checkpoint {source!r} is of type {content.get('model_type')!r}, and family {cls.family!r} reads "
                 f"{', '.join(cls.model_types)}; leave family= out to have it found"
             )
+        config = cls.load_config(source, revision)
         model, info = cls.load_model(
             source, config, revision=revision, dtype=dtype, device_map=device_map, attn_implementation=attention
         )

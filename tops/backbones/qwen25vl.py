@@ -43,6 +43,7 @@ class Qwen25VL(Adapter):
     checkpoints = ("Qwen/Qwen2.5-VL-7B-Instruct",)
     signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY})
     default_positions = "original"
+    published: ClassVar[dict[tuple[str, int, int], str]] = {("qwen2_5_vl_text", 28, 3584): "qwen2.5-vl-7b"}
     turns = (("<|im_start|>user\n", "<|im_end|>"),)
 
     @property
@@ -117,10 +118,6 @@ class Qwen25VL(Adapter):
     def vision(self, context: VisionContext) -> VisionSignals:
         """Mean attention received, over the patches that make a token, in the order of the prompt."""
         return _QwenSignals(context, self)
-
-    def catalogue_name(self) -> str:
-        """28 layers of width 3,584 are the 7B."""
-        return "qwen2.5-vl-7b" if len(self.layers) == 28 else ""
 
     @classmethod
     def real_config(cls, checkpoint: str) -> PretrainedConfig:

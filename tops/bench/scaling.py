@@ -1,8 +1,9 @@
-"""``tops bench scaling``: time and memory of selection against N and K, with the fitted exponents.
+"""``tops bench scaling``: time and memory of selection, and of an evaluated document, against N and K.
 
-Three series: one pool of N tokens at a fixed K; one pool of fixed N at growing K; units (tiles, frames) of 729 tokens,
-64 kept in each, up to 64 frames (46,656 tokens). Every point runs in a process of its own, so that its peak memory is
-its own; a point that would not fit is left out and said.
+Four series with the fitted exponents: one pool of N tokens at a fixed K; one pool of fixed N at growing K; units
+(tiles, frames) of 729 tokens, 64 kept in each, up to 64 frames (46,656 tokens); and whole documents, from pixels to the
+answer of a small model with random weights under TOPS, of 1 to 81 images of 576 tokens (46,656). Every point runs in a
+process of its own, so that its peak memory is its own; a point that would not fit is left out and said.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import math
 import multiprocessing
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,28 +27,33 @@ WIDTH = 64
 POOLS = (576, 1152, 2304, 4608, 9216, 18432, 46656)
 PICKS = (32, 64, 128, 256, 512, 1024, 2048)
 FRAMES = (1, 2, 4, 8, 16, 32, 64)
+IMAGES = (1, 2, 5, 10, 20, 40, 81)
 
 
 class Point(NamedTuple):
-    """One size: K of N tokens in each of B units."""
+    """One size: K of N tokens in each of B units, selected alone or as part of a document."""
 
     batch: int
     n: int
     k: int
+    whole: bool = False
 
     @property
     def similarity_bytes(self) -> int:
-        """int32 similarities and their float64 scratch, the two large things a point holds."""
-        return self.batch * self.n**2 * 4 + 512 * self.n * 12
+        """int32 similarities and their float64 scratch, the two large things a selection holds."""
+        # Of a document the largest is Stage II's: one pool of the 2K that Stage I kept of each image.
+        batch, n = (1, 2 * self.k * self.batch) if self.whole else (self.batch, self.n)
+        return batch * n**2 * 4 + 512 * n * 12
 
 
 def main(argv: list[str]) -> int:
-    """Measure the three series, print them with exponents, write the record."""
+    """Measure all series, print them with exponents, write the record."""
     options = _parser().parse_args(argv)
     series = {
         "tokens, K=64": ("n", [Point(1, n, 64) for n in POOLS]),
         "picks, N=2304": ("k", [Point(1, 2304, k) for k in PICKS]),
         "frames of 729, K=64": ("batch", [Point(b, 729, 64) for b in FRAMES]),
+        "documents, images of 576, K=64": ("batch", [Point(b, 576, 64, whole=True) for b in IMAGES]),
     }
     record: dict[str, object] = {"benchmark": "scaling", "machine": machine(torch.device("cpu")), "width": WIDTH}
     for name, (axis, points) in series.items():
@@ -99,7 +105,7 @@ def exponent(x: Sequence[float], y: Sequence[float]) -> float:
 
 
 def plot(record: dict[str, object], path: Path) -> None:
-    """Both quantities of the three series on logarithmic axes, as the file's suffix says (png, svg, pdf)."""
+    """Both quantities of every series on logarithmic axes, as the file's suffix says (png, svg, pdf)."""
     import matplotlib.pyplot as plt
 
     names = [name for name, content in record.items() if isinstance(content, dict) and "rows" in content]
@@ -121,16 +127,25 @@ def plot(record: dict[str, object], path: Path) -> None:
 
 def _measure(point: Point, repeats: int, threads: int) -> tuple[float, int]:
     torch.set_num_threads(threads)
-    features, relevance = clustered(point.batch, point.n, WIDTH, torch.device("cpu"))
-    select_tops(features[:1, :64], relevance[:1, :64], 8, alpha=ALPHA, lam=LAM)
+    make = _document if point.whole else _selection
+    # A small one first: what the libraries hold from their first call on is not the point's.
+    make(Point(1, min(point.n, 64), 8))()
+    run = make(point)
     before = _peak()
-
-    def run() -> object:
-        return select_tops(features, relevance, point.k, alpha=ALPHA, lam=LAM)
-
     run()
     peak = max(_peak() - before, 1)
     return median_seconds(run, torch.device("cpu"), repeats=repeats, warmup=0), peak
+
+
+def _selection(point: Point) -> Callable[[], object]:
+    features, relevance = clustered(point.batch, point.n, WIDTH, torch.device("cpu"))
+    return lambda: select_tops(features, relevance, point.k, alpha=ALPHA, lam=LAM)
+
+
+def _document(point: Point) -> Callable[[], object]:
+    from tops.bench.document import document
+
+    return document(point.batch, point.k)
 
 
 def _peak() -> int:

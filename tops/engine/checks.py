@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from tops.backbones.text_tower import TextEncoder
 
 _KERNELS = ("eager", "sdpa", "flash")
+_GUESSES = "the prompt would be pruned with guessed tokens behind it, and a pruned cache cannot drop wrong ones"
+_GENERATION = {
+    "assistant_model": _GUESSES,
+    "assistant_early_exit": _GUESSES,
+    "prompt_lookup_num_tokens": _GUESSES,
+    "prefill_chunk_size": "a prompt is pruned as a whole, which a chunked prefill never sees",
+}
 
 
 def check_model(adapter: Adapter) -> None:
@@ -34,7 +41,9 @@ def check_model(adapter: Adapter) -> None:
     """
     config: Any = adapter.text_config
     kinds = sorted({kind for kind in getattr(config, "layer_types", None) or [] if kind != "full_attention"})
-    if kinds or (getattr(config, "use_sliding_window", False) and getattr(config, "sliding_window", None)):
+    # Without a type per layer a window alone makes all of them slide (Mistral); Qwen2 has a switch beside it.
+    switch = getattr(config, "use_sliding_window", getattr(config, "layer_types", None) is None)
+    if kinds or (switch and getattr(config, "sliding_window", None)):
         raise UnsupportedModelError(
             f"decoder layers of type {', '.join(kinds) or 'sliding_attention'} attend to a window of positions, which "
             "pruning would shift; only full attention is served"
@@ -75,6 +84,29 @@ def check_signals(method: Method, adapter: Adapter, encoder: TextEncoder | None)
             f"{method.title} needs {', '.join(missing)}, and {adapter.family} has "
             f"{', '.join(sorted(have)) or 'none'}{hint}"
         )
+
+
+def check_generation(model: Any, args: tuple[Any, ...], options: Mapping[str, Any]) -> None:
+    """Refuse ways of generating that feed the prompt in parts or with guesses behind it, before any compute.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        Its generation configuration holds what the call leaves open.
+    args, options
+        Of ``model.generate``.
+
+    Raises
+    ------
+    UnsupportedModelError
+        Chunked prefill, assisted decoding, prompt lookup.
+    """
+    given = options.get("generation_config") or (args[1] if len(args) > 1 else None) or model.generation_config
+    for name, why in _GENERATION.items():
+        value = options.get(name, getattr(given, name, None))
+        if value:
+            shown = value if isinstance(value, int) else type(value).__name__
+            raise UnsupportedModelError(f"{name}={shown}: {why}; leave it out under pruning")
 
 
 def check_prefill(call: Mapping[str, Any], cache: Cache | None) -> None:

@@ -45,7 +45,7 @@ class Hooks:
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
-        self._outer_names = list(inspect.signature(type(setup.adapter.outer).forward).parameters)[1:]
+        self._names, self._outer_names = _parameters(setup.adapter.model), _parameters(setup.adapter.outer)
         self._handles: list[Any] = []
         self._seen: dict[str, list[Seen]] = {}
         self._prompt: Prompt | None = None
@@ -94,14 +94,13 @@ class Hooks:
         return watch.module.register_forward_hook(after, with_kwargs=True)
 
     def _on_model(self, module: nn.Module, args: Args, kwargs: Kwargs) -> None:
-        if kwargs.get("labels") is not None:
+        if {**dict(zip(self._names, args, strict=False)), **kwargs}.get("labels") is not None:
             raise UnsupportedModelError(
                 "labels under pruning: logits are shorter than the labels; compute the loss outside prune(), or score "
                 "by generation"
             )
 
     def _on_outer(self, module: nn.Module, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
-        # Some families pass input_ids by position.
         call = {**dict(zip(self._outer_names, args, strict=False)), **kwargs}
         self._forget()
         cache = call.get("past_key_values")
@@ -170,3 +169,8 @@ class Hooks:
             return args, {**kwargs, "hidden_states": hidden}
 
         return hook
+
+
+def _parameters(module: nn.Module) -> list[str]:
+    """Names of what ``forward`` takes, in order: callers may pass any of it by position."""
+    return list(inspect.signature(type(module).forward).parameters)[1:]

@@ -228,7 +228,11 @@ class Prefill(_Pass):
         def read() -> str:
             ids = self.prompt.ids[sample, row.slots[words]]
             tokenizer = getattr(setup.processor, "tokenizer", setup.processor)
-            return setup.adapter.question(tokenizer.decode(ids, skip_special_tokens=True))
+            # Special tokens stay until the turn is found: in most templates they are what marks it.
+            question = setup.adapter.question(tokenizer.decode(ids))
+            for token in getattr(tokenizer, "added_tokens_decoder", {}).values():
+                question = question.replace(str(token), "") if token.special else question
+            return question.strip()
 
         def after_image() -> Tensor:
             last = int(torch.nonzero(row.visual)[-1, 0])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from tops.backbones import adapter_for
-from tops.engine.checks import check_model, check_signals
+from tops.engine.checks import check_generation, check_model, check_signals
 from tops.engine.hooks import Hooks
 from tops.engine.passes import Setup
 from tops.engine.record import Question, Run
@@ -84,7 +85,28 @@ def prune(
     setattr(model, _ACTIVE, method.title)
     try:
         hooks.install()
-        yield run
+        with _checked_generation(model):
+            yield run
     finally:
         hooks.remove()
         delattr(model, _ACTIVE)
+
+
+@contextmanager
+def _checked_generation(model: Any) -> Iterator[None]:
+    """Look at the arguments of ``generate`` first: the forward that follows does not show them."""
+    generate, own = model.generate, vars(model).get("generate")
+
+    @wraps(generate)
+    def checked(*args: Any, **options: Any) -> Any:
+        check_generation(model, args, options)
+        return generate(*args, **options)
+
+    model.generate = checked
+    try:
+        yield
+    finally:
+        if own is None:
+            del model.generate
+        else:
+            model.generate = own

@@ -11,10 +11,10 @@ import yaml
 
 from tops.errors import ConfigurationError, nearest_names
 from tops.experiments.cell import BenchmarkSpec
+from tops.experiments.choices import choice_names, config_folder, raw_choice
 from tops.experiments.schema import parse
 
 Group = Literal["yes/no", "mcq", "open", "judged", "video"]
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ def _all(folder: Path) -> dict[str, Benchmark]:
 
 def benchmark_names() -> list[str]:
     """Names of all benchmarks, sorted; other measures on their documents are not among them."""
-    return sorted(name for name, benchmark in _all(CONFIGS / "benchmark").items() if not benchmark.extends)
+    return sorted(name for name, benchmark in _all(config_folder() / "benchmark").items() if not benchmark.extends)
 
 
 def load_benchmark(name: str) -> Benchmark:
@@ -229,7 +229,7 @@ def load_benchmark(name: str) -> Benchmark:
     ConfigurationError
         For an unknown name, with the nearest ones.
     """
-    known = _all(CONFIGS / "benchmark")
+    known = _all(config_folder() / "benchmark")
     if name not in known:
         raise ConfigurationError(f"unknown benchmark {name!r}. {nearest_names(name, known)}")
     return known[name]
@@ -237,7 +237,7 @@ def load_benchmark(name: str) -> Benchmark:
 
 def suite_names() -> list[str]:
     """Names of all suites, sorted."""
-    return sorted(p.stem for p in (CONFIGS / "suite").glob("*.yaml"))
+    return choice_names("suite")
 
 
 def load_suite(name: str) -> tuple[str, ...]:
@@ -252,5 +252,4 @@ def load_suite(name: str) -> tuple[str, ...]:
         return (name,)
     if name not in suite_names():
         raise ConfigurationError(f"unknown suite {name!r}. {nearest_names(name, [*suite_names(), *benchmark_names()])}")
-    values = yaml.safe_load((CONFIGS / "suite" / f"{name}.yaml").read_text(encoding="utf-8"))
-    return tuple(load_benchmark(b).name for b in values["benchmarks"])
+    return tuple(load_benchmark(b).name for b in raw_choice("suite", name)["benchmarks"])

@@ -15,14 +15,15 @@ from tops.experiments.schema import (
     Experiment,
     LauncherChoice,
     ProfileChoice,
+    SuiteChoice,
     TrackingChoice,
     parse,
 )
 
 T = TypeVar("T")
 
-# groups whose files carry no name of their own: the file name is the name
-NAMED = {"backbone": BackboneChoice, "profile": ProfileChoice, "experiment": Experiment}
+# choices that know their name, which is that of the file
+NAMED = {"backbone": BackboneChoice, "suite": SuiteChoice, "profile": ProfileChoice, "experiment": Experiment}
 SCHEMAS: dict[str, type[Any]] = {**NAMED, "launcher": LauncherChoice, "tracking": TrackingChoice}
 
 
@@ -91,15 +92,15 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def choice_from(group: str, name: str, content: dict[str, Any]) -> Any:
-    """A checked choice from plain values, such as Hydra composed."""
+def choice_from(group: str, name: str, content: dict[str, Any], where: str | None = None) -> Any:
+    """A checked choice from plain values; errors say ``where`` they are from, the choice's file for None."""
     values = {**content, "name": name} if group in NAMED else content
     if group == "experiment" and isinstance(values.get("levels"), dict) and isinstance(values.get("backbones"), list):
         values["levels"] = {  # one keep ratio for all
             label: dict.fromkeys(values["backbones"], budget) if isinstance(budget, int | float) else budget
             for label, budget in values["levels"].items()
         }
-    return parse(SCHEMAS[group], values, f"configs/{group}/{name}.yaml")
+    return parse(SCHEMAS[group], values, where or f"configs/{group}/{name}.yaml")
 
 
 @cache

@@ -25,10 +25,11 @@ from tops.budget import PROTOCOLS, Protocol
 from tops.errors import ConfigurationError, nearest_names
 from tops.experiments import specs
 from tops.experiments.choices import check_name, choice_from, choice_names, raw_choice, root_defaults
-from tops.experiments.schema import BackboneChoice, LauncherChoice, ProfileChoice, TrackingChoice
+from tops.experiments.schema import BackboneChoice, LauncherChoice, ProfileChoice, SuiteChoice, TrackingChoice
 from tops.methods import method_names
 
-GROUPS = ("backbone", "method", "benchmark", "profile", "launcher", "tracking", "experiment")
+GROUPS = ("backbone", "method", "benchmark", "suite", "profile", "launcher", "tracking", "experiment")
+OPEN = ("launcher.options.", "backbone.options.")  # mappings that take keys beyond those of the file
 SCALARS = ("budget", "protocol", "seed", "limit", "full", "backbones", "results")
 
 
@@ -42,11 +43,14 @@ class Composed:
         Name of the experiment; when given, its own axes count and backbone, method, benchmark and budget do not.
     method, benchmark : dict
         ``name`` and every option.
+    suite : SuiteChoice or None
+        Benchmarks in place of the one.
     """
 
     backbone: BackboneChoice
     method: dict[str, Any]
     benchmark: dict[str, Any]
+    suite: SuiteChoice | None
     profile: ProfileChoice
     launcher: LauncherChoice
     tracking: TrackingChoice
@@ -131,6 +135,8 @@ def parse_overrides(words: Sequence[str]) -> list[Override]:
         head = override.key_or_group.split(".")[0].split("@")[0].lstrip("/")
         if head not in (*GROUPS, *SCALARS):
             raise ConfigurationError(f"unknown key {head!r}. {nearest_names(head, (*GROUPS, *SCALARS))}")
+        if override.is_delete():
+            raise ConfigurationError(f"{override.input_line}: nothing can be taken out; name another value, {head}=...")
     return overrides
 
 
@@ -145,10 +151,13 @@ def composed(words: Sequence[str]) -> Composed:
     overrides = parse_overrides(words)
     for override in overrides:
         if override.is_sweep_override():
-            raise ConfigurationError(f"{override.input_line} names several values; add -m to run them all")
+            advice = (
+                "an experiment is a run of its own" if override.key_or_group == "experiment" else "add -m to run them"
+            )
+            raise ConfigurationError(f"{override.input_line} names several values; {advice}")
     _register(overrides)
     try:
-        config = _compose(words)
+        config = _compose([f"++{w}" if w.startswith(OPEN) else w for w in words])
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigurationError(_explain(error, words)) from None
     values = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
@@ -176,18 +185,25 @@ def _checked(values: dict[str, Any]) -> Composed:
         raise ConfigurationError(f"limit={limit!r} is not a number of documents (1 or more)")
     method = values["method"]
     specs.method_spec(method["name"], {k: v for k, v in method.items() if k != "name"})
+    from tops.evaluation.media import Inputs  # brings NumPy and Pillow
+
+    Inputs.of(values["backbone"]["options"]).laid_out(values["backbone"]["family"])
+    launcher = values["launcher"]
+    if launcher["kind"] == "local" and launcher["options"]:
+        raise ConfigurationError(f"launcher=local takes no options, not {', '.join(launcher['options'])}")
     experiment, backbones = values.get("experiment"), values["backbones"]
     if isinstance(backbones, str):
         backbones = [backbones]
 
     def checked(group: str) -> Any:
-        node_values = dict(values[group])
-        return choice_from(group, node_values.pop("name", group), node_values)
+        content = values.get(group)
+        return None if content is None else choice_from(group, content.get("name", ""), content, group)
 
     return Composed(
         backbone=checked("backbone"),
         method=method,
         benchmark=values["benchmark"],
+        suite=checked("suite"),
         profile=checked("profile"),
         launcher=checked("launcher"),
         tracking=checked("tracking"),
@@ -213,6 +229,8 @@ def _explain(error: Exception, words: Sequence[str]) -> str:
     name = name or next(
         n for entry in root_defaults()["defaults"] if isinstance(entry, dict) for g, n in entry.items() if g == group
     )
+    if name is None or group == "experiment":
+        return f"{group}={name or '...'} takes no options here; change its file under configs/{group} instead"
     known = [k for k in node(group, name) if k != "name"]
     return f"{group} {name!r} has no option {key!r}. {nearest_names(key, known)}"
 

@@ -16,6 +16,7 @@ from tops.experiments.store import Store
 SUSTAINED_FLOPS = 120e12  # of a dense bf16 prefill at batch 1 on a data-centre GPU
 SECONDS_PER_OUTPUT_TOKEN = 0.025
 SECONDS_PER_DOCUMENT = 0.15  # image decoding, vision tower, host work
+SECONDS_PER_MINIATURE_DOCUMENT = 0.1  # on one CPU core, cells of 24 documents
 TEXT_TOKENS = 80
 OUTPUT_TOKENS = 4
 BYTES_PER_ANSWER = 2500
@@ -32,7 +33,7 @@ class Cost:
     measured : int
         Cells whose time per document is known from finished cells of the same backbone on this store.
     estimated : int
-        Cells whose time comes from FLOPs.
+        Cells whose time comes from FLOPs; in the miniature, from a plain time per document.
     downloads_gb : float
         Checkpoints and data of the whole plan that are not staged here.
     disk_mb : float
@@ -47,6 +48,7 @@ class Cost:
     downloads_gb: float
     disk_mb: float
     documents: int
+    miniature: bool = False
 
     def lines(self) -> list[str]:
         """For people."""
@@ -55,7 +57,9 @@ class Cost:
         basis = []
         if self.measured:
             basis.append(f"{self.measured} cells from measured times")
-        if self.estimated:
+        if self.estimated and self.miniature:
+            basis.append(f"{self.estimated} at {SECONDS_PER_MINIATURE_DOCUMENT} s a document on one CPU core")
+        elif self.estimated:
             basis.append(
                 f"{self.estimated} from 2 x parameters x tokens at {SUSTAINED_FLOPS / 1e12:.0f} TFLOP/s plus "
                 f"{SECONDS_PER_DOCUMENT} s a document"
@@ -78,7 +82,7 @@ def estimate(plan: Plan) -> Cost:
         documents += count
         per_document = known.get(cell.backbone.name)
         measured += per_document is not None
-        seconds += count * (per_document if per_document is not None else _from_flops(cell, plan))
+        seconds += count * (per_document if per_document is not None else _assumed(cell, plan))
     return Cost(
         hours=seconds / 3600,
         measured=measured,
@@ -86,10 +90,14 @@ def estimate(plan: Plan) -> Cost:
         downloads_gb=_downloads(todo, plan),
         disk_mb=documents * BYTES_PER_ANSWER / 1e6,
         documents=documents,
+        miniature=plan.profile.miniature,
     )
 
 
-def _from_flops(cell: Cell, plan: Plan) -> float:
+def _assumed(cell: Cell, plan: Plan) -> float:
+    """Seconds per document of a cell like which none has been measured."""
+    if plan.profile.miniature:
+        return SECONDS_PER_MINIATURE_DOCUMENT
     backbone = load_backbone(cell.backbone.name)
     shape = specs.prompt_shape(backbone, plan.profile)
     tokens = TEXT_TOKENS + specs.layer_average(cell, shape)

@@ -213,12 +213,14 @@ def assemble(
 
 
 def _present(exp: Experiment, prof: ProfileChoice) -> tuple[Experiment, tuple[str, ...]]:
-    """Without the backbones that have no miniature of their own, unless nothing would remain."""
+    """Without the backbones whose miniature stands for another one of the experiment already."""
     if not prof.miniature:
         return exp, ()
-    absent = tuple(b for b in exp.backbones if load_backbone(b).miniature is None)
-    if len(absent) == len(exp.backbones):
-        return exp, ()
+    first: dict[str, str] = {}
+    for name in exp.backbones:
+        if (small := load_backbone(name).miniature) is not None:
+            first.setdefault(small.checkpoint, name)
+    absent = tuple(b for b in exp.backbones if (m := load_backbone(b).miniature) and first[m.checkpoint] != b)
     return replace(exp, backbones=tuple(b for b in exp.backbones if b not in absent)), absent
 
 

@@ -30,6 +30,9 @@ def split_words(argv: Sequence[str], flags: Sequence[str]) -> tuple[list[str], s
     return words, given
 
 
+ONE_PER_RUN = ("launcher", "tracking", "profile", "results", "limit", "full")
+
+
 @dataclass(frozen=True)
 class Request:
     """What the user asked for: the plan, and the configuration with launcher and tracking."""
@@ -51,19 +54,18 @@ def request(words: Sequence[str], *, multirun: bool = False) -> Request:
         config = composed(words)
         if config.experiment is not None:
             return Request(_experiment(config, words), config)
-        return Request(_cells([config], "run"), config)
-    if any(
-        o.key_or_group in ("launcher", "tracking", "profile", "results") and o.is_sweep_override() for o in overrides
-    ):
-        raise ConfigurationError("launcher, tracking, profile and results take one value per run; sweep the others")
+        return Request(_cells([config], words), config)
+    for override in overrides:
+        if override.is_sweep_override() and (head := override.key_or_group.split(".")[0]) in ONE_PER_RUN:
+            raise ConfigurationError(f"{head} takes one value per run; sweep the axes of a cell")
     configs = [composed_by_axis(job) for job in _expand(words)]
     if any(c.experiment for c in configs):
         raise ConfigurationError("an experiment is already a sweep; leave -m out, or the experiment")
-    return Request(_cells(configs, "sweep"), configs[0])
+    return Request(_cells(configs, words), configs[0])
 
 
 def _experiment(config: Composed, words: Sequence[str]) -> Plan:
-    axes = ("backbone", "method", "benchmark", "budget", "protocol", "seed")
+    axes = ("backbone", "method", "benchmark", "suite", "budget", "protocol", "seed")
     for word in words:
         head = word.lstrip("+~").split("=")[0].split(".")[0]
         if head in axes:
@@ -112,8 +114,19 @@ def composed_by_axis(words: Sequence[str]) -> Composed:
     return out
 
 
-def _cells(configs: Sequence[Composed], name: str) -> Plan:
+def _each_benchmark(config: Composed, words: Sequence[str]) -> list[Composed]:
+    """A configuration for each benchmark of the suite; itself without one."""
+    if config.suite is None:
+        return [config]
+    for word in words:
+        if word.lstrip("+").split("=")[0].split(".")[0] == "benchmark":
+            raise ConfigurationError(f"suite={config.suite.name} brings its own benchmarks; leave {word!r} out")
+    return [replace(config, benchmark={"name": b, "convention": None}) for b in config.suite.benchmarks]
+
+
+def _cells(composed_configs: Sequence[Composed], words: Sequence[str]) -> Plan:
     """A plan of cells that no experiment file names."""
+    configs = [each for config in composed_configs for each in _each_benchmark(config, words)]
     rows: dict[Row, None] = {}
     columns: dict[Column, None] = {}
     cells: list[PlannedCell] = []
@@ -123,7 +136,7 @@ def _cells(configs: Sequence[Composed], name: str) -> Plan:
         cells.append(_cell(config, row, column))
     profile = configs[0].profile
     experiment = Experiment(
-        name=name,
+        name="run" if len(configs) == 1 else "sweep",
         title="One cell" if len(configs) == 1 else f"Sweep of {len(configs)} cells",
         backbones=tuple(dict.fromkeys(c.backbone for c in columns)),
         benchmarks=tuple(ColumnChoice(b, b) for b in dict.fromkeys(c.benchmark for c in columns)),

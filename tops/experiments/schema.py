@@ -12,7 +12,13 @@ from tops.errors import ConfigurationError, nearest_names
 Role = Literal["reference", "method", "control"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 Attention = Literal["sdpa", "eager", "flash_attention_2"]
+SignalName = Literal["saliency", "cls", "encoder", "text_tower"]  # the values of tops.signals.Signal
 T = TypeVar("T")
+
+
+def _at_least(least: int, default: Any = MISSING) -> Any:
+    """A field of a number that may not be smaller."""
+    return field(default=default, metadata={"least": least})
 
 
 @dataclass(frozen=True)
@@ -20,9 +26,9 @@ class MiniatureChoice:
     """The embedded checkpoint that stands for a backbone, and the shape of its prompts."""
 
     checkpoint: str
-    visual: int
-    depth: int
-    frames: int = 1
+    visual: int = _at_least(1)
+    depth: int = _at_least(1)
+    frames: int = _at_least(1, 1)
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -49,22 +55,22 @@ class BackboneChoice:
     width, feed_forward : int
         Hidden and intermediate size of the language model, for FLOPs.
     miniature : MiniatureChoice or None
-        What stands for it in the miniature profile; None where it would only repeat another one.
+        What stands for it in the miniature profile, one size per family; None where nothing does.
     """
 
     name: str
     title: str
     family: str
     checkpoint: str
-    visual: int
-    depth: int
-    width: int
-    feed_forward: int
-    parameters: float
-    signals: tuple[str, ...]
+    visual: int = _at_least(1)
+    depth: int = _at_least(1)
+    width: int = _at_least(1)
+    feed_forward: int = _at_least(1)
+    parameters: float = _at_least(1)
+    signals: tuple[SignalName, ...]
     text_tower: str | None = None
     miniature: MiniatureChoice | None = None
-    frames: int = 1
+    frames: int = _at_least(1, 1)
     dtype: Dtype = "bfloat16"
     attention: Attention = "sdpa"
     options: dict[str, Any] = field(default_factory=dict)
@@ -83,7 +89,7 @@ class ProfileChoice:
     data : str or None
         Folder of the staged benchmarks; None for the place ``tops fetch`` uses.
     device : str
-        ``cuda``, ``cpu`` or ``auto``.
+        ``cuda``, ``cpu`` or ``auto``: the GPU where there is one.
     miniature : bool
         Whether backbones are the embedded miniature checkpoints and benchmarks the generated ones.
     batch_size : int
@@ -100,12 +106,12 @@ class ProfileChoice:
 
     name: str
     title: str
-    device: str = "auto"
+    device: Literal["auto", "cuda", "cpu"] = "auto"
     dtype: Dtype | None = None
     miniature: bool = False
     checkpoints: str | None = None
     data: str | None = None
-    batch_size: int = 1
+    batch_size: int = _at_least(1, 1)
     allow_empty: bool = False
     judge: str | None = None
     judge_model: str = ""
@@ -120,7 +126,7 @@ class LauncherChoice:
     kind : str
         ``local`` (processes of this machine), ``slurm`` (submitit) or ``ray``.
     workers : int
-        Most workers at a time; 0 means one per GPU, or one on a CPU.
+        Most workers at a time. 0, for ``local`` only, means one per GPU; on a CPU one per core, four at most.
     threads : int
         CPU threads of a worker; 0 leaves the libraries' own default.
     attempts : int
@@ -130,9 +136,9 @@ class LauncherChoice:
     """
 
     kind: Literal["local", "slurm", "ray"]
-    workers: int = 0
-    threads: int = 0
-    attempts: int = 3
+    workers: int = _at_least(0, 0)
+    threads: int = _at_least(0, 0)
+    attempts: int = _at_least(1, 3)
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -144,6 +150,15 @@ class TrackingChoice:
     project: str = "tops"
     entity: str | None = None
     directory: str = "results/wandb"
+
+
+@dataclass(frozen=True)
+class SuiteChoice:
+    """``configs/suite/<name>.yaml``: benchmarks that are asked together."""
+
+    name: str
+    title: str
+    benchmarks: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -238,7 +253,12 @@ def parse(cls: type[T], values: Any, where: str) -> T:
     if missing:
         raise ConfigurationError(f"{where}: {', '.join(missing)} must be given")
     hints = get_type_hints(cls)
-    return cls(**{key: typed(hints[key], value, f"{where}: {key}") for key, value in values.items()})
+    out = {key: typed(hints[key], value, f"{where}: {key}") for key, value in values.items()}
+    for key, value in out.items():
+        least = known[key].metadata.get("least")
+        if least is not None and value < least:
+            raise ConfigurationError(f"{where}: {key} is {value!r}; it must be at least {least}")
+    return cls(**out)
 
 
 def typed(hint: Any, value: Any, where: str) -> Any:

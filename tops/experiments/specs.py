@@ -63,7 +63,8 @@ def backbone_spec(backbone: BackboneChoice, profile: ProfileChoice) -> BackboneS
     """
     if profile.miniature and backbone.miniature is None:
         raise ConfigurationError(
-            f"the miniature has one size per family; {backbone.title} would repeat the smaller model"
+            f"{backbone.title} has no miniature checkpoint; name one in configs/backbone/{backbone.name}.yaml, or use "
+            "profile=paper"
         )
     small = backbone.miniature if profile.miniature else None
     staged = staging.checkpoint(backbone, profile)

@@ -1,4 +1,5 @@
-"""Publishing finished cells to Weights & Biases, from the store and after the run: nothing depends on it.
+"""Publishing to Weights & Biases what is on disk already, cells after a run and tables after a report: nothing depends
+on it.
 
 One wandb run per cell (its id is the cell's key, so that publishing twice changes nothing), grouped by experiment,
 and one artifact with the tables. Nothing leaves the machine in ``offline`` mode; ``wandb sync`` sends it later.
@@ -9,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ log = logging.getLogger(__name__)
 REPORT_SUFFIXES = (".md", ".csv", ".tex", ".html")
 
 
-def publish(plan: Plan, choice: TrackingChoice, results: str | Path, *, reports: Path | None = None) -> int:
+def publish(plan: Plan, choice: TrackingChoice, results: str | Path) -> int:
     """Send what the store holds of a plan; returns how many cells were published.
 
     Never raises: a run is complete without it. A failure is a warning that names its cause.
@@ -35,43 +37,66 @@ def publish(plan: Plan, choice: TrackingChoice, results: str | Path, *, reports:
         ``disabled`` publishes nothing.
     results : path
         Root of the store.
-    reports : path, optional
-        Folder with the tables of this experiment, which are sent when they are newer than every cell.
     """
     if choice.mode == "disabled":
         return 0
     store, sent = Store(results, plan.profile.name), 0
     try:
-        if choice.mode == "online" and not reachable():
-            raise ConnectionError("the wandb server does not answer; use tracking=wandb-offline and `wandb sync` later")
-        import wandb
-
-        folder = Path(choice.directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        settings = wandb.Settings(silent=True, init_timeout=30, console="off")
+        wandb, common = _wandb(choice)
         for key, planned in plan.unique().items():
             if planned.cell is None or not store.status(key).done:
                 continue
-            run = wandb.init(settings=settings, dir=str(folder), **run_arguments(plan, planned.cell, choice))
+            run = wandb.init(**common, **run_arguments(plan, planned.cell))
             for name, value in summary(store.read(key)).items():
                 run.summary[name] = value
             run.finish()
             sent += 1
-        if reports is not None:
-            newest = max((p.stat().st_mtime for p in store.cells.glob("*/*/complete.json")), default=0.0)
-            _tables(wandb, plan, choice, settings, folder, reports, newest)
     except Exception as error:
         log.warning("tracking: %d cells published, then %s: %s", sent, type(error).__name__, error)
     return sent
 
 
-def run_arguments(plan: Plan, cell: Cell, choice: TrackingChoice) -> dict[str, Any]:
-    """What wandb is told of one cell."""
-    budget = [] if cell.budget is None else [f"budget={cell.budget.value}"]
-    return {
+def publish_tables(experiment: str, profile: str, choice: TrackingChoice, files: Iterable[Path]) -> int:
+    """Send the tables and the page of a report as one artifact; returns how many files. Never raises either."""
+    chosen = [path for path in files if path.suffix in REPORT_SUFFIXES]
+    if choice.mode == "disabled":
+        return 0
+    try:
+        wandb, common = _wandb(choice)
+        name = f"{experiment} tables"
+        run = wandb.init(**common, group=experiment, job_type="report", name=name, tags=[profile])
+        artifact = wandb.Artifact(f"{profile}-{experiment}", type="tables")
+        for path in chosen:
+            artifact.add_file(str(path))
+        run.log_artifact(artifact)
+        run.finish()
+    except Exception as error:
+        log.warning("tracking: tables not published: %s: %s", type(error).__name__, error)
+        return 0
+    return len(chosen)
+
+
+def _wandb(choice: TrackingChoice) -> tuple[Any, dict[str, Any]]:
+    """The module, and what every run is begun with."""
+    if choice.mode == "online" and not reachable():
+        raise ConnectionError("the wandb server does not answer; use tracking=wandb-offline and `wandb sync` later")
+    import wandb
+
+    folder = Path(choice.directory)
+    folder.mkdir(parents=True, exist_ok=True)
+    return wandb, {
+        "settings": wandb.Settings(silent=True, init_timeout=30, console="off"),
+        "dir": str(folder),
         "mode": choice.mode,
         "project": choice.project,
         "entity": choice.entity,
+    }
+
+
+def run_arguments(plan: Plan, cell: Cell) -> dict[str, Any]:
+    """What wandb is told of one cell."""
+    budget = [] if cell.budget is None else [f"budget={cell.budget.value}"]
+    return {
         "id": cell.key[:32],
         "name": cell.label,
         "group": plan.experiment.name,
@@ -94,31 +119,6 @@ def summary(record: Record) -> dict[str, float | str]:
     if isinstance(record.provenance.get("seconds"), int | float):
         out["seconds"] = float(record.provenance["seconds"])
     return out
-
-
-def _tables(
-    wandb: Any, plan: Plan, choice: TrackingChoice, settings: Any, folder: Path, reports: Path, newest: float
-) -> None:
-    """The tables that were built after the newest cell; older ones would show other numbers than the runs."""
-    found = (p for p in reports.glob(f"{plan.experiment.name}*") if p.suffix in REPORT_SUFFIXES)
-    files = sorted(p for p in found if p.stat().st_mtime >= newest)
-    if not files:
-        return
-    run = wandb.init(
-        settings=settings,
-        dir=str(folder),
-        mode=choice.mode,
-        project=choice.project,
-        entity=choice.entity,
-        group=plan.experiment.name,
-        job_type="report",
-        name=f"{plan.experiment.name} tables",
-    )
-    artifact = wandb.Artifact(f"{plan.profile.name}-{plan.experiment.name}", type="tables")
-    for path in files:
-        artifact.add_file(str(path))
-    run.log_artifact(artifact)
-    run.finish()
 
 
 def reachable(timeout: float = 5.0) -> bool:

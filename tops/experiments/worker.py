@@ -158,6 +158,8 @@ def work(
 ) -> int:
     """Work until no cell is left that nobody has; returns how many of the cells it took are complete.
 
+    Cells that a worker began and did not end come last: one that kills its process keeps no other from being done.
+
     Parameters
     ----------
     assignment : Assignment
@@ -177,6 +179,7 @@ def work(
     store = Store(assignment.results, assignment.profile.name)
     models = ModelCache(assignment.profile, load)
     tried: set[str] = set()
+    postponed: set[str] = set()
     broken: dict[BackboneKey, str] = {}
     finished = 0
     pending = order_for(worker, assignment.cells)
@@ -190,8 +193,13 @@ def work(
             if state is CellStatus.RUNNING:
                 waiting.append(cell)
                 continue
-            tried.add(cell.key)
             failure = store.read(cell.key).failure if state is CellStatus.INCOMPLETE else None
+            if state is CellStatus.INCOMPLETE and failure is None and cell.key not in postponed:
+                postponed.add(cell.key)
+                waiting.append(cell)
+                progress = True
+                continue
+            tried.add(cell.key)
             if failure is not None and float(failure["time"]) >= assignment.began:
                 continue
             if failure is not None and int(failure["attempts"]) >= assignment.attempts:
@@ -238,7 +246,7 @@ def _one(
     except Exception as error:
         log.exception("%s", cell.label)
         if _attempts(store, cell) == before:  # not noted by the evaluation itself
-            _note_failure(store, cell, broken.get(backbone) or describe(error))
+            note_failure(store, cell, broken.get(backbone) or describe(error))
     state = store.status(cell.key)
     seconds = time.monotonic() - began
     if state.done:
@@ -262,7 +270,7 @@ def _attempts(store: Store, cell: Cell) -> int:
     return int(failure["attempts"]) if failure else 0
 
 
-def _note_failure(store: Store, cell: Cell, error: str) -> None:
+def note_failure(store: Store, cell: Cell, error: str) -> None:
     """Tell the store why; whoever holds the cell meanwhile may finish it undisturbed."""
     writer = store.open_cell(cell)
     if writer is not None:

@@ -108,15 +108,15 @@ def one_cut(
     BudgetError
         If the uncut layers alone exceed the average; the message gives the floor.
     """
+    visual, depth = shape.visual, shape.depth
+    total = allowed(budget, shape, title)
+    if total == visual:
+        return Schedule(visual, depth, ())
     if budget.protocol == "as_printed":
         raise BudgetError(
             f"{title} has no printed schedule for {budget.value}; use protocol=layer_average (how the paper counts its "
             "baselines) or protocol=kept"
         )
-    visual, depth = shape.visual, shape.depth
-    total = allowed(budget, shape, title)
-    if total == visual:
-        return Schedule(visual, depth, ())
     count = total
     if budget.protocol == "layer_average":
         count = math.floor((total * depth - layer * visual) / (depth - layer)) if layer < depth else total
@@ -139,12 +139,12 @@ def pyramid(budget: Budget, shape: PromptShape, layers: Sequence[int], title: st
         If the layers before the first cut alone exceed the average, or the last cut would keep less than a token per
         image; the message gives the floor.
     """
-    if budget.protocol == "as_printed":
-        raise BudgetError(f"{title} has no printed schedule for {budget.value}; use protocol=layer_average or kept")
     visual, depth = shape.visual, shape.depth
     total = allowed(budget, shape, title)
     if total == visual:
         return Schedule(visual, depth, ())
+    if budget.protocol == "as_printed":
+        raise BudgetError(f"{title} has no printed schedule for {budget.value}; use protocol=layer_average or kept")
     least = max(1, shape.images)
     if budget.protocol == "kept":
         counts = [total >> i for i in range(len(layers))]

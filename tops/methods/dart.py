@@ -59,8 +59,9 @@ class DART:
         pivots = self.image_pivots + self.text_pivots
         if self.budget.protocol == "as_printed":
             total = allowed(self.budget, shape, self.title)
-            keep = min(self.image_pivots + pivots * (total // pivots), shape.visual)
-            return Schedule(shape.visual, shape.depth, (Cut(layer, keep),))
+            keep = self.image_pivots + pivots * (total // pivots)
+            cuts = (Cut(layer, keep),) if keep < shape.visual else ()
+            return Schedule(shape.visual, shape.depth, cuts)
         return one_cut(self.budget, shape, layer, self.title, kept=self._kept)
 
     def _kept(self, count: int) -> int:

@@ -36,8 +36,9 @@ class PyramidDrop:
     keeps : tuple of float or int, optional
         Instead of a budget: per cut a ratio of the original tokens (``int(N * ratio)``) or, above 1, a count. The
         paper's default is 0.5, 0.25, 0.125 at layers 8, 16, 24, which averages 270 of 576.
-    positions : {"contiguous", "original"}
-        The official code re-indexes the sequence after every cut.
+    positions : {"contiguous", "original"} or None
+        The official code re-indexes the sequence after every cut; None does so where position ids have one axis. Under
+        mRoPE, which it does not serve, re-indexing has no single meaning, and None keeps the ids.
     """
 
     name: ClassVar[str] = "pdrop"
@@ -48,7 +49,7 @@ class PyramidDrop:
     layers: tuple[int, ...] = (2, 8, 16)
     of: int | None = 32
     keeps: tuple[float, ...] | None = None
-    positions: Positions | None = "contiguous"
+    positions: Positions | None = None
 
     def __post_init__(self) -> None:
         as_tuples(self, "layers", "keeps")

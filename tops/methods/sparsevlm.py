@@ -58,6 +58,9 @@ class SparseVLM:
         Base of the model's rotary frequencies, needed by SparseVLM+ (10000 for Vicuna, 1000000 for Qwen2).
     scale, bias : float
         Of version v1: 13.5 and 0 for 192 tokens, 9 and 6 for 128, 0.8 and 0 for 64.
+    positions : {"contiguous", "original"} or None
+        None: as in the official code, re-indexed after every cut (SparseVLM+: kept); under mRoPE, which it does not
+        serve, kept, and a merged token has the ids of its cluster's centre.
     """
 
     name: ClassVar[str] = "sparsevlm"
@@ -89,8 +92,8 @@ class SparseVLM:
             raise ConfigurationError(
                 f"SparseVLM: {len(self.keeps)} keeps for {len(self.layers)} layers; give one per cut"
             )
-        if self.positions is None:
-            object.__setattr__(self, "positions", "original" if self.version == "plus" else "contiguous")
+        if self.positions is None and self.version == "plus":
+            object.__setattr__(self, "positions", "original")
 
     def schedule(self, shape: PromptShape) -> Schedule:
         """Three cuts; the counts include merged tokens. Version v1 announces upper bounds.
@@ -260,6 +263,7 @@ def kept_of(total: int, have: int) -> int:
         if after < total:
             break
     raise BudgetError(
-        f"SparseVLM cannot leave {total} of {have} tokens: with one token kept, recycling adds "
-        f"{recycling(have - 1)[1]}; ask for at least {1 + recycling(have - 1)[1]}, or use version=plus (no recycling)"
+        f"SparseVLM cannot leave {total} of {have} tokens after a cut: with one token kept, recycling adds "
+        f"{recycling(have - 1)[1]}, so its floor there is {1 + recycling(have - 1)[1]}; give a larger budget, or use "
+        "version=plus (no recycling)"
     )

@@ -25,8 +25,9 @@ def main(argv: list[str]) -> int:
     table = actions.add_parser("table", help="documents, unpruned score, blind score and chance per benchmark")
     card = actions.add_parser("card", help="write the scores of complete runs into the model card")
     train = actions.add_parser("train", help="train a model from generated scenes and put it in the checkpoints' place")
-    train.add_argument("family", help="llava-1.5")
+    train.add_argument("family", help="llava-1.5 or llava-next")
     train.add_argument("--work", type=Path, default=Path("miniature-training"), help="folder for stages and logs")
+    train.add_argument("--from", dest="start", type=Path, help="folder of the LLaVA-1.5 checkpoint to go on from")
     train.add_argument("--minutes", type=float, help="wall-clock time of all stages (default: that of the recipe)")
     for action in (table, card):
         action.add_argument("family", nargs="?", default="llava-1.5", help="miniature checkpoint (default: llava-1.5)")
@@ -102,9 +103,9 @@ def _table(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from tops.miniature.training import main as train
+    from tops.miniature.training_command import main as train
 
-    return train(options.family, options.work, options.minutes)
+    return train(options.family, options.work, options.minutes, options.start)
 
 
 def _card(options: argparse.Namespace) -> int:

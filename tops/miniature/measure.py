@@ -65,7 +65,7 @@ def visual_tokens(model: LlavaForConditionalGeneration, found: Sequence[Scene]) 
 def accuracy(
     model: LlavaForConditionalGeneration,
     bpe: Tokenizer,
-    found: Sequence[Scene],
+    images: Tensor,
     asked: Sequence[Sequence[Turn]],
     image: Literal["own", "other", "none"] = "own",
 ) -> dict[str, tuple[float, int]]:
@@ -73,12 +73,14 @@ def accuracy(
 
     Parameters
     ----------
-    model : LlavaForConditionalGeneration
+    model : LlavaForConditionalGeneration or LlavaNextForConditionalGeneration
         In float32.
     bpe : tokenizers.Tokenizer
         The model's.
-    found, asked : sequences of equal length
-        Scenes and their questions.
+    images : Tensor, (S, n, d)
+        Visual tokens of the scenes, as of `visual_tokens`.
+    asked : sequence of S sequences of Turn
+        Questions about each scene.
     image : {"own", "other", "none"}
         Show the scene itself; another scene, so that only guessing helps; or nothing, a prompt never met in training.
 
@@ -89,7 +91,6 @@ def accuracy(
     """
     language, embedding = model.model.language_model, model.get_input_embeddings()
     start = torch.tensor(bpe.encode(LLAVA.start).ids)
-    images = visual_tokens(model, found)
     if image == "other":
         images = images.roll(1, 0)
     right: dict[str, list[bool]] = defaultdict(list)
@@ -146,13 +147,20 @@ def cls_on_objects(tower: CLIPVisionModel, found: Sequence[Scene]) -> dict[str, 
 
 @torch.inference_mode()
 def text_on_object(
-    model: LlavaForConditionalGeneration, bpe: Tokenizer, found: Sequence[Scene], seed: int
+    model: LlavaForConditionalGeneration,
+    bpe: Tokenizer,
+    found: Sequence[Scene],
+    images: Tensor,
+    patches: Tensor,
+    seed: int,
 ) -> dict[str, object]:
     """Of the attention that text pays to the image, the share on the object asked for, by decoder layer.
 
     Questions about the colour, shape or number of one object. ``last``: the token that predicts the reply;
     ``question``: mean over the prompt's tokens after the image; ``rater``: the one token of these that looks most at
     the object. Heads are averaged, attention is normalised over the image.
+
+    ``images`` (S, n, d) are the scenes' visual tokens, ``patches`` (n,) the patch that each shows, -1 for none.
     """
     from tops.miniature.prompts import FORMATS
 
@@ -161,9 +169,8 @@ def text_on_object(
     before = language.config._attn_implementation
     language.set_attn_implementation("eager")
     start = torch.tensor(bpe.encode(LLAVA.start).ids)
-    owners = _object_patches(found)
-    images = visual_tokens(model, found)
-    patches = images.shape[1]
+    owners = torch.where(patches >= 0, _object_patches(found)[:, patches.clamp_min(0)], -1)
+    place = slice(len(start), len(start) + images.shape[1])
     rows, areas = [], []
     for scene, image, owner in zip(found, images, owners, strict=True):
         turn = make_turn(rng, scene, "gqa", ("colour", "shape", "digit"))
@@ -176,9 +183,7 @@ def text_on_object(
         states = torch.cat([embedding(start), image, embedding(ids)])[None]
         attentions = language(inputs_embeds=states, output_attentions=True, use_cache=False).attentions
         here = owner == turn.question.objects[0]
-        text = torch.stack(
-            [a[0, :, len(start) + patches :, len(start) : len(start) + patches].mean(0) for a in attentions]
-        )
+        text = torch.stack([a[0, :, place.stop :, place].mean(0) for a in attentions])
         share = (text * here).sum(-1) / text.sum(-1)
         rows.append(torch.stack([share[:, -1], share.mean(-1), share.max(-1).values]))
         areas.append(float(here.float().mean()))

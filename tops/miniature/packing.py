@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tops.miniature.grounding import asked_objects, mentions, option_span
 from tops.miniature.prompts import IMAGE_FORMATS, Turn, make_turns
 from tops.miniature.scenes import patch_labels
 from tops.miniature.training_data import encode_turn, plain_turns
@@ -81,9 +82,38 @@ def pack(bpe: Tokenizer, turns: Sequence[Turn], length: int, template: Template 
     return Packed(ids, labels, question, offset, kept)
 
 
-@dataclass
+@dataclass(frozen=True)
+class Looks:
+    """Tokens whose attention has a target.
+
+    Attributes
+    ----------
+    token : Tensor of int64, shape (K, 2)
+        Row and place of the token.
+    target : Tensor of bool, shape (K, n)
+        Where it should look: patches of the image, or question tokens.
+    """
+
+    token: Tensor
+    target: Tensor
+
+    def spread(self, patches: Tensor) -> Looks:
+        """The same over tokens that show these patches; -1 for tokens that show none."""
+        return Looks(self.token, self.target[:, patches.clamp_min(0)] & (patches >= 0))
+
+    @classmethod
+    def of(cls, found: list[tuple[int, int, NDArray[np.bool_]]], width: int) -> Looks:
+        token = torch.tensor([entry[:2] for entry in found], dtype=torch.long).reshape(-1, 2)
+        return cls(token, torch.from_numpy(np.array([entry[2] for entry in found], dtype=bool).reshape(-1, width)))
+
+
+@dataclass(frozen=True)
 class Batch:
-    """One step's tensors; see `run_layers`."""
+    """One step's tensors; see `run_layers`.
+
+    ``asked``: the token that predicts the reply, at the object asked for. ``named``: the last token of a phrase, at the
+    object that it names. ``chosen``: the token that predicts a letter, at the words of the right option.
+    """
 
     scenes: list[int]
     packed: list[Packed]
@@ -91,8 +121,40 @@ class Batch:
     labels: Tensor
     mask: Tensor
     positions: Tensor
-    looking: Tensor
-    target: Tensor
+    asked: Looks
+    named: Looks
+    chosen: Looks
+
+
+def _places(bpe: Tokenizer, turn: Turn, template: Template = LLAVA) -> NDArray[np.int64]:
+    """Token that holds each character of the prompt, counted from the question's first token."""
+    before = template.after_image
+    encoded = bpe.encode(before + turn.prompt + template.before_reply)
+    holder = np.zeros(len(before) + len(turn.prompt), dtype=np.int64)
+    for place, (start, end) in enumerate(encoded.offsets):
+        holder[start:end] = place
+    return holder[len(before) :]
+
+
+Found = list[tuple[int, int, "NDArray[np.bool_]"]]
+
+
+def _look_targets(bpe: Tokenizer, row: int, packed: Packed, scene: Scene, found: tuple[Found, Found, Found]) -> None:
+    asked, named, chosen = found
+    owner = patch_labels(scene).owner.reshape(-1)
+    for number, turn in enumerate(packed.turns):
+        first = int((packed.question == number).argmax())
+        last = int(((packed.question == number) & (packed.labels != NONE)).argmax())
+        objects = asked_objects(turn)
+        if objects:
+            asked.append((row, last, np.isin(owner, objects)))
+        holder = _places(bpe, turn)
+        named += [(row, first + int(holder[end]), owner == item) for end, item in mentions(turn.prompt, scene)]
+        span = option_span(turn)
+        if span:
+            words = np.zeros(len(packed.ids), dtype=bool)
+            words[first + holder[span[0] : span[1] + 1]] = True
+            chosen.append((row, last, words))
 
 
 def make_batch(
@@ -103,22 +165,42 @@ def make_batch(
     length: int,
     prefix: int,
     plain: float,
+    formats: Sequence[str] = IMAGE_FORMATS,
+    captions: float = 0.3,
 ) -> Batch:
+    """Conversations about the ``chosen`` scenes.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        The only source of randomness.
+    pool : Pool
+        The scenes.
+    bpe : tokenizers.Tokenizer
+        Of `train_bpe`.
+    chosen : list of int
+        Numbers of the scenes.
+    length, prefix : int
+        Tokens of the questions about one image, and before them.
+    plain : float
+        Share of conversations of direct questions.
+    formats : sequence of str
+        Keys of `tops.miniature.prompts.FORMATS` for the other conversations; one may stand there repeatedly.
+    captions : float
+        Share of these that end with the caption.
+    """
     packed = []
-    looking, target = [], []
-    for i in chosen:
-        scene: Scene = pool.scenes[i]
+    found: tuple[Found, Found, Found] = ([], [], [])
+    for row, i in enumerate(chosen):
+        scene = pool.scenes[i]
         if rng.random() < plain:
             turns = plain_turns(rng, scene, 22)
         else:
-            turns = make_turns(rng, scene, 8, IMAGE_FORMATS, with_caption=bool(rng.random() < 0.3))
+            turns = make_turns(rng, scene, length // 32, formats, with_caption=bool(rng.random() < captions))
         packed.append(pack(bpe, turns, length))
-        owner = patch_labels(scene).owner.reshape(-1)
-        for number, turn in enumerate(packed[-1].turns):
-            if len(turn.question.objects) == 1 and turn.benchmark != "caption":
-                places = (packed[-1].question == number) & (packed[-1].labels != NONE)
-                looking.append((len(packed) - 1, int(places.argmax())))
-                target.append(owner == turn.question.objects[0])
+        _look_targets(bpe, row, packed[-1], scene, found)
+    patches = pool.labels.shape[1]
+    asked, named, picked = (Looks.of(f, width) for f, width in zip(found, (patches, patches, length), strict=True))
     question = torch.from_numpy(np.stack([p.question for p in packed]))
     offset = torch.from_numpy(np.stack([p.offset for p in packed]))
     together = (question[:, :, None] == question[:, None]) & torch.ones(length, length, dtype=torch.bool).tril()
@@ -131,6 +213,7 @@ def make_batch(
         torch.from_numpy(np.stack([p.labels for p in packed])),
         sees,
         torch.cat([before, prefix + offset], 1),
-        torch.tensor(looking, dtype=torch.long).reshape(-1, 2),
-        torch.from_numpy(np.stack(target)) if target else torch.zeros(0, pool.labels.shape[1], dtype=torch.bool),
+        asked,
+        named,
+        picked,
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from tops.miniature.cards import write_card
 from tops.miniature.checkpoints import ROOT, weight_hashes
 from tops.miniature.tokenizer import fast_tokenizer
 
@@ -92,30 +92,3 @@ def save_checkpoint(
     assert size <= MOST_BYTES, f"{folder} takes {size} bytes, more than {MOST_BYTES}"
     write_card(folder, {**card, "bytes": size, "weights_sha256": weight_hashes(folder)})
     return folder
-
-
-def write_card(folder: Path, card: dict[str, Any]) -> None:
-    """``card.json``, and the same for readers in ``README.md``."""
-    (folder / "card.json").write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(render(card), encoding="utf-8")
-
-
-def _table(table: dict[str, Any]) -> list[str]:
-    """Markdown rows; entries that are dictionaries of the same keys become columns."""
-    first = next(iter(table.values()), None)
-    if isinstance(first, dict) and all(isinstance(v, dict) and v.keys() == first.keys() for v in table.values()):
-        head = ["", *first]
-        rows = [[key, *(str(value) for value in entry.values())] for key, entry in table.items()]
-    else:
-        head, rows = ["", ""], [[key, str(value)] for key, value in table.items()]
-    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
-
-
-def render(card: dict[str, Any]) -> str:
-    """The card as Markdown: plain facts first, then one table per group."""
-    flat = {key.replace("_", " "): value for key, value in card.items() if not isinstance(value, dict)}
-    parts = [f"# Miniature {card['family']}", "", *_table(flat)]
-    for key, value in card.items():
-        if isinstance(value, dict):
-            parts += ["", f"## {key.replace('_', ' ').capitalize()}", "", *_table(value)]
-    return "\n".join(parts) + "\n"

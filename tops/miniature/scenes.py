@@ -5,7 +5,7 @@ Only additions, products and square roots enter a pixel, so one seed gives one i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -48,6 +48,8 @@ _DIGIT_SHARE = 0.35
 _TRAIN_DIGITS = 1400
 
 Split = Literal["train", "evaluation"]
+# Index into the UCI digits and side in pixels to coverage, (side, side) float64 in 0 to 1.
+Glyph = Callable[[int, int], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -166,9 +168,19 @@ def _shape_alpha(name: str, side: int) -> NDArray[np.float64]:
     return np.clip(0.5 + inside * (side / 2), 0.0, 1.0)
 
 
-def _glyph_alpha(index: int, side: int) -> NDArray[np.float64]:
-    glyph = Image.fromarray(_digits()[0][index]).resize((side, side), Image.Resampling.BILINEAR)
+def glyph_image(index: int) -> Image.Image:
+    """One of the UCI digits, 8 x 8, ink white."""
+    return Image.fromarray(_digits()[0][index])
+
+
+def coverage(glyph: Image.Image) -> NDArray[np.float64]:
+    """Ink to coverage: fat strokes with soft rims."""
     return np.clip(np.asarray(glyph, dtype=np.float64) / 255.0 * 1.5 - 0.2, 0.0, 1.0)
+
+
+def glyph_alpha(index: int, side: int) -> NDArray[np.float64]:
+    """The handwritten digit as it is in the collection."""
+    return coverage(glyph_image(index).resize((side, side), Image.Resampling.BILINEAR))
 
 
 def make_background(rng: np.random.Generator, kind: str) -> NDArray[np.float64]:
@@ -215,7 +227,9 @@ def make_background(rng: np.random.Generator, kind: str) -> NDArray[np.float64]:
     return canvas
 
 
-def paint(canvas: NDArray[np.float64], objects: Sequence[SceneObject]) -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
+def paint(
+    canvas: NDArray[np.float64], objects: Sequence[SceneObject], glyph: Glyph = glyph_alpha
+) -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
     """Draw objects over a background.
 
     Parameters
@@ -224,6 +238,8 @@ def paint(canvas: NDArray[np.float64], objects: Sequence[SceneObject]) -> tuple[
         Left unchanged.
     objects : sequence of SceneObject
         Drawn in order; a box may reach over the border.
+    glyph : callable
+        How a handwritten digit is drawn.
 
     Returns
     -------
@@ -236,7 +252,7 @@ def paint(canvas: NDArray[np.float64], objects: Sequence[SceneObject]) -> tuple[
     for index, item in enumerate(objects):
         left, top, right, bottom = item.box
         side = right - left
-        alpha = _glyph_alpha(item.glyph, side) if item.kind == "digit" else _shape_alpha(item.name, side)
+        alpha = glyph(item.glyph, side) if item.kind == "digit" else _shape_alpha(item.name, side)
         x0, y0 = max(left, 0), max(top, 0)
         x1, y1 = min(right, IMAGE_SIDE), min(bottom, IMAGE_SIDE)
         if x0 >= x1 or y0 >= y1:
@@ -272,10 +288,12 @@ def make_object(
     return SceneObject(name, kind, colour, (left, top, left + side, top + side), cell[0], cell[1], size, glyph)
 
 
-def compose(canvas: NDArray[np.float64], background: str, objects: Sequence[SceneObject]) -> Scene:
+def compose(
+    canvas: NDArray[np.float64], background: str, objects: Sequence[SceneObject], glyph: Glyph = glyph_alpha
+) -> Scene:
     """The scene of these objects on a canvas of `make_background`; the objects are put in reading order."""
     ordered = tuple(sorted(objects, key=lambda item: (item.row, item.col)))
-    image, instance = paint(canvas, ordered)
+    image, instance = paint(canvas, ordered, glyph)
     return Scene(image, ordered, background, instance)
 
 
@@ -284,6 +302,7 @@ def make_scene(
     split: Split = "train",
     count: int | None = None,
     contents: Sequence[tuple[str, str]] | None = None,
+    glyph: Glyph = glyph_alpha,
 ) -> Scene:
     """One random scene.
 
@@ -297,6 +316,8 @@ def make_scene(
         Number of objects, 1 to 9; 2 to 5 at random when absent.
     contents : sequence of (name, colour), optional
         Objects that must be there; ``count`` then counts them too.
+    glyph : callable
+        How a handwritten digit is drawn.
 
     Returns
     -------
@@ -311,7 +332,7 @@ def make_scene(
     cells = [divmod(int(c), GRID) for c in rng.choice(GRID * GRID, count, replace=False)]
     objects = [make_object(rng, name, colour, cell, split) for (name, colour), cell in zip(wanted, cells, strict=True)]
     background = BACKGROUNDS[rng.integers(len(BACKGROUNDS))]
-    return compose(make_background(rng, background), background, objects)
+    return compose(make_background(rng, background), background, objects, glyph)
 
 
 def patch_labels(scene: Scene, patch: int = PATCH_SIDE, coverage: float = 0.125) -> PatchLabels:

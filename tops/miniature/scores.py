@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,9 +9,9 @@ from typing import Any
 
 from tops.errors import DataError
 from tops.evaluation.benchmark import load_benchmark
-from tops.experiments.answers import write_atomically
 from tops.experiments.store import Record, Store
 from tops.miniature import checkpoints
+from tops.miniature.cards import write_card
 
 UNPRUNED, BLIND = "none", "text_only"
 FIELD = "benchmarks"  # of the card
@@ -103,10 +102,9 @@ def write_card_scores(family: str, scores: Mapping[str, Scored], root: Path = ch
             f"the store holds no complete run of miniature {family!r} with its present weights and documents; "
             "run `tops run experiment=miniature profile=miniature`"
         )
-    path = root / family / "card.json"
     card = checkpoints.card(family, root) | {FIELD: {name: asdict(entry) for name, entry in sorted(scores.items())}}
-    write_atomically(path, (json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode())
-    return path
+    write_card(root / family, card)
+    return root / family / "card.json"
 
 
 def table(described: Mapping[str, Mapping[str, Any]], scores: Mapping[str, Scored], label: str | None) -> Sequence[str]:

@@ -11,10 +11,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from tops.miniature.prompts import IMAGE_FORMATS, VIDEO_FORMATS, Turn, make_turns, make_video_turn
 from tops.miniature.questions import ask, caption
-from tops.miniature.scenes import BACKGROUNDS, COLOURS, DIGITS, SIZES, Scene, make_scene, patch_labels
+from tops.miniature.scenes import (
+    BACKGROUNDS,
+    COLOURS,
+    DIGITS,
+    SIZES,
+    Glyph,
+    Scene,
+    coverage,
+    glyph_alpha,
+    glyph_image,
+    make_scene,
+    patch_labels,
+)
 from tops.miniature.videos import make_video
 from tops.miniature.words import ENGLISH
 
@@ -78,18 +91,34 @@ def _digits(rng: np.random.Generator) -> list[tuple[str, str]]:
     return [(DIGITS[rng.integers(10)], colours[rng.integers(len(colours))]) for _ in range(int(rng.integers(7, 10)))]
 
 
-def _chunk(seed: int, crowded: bool, number: int) -> list[tuple[Scene, NDArray[np.int8]]]:
+def other_hands(rng: np.random.Generator) -> Glyph:
+    """Draws every digit a little turned, slanted and stretched: the collection's 1400 are few."""
+
+    def draw(index: int, side: int) -> NDArray[np.float64]:
+        turn, slant = rng.uniform(-0.2, 0.2), rng.uniform(-0.25, 0.25)
+        stretch = np.diag(rng.uniform(0.85, 1.15, 2) * 8 / side)
+        into = np.array([[1, slant], [0, 1]]) @ [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]] @ stretch
+        start = 4 + rng.uniform(-0.3, 0.3, 2) - into @ [side / 2, side / 2]
+        rows = (*into[0], start[0], *into[1], start[1])
+        glyph = glyph_image(index)
+        return coverage(glyph.transform((side, side), Image.Transform.AFFINE, rows, Image.Resampling.BILINEAR))
+
+    return draw
+
+
+def _chunk(seed: int, crowded: bool, hands: bool, number: int) -> list[tuple[Scene, NDArray[np.int8]]]:
     rng = np.random.default_rng((seed, number))
+    glyph = other_hands(np.random.default_rng((seed, number, 1))) if hands else glyph_alpha
     made = []
     for _ in range(CHUNK):
         # Handwritten digits are the hardest to tell apart, so crowded pools hold many.
         digits = _digits(rng) if crowded and number % 2 else None
-        scene = make_scene(rng, "train", len(digits) if digits else _count(rng, crowded), digits)
+        scene = make_scene(rng, "train", len(digits) if digits else _count(rng, crowded), digits, glyph)
         made.append((scene, scene_labels(scene)))
     return made
 
 
-def make_pool(scenes: int, seed: int, crowded: bool = False, workers: int = 2) -> Pool:
+def make_pool(scenes: int, seed: int, crowded: bool = False, hands: bool = False, workers: int = 2) -> Pool:
     """Draw training scenes; the result does not depend on ``workers``.
 
     Parameters
@@ -100,11 +129,13 @@ def make_pool(scenes: int, seed: int, crowded: bool = False, workers: int = 2) -
         Of the scenes.
     crowded : bool
         Whether most scenes hold 6 to 9 objects, half of them digits only (more to learn from one image), or 2 to 5.
+    hands : bool
+        Whether handwritten digits vary beyond the collection (`other_hands`).
     workers : int
         Processes.
     """
     with ProcessPoolExecutor(workers) as executor:
-        chunks = list(executor.map(partial(_chunk, seed, crowded), range(scenes // CHUNK)))
+        chunks = list(executor.map(partial(_chunk, seed, crowded, hands), range(scenes // CHUNK)))
     made = [pair for chunk in chunks for pair in chunk]
     images = np.stack([scene.image for scene, _ in made])
     labels = np.stack([label for _, label in made])

@@ -17,10 +17,11 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from tops.miniature.packing import LLAVA, NONE, Batch, make_batch
+from tops.miniature.packing import LLAVA, NONE, Batch, Looks, make_batch
+from tops.miniature.prompts import IMAGE_FORMATS
 from tops.miniature.scenes import COLOURS, NAMES
 from tops.miniature.training_data import LABELS
-from tops.miniature.training_vision import schedule
+from tops.miniature.training_vision import ARITHMETIC, schedule
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -28,29 +29,31 @@ if TYPE_CHECKING:
 
     from tops.miniature.training_data import Pool
 
-LOOKING = 3
+# Layers whose head 0 is shown where to look: from a phrase to its object, from the end of the prompt to the object
+# asked for, and to the words of the right option.
+NAMING, LOOKING, CHOOSING = 1, 3, 6
 
 
 def norm(states: Tensor, weight: Tensor, epsilon: float) -> Tensor:
     wide = states.float()
-    return (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + epsilon) * weight).to(torch.bfloat16)
+    return (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + epsilon) * weight).to(ARITHMETIC)
 
 
 def _rotate(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     low, high = states.chunk(2, -1)
-    return (states * cos + torch.cat((-high, low), -1) * sin).to(torch.bfloat16)
+    return (states * cos + torch.cat((-high, low), -1) * sin).to(ARITHMETIC)
 
 
 def run_layers(
     model: LlamaModel, states: Tensor, cos: Tensor, sin: Tensor, prefix_mask: Tensor, mask: Tensor
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
     """The decoder on images followed by independent questions.
 
     Parameters
     ----------
     model : LlamaModel
-        Float32 weights; matrix products run in bfloat16.
-    states : Tensor, (B, P + T, d) bfloat16
+        Float32 weights; matrix products run in `ARITHMETIC`.
+    states : Tensor, (B, P + T, d) of `ARITHMETIC`
         Embeddings of the prefix (text, image) and of the packed questions.
     cos, sin : Tensor, (B, 1, P + T, head_dim)
         Rotary tables at the tokens' own positions.
@@ -61,10 +64,10 @@ def run_layers(
 
     Returns
     -------
-    states : Tensor, (B, T, d) bfloat16
+    states : Tensor, (B, T, d) of `ARITHMETIC`
         Normalised final states of the questions.
-    looks : Tensor, (B, T, P) float32
-        Attention of the questions to the prefix, in head 0 of layer `LOOKING`.
+    looks : tuple of Tensor, each (B, T, P + T) float32
+        Attention of the questions in head 0 of the layers `NAMING`, `LOOKING` and `CHOOSING`.
     """
     config = model.config
     heads, epsilon = config.num_attention_heads, config.rms_norm_eps
@@ -72,27 +75,37 @@ def run_layers(
     prefix = prefix_mask.shape[0]
     size = width // heads
     layers: Any = model.layers
-    looks = states
+    looks = []
     for number, layer in enumerate(layers):
         own, mlp = layer.self_attn, layer.mlp
         into = norm(states, layer.input_layernorm.weight, epsilon)
-        weight = torch.cat([own.q_proj.weight, own.k_proj.weight, own.v_proj.weight]).to(torch.bfloat16)
+        weight = torch.cat([own.q_proj.weight, own.k_proj.weight, own.v_proj.weight]).to(ARITHMETIC)
         query, key, value = (into @ weight.T).view(batch, length, 3, heads, size).permute(2, 0, 3, 1, 4)
         query, key = _rotate(query, cos, sin) * size**-0.5, _rotate(key, cos, sin)
         key_prefix = key[:, :, :prefix]
         first = (query[:, :, :prefix] @ key_prefix.transpose(-1, -2)).masked_fill(~prefix_mask, -1e4)
-        out_first = first.float().softmax(-1).to(torch.bfloat16) @ value[:, :, :prefix]
+        out_first = first.float().softmax(-1).to(ARITHMETIC) @ value[:, :, :prefix]
         second = (query[:, :, prefix:] @ key.transpose(-1, -2)).masked_fill(~mask, -1e4)
         weights = second.float().softmax(-1)
-        if number == LOOKING:
-            looks = weights[:, 0, :, :prefix]
-        out_second = weights.to(torch.bfloat16) @ value
+        if number in (NAMING, LOOKING, CHOOSING):
+            looks.append(weights[:, 0])
+        out_second = weights.to(ARITHMETIC) @ value
         mixed = torch.cat([out_first, out_second], 2).transpose(1, 2).reshape(batch, length, width)
-        states = states + mixed @ own.o_proj.weight.T.to(torch.bfloat16)
+        states = states + mixed @ own.o_proj.weight.T.to(ARITHMETIC)
         into = norm(states, layer.post_attention_layernorm.weight, epsilon)
-        gate, up = (into @ torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]).to(torch.bfloat16).T).chunk(2, -1)
-        states = states + (functional.silu(gate) * up) @ mlp.down_proj.weight.T.to(torch.bfloat16)
-    return norm(states[:, prefix:], model.norm.weight, epsilon), looks
+        gate, up = (into @ torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]).to(ARITHMETIC).T).chunk(2, -1)
+        states = states + (functional.silu(gate) * up) @ mlp.down_proj.weight.T.to(ARITHMETIC)
+    naming, looking, choosing = looks
+    return norm(states[:, prefix:], model.norm.weight, epsilon), (naming, looking, choosing)
+
+
+def look_loss(weights: Tensor, looks: Looks) -> Tensor:
+    """Mean negative log share of attention on the target: (B, T, n) attention over what may be looked at."""
+    if not len(looks.token):
+        return torch.zeros(())
+    seen = weights[looks.token[:, 0], looks.token[:, 1]]
+    hit = (seen * looks.target).sum(-1) / seen.sum(-1).clamp_min(1e-6)
+    return -hit.clamp_min(1e-4).log().mean()
 
 
 class PatchWords(nn.Module):
@@ -137,7 +150,9 @@ class LanguageRecipe:
     plain: float = 0.45  # share of the time with direct questions only
     mixed: float = 0.3  # share of direct conversations after that
     align: float = 1.0  # weight of the projector's distance to the patch words
-    look: float = 0.3  # weight of one head's attention missing the object asked for
+    look: float = 0.3  # weight of attention missing the object asked for, the one named and the right option
+    formats: tuple[str, ...] = IMAGE_FORMATS  # prompts of the other conversations; may repeat
+    captions: float = 0.3  # share of these that end with the caption
     seed: int = 0
 
 
@@ -196,6 +211,7 @@ def train_language(
     save: Callable[[], None],
     share: Share | None = None,
     compiled: bool = True,
+    patches: Tensor | None = None,
 ) -> int:
     """Train on conversations, in place.
 
@@ -219,6 +235,8 @@ def train_language(
         The other processes that train the same model on other scenes.
     compiled : bool
         Compile the decoder; results agree to rounding.
+    patches : Tensor of int64, shape (n,), optional
+        Which patch each image embedding shows, -1 for none; by default they are the patches in order.
 
     Returns
     -------
@@ -228,8 +246,9 @@ def train_language(
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng((recipe.seed, 3, share.rank if share else 0))
     start_ids = torch.tensor(bpe.encode(LLAVA.start).ids)
-    patches = pool.labels.shape[1]
-    prefix = len(start_ids) + patches
+    if patches is None:
+        patches = torch.arange(pool.labels.shape[1])
+    prefix = len(start_ids) + len(patches)
     prefix_mask = torch.ones(prefix, prefix, dtype=torch.bool).tril()
     with torch.no_grad():
         table = model.rotary_emb(torch.zeros(1, 1, 1), torch.arange(prefix + recipe.length)[None])
@@ -252,21 +271,26 @@ def train_language(
             order = rng.permutation(len(pool.scenes)).tolist()
         chosen, order = order[: recipe.batch], order[recipe.batch :]
         plain = 1.0 if progress < recipe.plain else recipe.mixed
-        batch = make_batch(rng, pool, bpe, chosen, recipe.length, prefix, plain)
+        batch = make_batch(rng, pool, bpe, chosen, recipe.length, prefix, plain, recipe.formats, recipe.captions)
         for group in optimiser.param_groups:
             group["lr"] = recipe.rate * schedule(step, recipe.warmup, progress)
         image, extra = visual(chosen)
         states = torch.cat([embedding(start_ids).expand(len(chosen), -1, -1), image, embedding(batch.ids)], 1)
         cos, sin = cos_table[batch.positions][:, None], sin_table[batch.positions][:, None]
-        final, looks = forward(model, states.to(torch.bfloat16), cos, sin, prefix_mask, batch.mask)
+        final, looks = forward(model, states.to(ARITHMETIC), cos, sin, prefix_mask, batch.mask)
         places = (batch.labels != NONE).nonzero()
-        logits = (final[places[:, 0], places[:, 1]] @ embedding.weight.T.to(torch.bfloat16)).float()
+        logits = (final[places[:, 0], places[:, 1]] @ embedding.weight.T.to(ARITHMETIC)).float()
         target = batch.labels[places[:, 0], places[:, 1]]
         answer = functional.cross_entropy(logits, target)
-        seen = looks[batch.looking[:, 0], batch.looking[:, 1], len(start_ids) :]
-        hit = (seen * batch.target).sum(-1) / seen.sum(-1).clamp_min(1e-6)
-        look = -hit.clamp_min(1e-4).log().mean() if len(hit) else torch.zeros(())
-        loss = answer + extra + recipe.look * look
+        naming, looking, choosing = looks
+        missed = torch.stack(
+            [
+                look_loss(naming[..., len(start_ids) : prefix], batch.named.spread(patches)),
+                look_loss(looking[..., len(start_ids) : prefix], batch.asked.spread(patches)),
+                look_loss(choosing[..., prefix:], batch.chosen),
+            ]
+        )
+        loss = answer + extra + recipe.look * missed.sum()
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         progress = (time.monotonic() - begin) / (60 * recipe.minutes)
@@ -278,7 +302,7 @@ def train_language(
         tally.add(batch, logits.argmax(-1) == target, places)
         mean = answer.item() if step == 1 else 0.98 * mean + 0.02 * answer.item()
         if step % 50 == 0:
-            losses = f"loss {mean:.3f} extra {extra.item():.3f} look {look.item():.3f}"
+            losses = f"loss {mean:.3f} extra {extra.item():.3f} look {' '.join(f'{v:.2f}' for v in missed.tolist())}"
             log(f"language {step} {time.monotonic() - begin:.0f}s {losses} {tally}")
         if step % 200 == 0:
             save()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import groupby
 
 from tops.paper.audit_budgets import flops_findings, schedule_findings
+from tops.paper.audit_reach import excess_findings, matched_findings, reach_findings
 from tops.paper.audit_tables import acc_findings, cross_table_findings, rel_findings, table2_findings
-from tops.paper.findings import Finding
+from tops.paper.claims import CLAIMS
+from tops.paper.findings import Finding, Verdict
 from tops.paper.published import SOURCE
 
-_SIGNS = {"agrees": "ok", "rounding": "rounding", "contradiction": "CONTRADICTION"}
+_SIGNS = {"agrees": "ok", "rounding": "rounding", "contradiction": "CONTRADICTION", "open": "open"}
 
 
 def audit() -> list[Finding]:
@@ -21,8 +23,21 @@ def audit() -> list[Finding]:
         *table2_findings(),
         *cross_table_findings(),
         *schedule_findings(),
+        *matched_findings(),
+        *reach_findings(),
+        *excess_findings(),
         *flops_findings(),
+        *claim_findings(),
     ]
+
+
+def claim_findings() -> Iterator[Finding]:
+    """Every sentence that the printed numbers speak to."""
+    for claim in CLAIMS:
+        if claim.published is not None:
+            text, holds = claim.published()
+            verdict: Verdict = "open" if holds is None else "agrees" if holds else "contradiction"
+            yield Finding("Claims in the text", claim.where, claim.text, text, verdict)
 
 
 def as_markdown(findings: list[Finding], only_contradictions: bool = False) -> str:

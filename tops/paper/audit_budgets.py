@@ -115,15 +115,6 @@ def flops_findings() -> Iterator[Finding]:
         yield Finding(
             "FLOPs of Table 4", name, f"{want} T for {owner[name]}", f"{value:.2f} T (x{whole / value:.1f})", verdict
         )
-    order = sorted((m for m in cells if m != "none"), key=lambda m: printed(m, "latency_ms"))
-    faster = order[: order.index("tops")]
-    yield Finding(
-        "Latency of Table 4",
-        "comparable or better efficiency",
-        f"tops {printed('tops', 'latency_ms')} ms",
-        "faster: " + ", ".join(f"{m} {printed(m, 'latency_ms')}" for m in faster),
-        "contradiction" if faster else "agrees",
-    )
 
 
 def _tokens(*cuts: Cut) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from itertools import combinations
 
 from tops.paper.aggregation import AccRule, printed_rule, proper_rule, round_half_up
 from tops.paper.findings import Finding, Verdict
-from tops.paper.published import TABLES, PublishedRow, published_rows, published_value
+from tops.paper.published import TABLES, PublishedRow, published_rows, published_value, read_csv
 
 _HALF = Decimal("0.05")  # half a unit of the last printed digit
 _DERIVED = ("acc", "rel", "tokens", "flops_t", "flops_x", "latency_ms", "memory_gb", "f1")
@@ -91,6 +91,7 @@ def rel_findings() -> Iterator[Finding]:
 
 def table2_findings() -> Iterator[Finding]:
     """Table 2 counts POPE a tenth and the 2,800-point MME as if it had 2,000: what the proper mean gives."""
+    yield from _divisors()
     base = baseline_row("2", "qwen2.5-vl-7b")
     yield Finding(
         "Table 2 scaling",
@@ -113,6 +114,32 @@ def table2_findings() -> Iterator[Finding]:
             _ranking(proper),
             "agrees" if max(proper, key=lambda m: proper[m]) == "tops" else "contradiction",
         )
+
+
+def _divisors() -> Iterator[Finding]:
+    """How far each pair of divisors of MME and POPE misses the printed Acc; (20, 10) alone fits every row."""
+    rows = [_cells(r) for r in published_rows("2")]
+    plain = [n for n in printed_rule("2").divisors if n not in ("mme", "pope")]
+
+    def off(mme: int | None, pope: int) -> Decimal:
+        def acc(cells: dict[str, Decimal]) -> Decimal:
+            terms = [*(cells[n] for n in plain), cells["pope"] / pope, *([cells["mme"] / mme] if mme else [])]
+            return sum(terms, Decimal(0)) / len(terms)
+
+        return max(abs(acc(cells) - cells["acc"]) for cells in rows)
+
+    fits = sorted((off(mme, pope), mme, pope) for mme in range(15, 41) for pope in range(1, 41))
+    (best, mme, pope), (following, *_) = fits[:2]
+    yield Finding(
+        "Table 2 rule",
+        "every pair of divisors, MME 15 to 40 and POPE 1 to 40",
+        "Acc of 20 rows",
+        f"MME / {mme} and POPE / {pope} misses by {best:.3f} at most, the next pair by {following:.3f}",
+        "agrees" if best <= _HALF < following else "rounding",
+    )
+    others = (("MME / 28, POPE as is", 28), ("MME / 20, POPE as is", 20), ("mean of 7 without MME", None))
+    for name, divisor in others:
+        yield Finding("Table 2 rule", name, "Acc of 20 rows", f"rejected: off by up to {off(divisor, 1):.1f}", "agrees")
 
 
 def _ranking(rel: dict[str, Decimal]) -> str:
@@ -155,6 +182,7 @@ def cross_table_findings() -> Iterator[Finding]:
             yield Finding("Repeated rows", where, f"{name} {x}", f"{name} {y}", "contradiction")
         if not differ:
             yield Finding("Repeated rows", where, "same run", "same numbers", "agrees")
+    yield _two_schedules()
     yield from _copies()
     for row in published_rows("4"):
         f1, pope = row.values["f1"], published_value("12", row.backbone, row.method, row.budget, "pope")
@@ -168,6 +196,25 @@ def cross_table_findings() -> Iterator[Finding]:
             f"{pope}; {f1} is its value at {' and '.join(map(str, source)) or 'no'} tokens",
             "contradiction",
         )
+
+
+def _two_schedules() -> Finding:
+    """Tables 9 and 17 both call a schedule TOPS's own at 128 tokens."""
+
+    def printed(table: str) -> str:
+        place = (table, "llava-1.5-7b", "128", "12;24")
+        columns = ("table", "backbone", "target", "stage2_layers")
+        line = next(x for x in read_csv("schedules.csv") if tuple(x[c] for c in columns) == place)
+        return f"{line['stage1_budget']}>{line['stage2_budgets'].replace(';', '>')}"
+
+    both = printed("9"), printed("17")
+    return Finding(
+        "Repeated rows",
+        "Table 9 against Table 17: the schedule of TOPS on llava-1.5-7b at 128",
+        both[0],
+        f"{both[1]}, with the scores of Table 11",
+        "agrees" if both[0] == both[1] else "contradiction",
+    )
 
 
 def _copies() -> Iterator[Finding]:

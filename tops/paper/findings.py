@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Verdict = Literal["agrees", "rounding", "contradiction"]
+Verdict = Literal["agrees", "rounding", "contradiction", "open"]
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class Finding:
         Table, row or sentence that was checked.
     printed, recomputed : str
         What the paper says and what follows from its own numbers.
-    verdict : {"agrees", "rounding", "contradiction"}
-        ``rounding``: the difference can come from rounding of what is printed.
+    verdict : {"agrees", "rounding", "contradiction", "open"}
+        ``rounding``: the difference can come from rounding of what is printed. ``open``: what is printed cannot tell.
     """
 
     section: str

@@ -15,8 +15,8 @@ _OPTIONS = {
     "limit": "documents per benchmark that the run was limited to",
     "full": "true: all documents, whatever the experiment's limit",
     "backbones": "only these: one name, or [one,another]",
-    "efficiency": "record of `tops bench efficiency --json` for table 4 (default: the newest in "
-    "RESULTS/PROFILE/efficiency)",
+    "tracking": "wandb-offline or wandb: send the tables as an artifact",
+    "efficiency": "record of `tops bench efficiency --json` for table 4 (default: the newest in RESULTS/benchmarks)",
 }
 
 
@@ -33,11 +33,14 @@ def main(argv: list[str]) -> int:
 
     from tops.experiments.compose import composed
     from tops.experiments.plan import plan
+    from tops.experiments.tracking import publish_tables
     from tops.reporting.build import build
     from tops.reporting.results import collect
 
     profile = options.get("profile", "paper")
-    shared = [f"{key}={options[key]}" for key in ("limit", "full", "backbones", "results") if key in options]
+    shared = [
+        f"{key}={options[key]}" for key in ("limit", "full", "backbones", "results", "tracking") if key in options
+    ]
     for name in options["experiment"].split(","):
         asked = composed([f"experiment={name}", f"profile={profile}", *shared])
         planned = plan(
@@ -45,8 +48,9 @@ def main(argv: list[str]) -> int:
         )
         results = collect(planned, asked.results)
         measured = Path(options["efficiency"]) if options.get("efficiency") else None
-        for path in build(results, Path(options.get("reports", "reports")) / profile, measured):
-            print(path)
+        paths = build(results, Path(options.get("reports", "reports")) / profile, measured)
+        print("\n".join(map(str, paths)))
+        publish_tables(name, profile, asked.tracking, paths)
     return 0
 
 

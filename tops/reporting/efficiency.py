@@ -19,7 +19,7 @@ from tops.reporting.results import Results
 from tops.reporting.table import Datum, Header, Line, Table, hole, number
 from tops.reporting.uncertainty import Uncertainty
 
-FOLDER = "efficiency"
+FOLDER = "benchmarks"
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Measured:
 
 
 def load_measured(results: Results, file: Path | None = None) -> Measured:
-    """The record in ``file``, else the newest under ``<results>/<profile>/efficiency/``.
+    """The record in ``file``, else the newest ``efficiency*.json`` under ``<results>/benchmarks`` for this profile.
 
     Raises
     ------
@@ -55,15 +55,19 @@ def load_measured(results: Results, file: Path | None = None) -> Measured:
     """
     if file is not None:
         return _read(file)
-    root = results.plan.store or Path("results")
-    folder = root / results.plan.profile.name / FOLDER
-    found = sorted(folder.glob("*.json"), key=lambda p: (p.stat().st_mtime_ns, p.name), reverse=True)
-    if not found:
-        return Measured(why=f"not measured: run `tops bench efficiency --json {folder}/NAME.json`")
-    try:
-        return _read(found[0])
-    except DataError as error:
-        return Measured(why=str(error))
+    folder = (results.plan.store or Path("results")) / FOLDER
+    missing = Measured(why=f"not measured: run `tops bench efficiency --json {folder}/efficiency.json`")
+    other = None
+    for path in sorted(folder.glob("efficiency*.json"), key=lambda p: (p.stat().st_mtime_ns, p.name), reverse=True):
+        try:
+            found = _read(path)
+        except DataError as error:
+            found = Measured(why=str(error))
+        if found.why or str(found.setting.get("model")).startswith("miniature") != results.miniature:
+            other = other or found
+            continue
+        return found
+    return other or missing
 
 
 def _read(file: Path) -> Measured:

@@ -138,7 +138,7 @@ def claims_table(profile: str, results: str | Path = "results", cache: Path | No
     for claim in CLAIMS:
         found = evidence(claim, stores)
         printed, holds = claim.published() if claim.published else ("", None)
-        verdict = {True: "borne out", False: "not borne out"}.get(holds, "") if holds is not None else ""
+        verdict = "" if not printed else "cannot tell" if holds is None else "borne out" if holds else "not borne out"
         data = (
             Datum(claim.where or "a referee's question"),
             Datum(printed) if printed else hole("the printed numbers do not speak to it"),

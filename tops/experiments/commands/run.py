@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from pathlib import Path
 
 from tops.errors import ConfigurationError
 from tops.experiments.plan import Plan
@@ -16,16 +15,17 @@ def help_text() -> str:
     from tops.experiments.compose import GROUPS, names_of
 
     choices = "\n".join(f"  {group}: {', '.join(names_of(group))}" for group in GROUPS)
-    return f"""usage: tops run [-m] [--cfg] [--dry] KEY=VALUE ...
+    return f"""usage: tops run [-m] [--cfg [job]] [--dry] KEY=VALUE ...
 
   tops run backbone=llava-1.5-7b method=tops budget=64 benchmark=pope     one cell
+  tops run backbone=llava-1.5-7b method=tops budget=64 suite=llava        the same on every benchmark of a suite
   tops run -m method=tops,fastv budget=0.25,0.5 benchmark=pope,gqa        a sweep (Hydra's grammar)
   tops run experiment=table1 profile=miniature                            every cell of a table
   tops run experiment=table1 launcher=slurm launcher.options.timeout_min=240
 
 options:
   -m, --multirun   take several values per key and run every combination
-  --cfg            print the composed configuration and stop
+  --cfg [job]      print the composed configuration and stop
   --dry            print the plan and stop, as `tops plan` does
 
 choices:
@@ -42,7 +42,7 @@ def main(argv: list[str]) -> int:
         return 0
     from tops.experiments.request import request, split_words
 
-    words, given = split_words(argv, ("-m", "--multirun", "--cfg", "--dry"))
+    words, given = split_words(_without_job(argv), ("-m", "--multirun", "--cfg", "--dry"))
     asked = request(words, multirun=bool(given & {"-m", "--multirun"}))
     if "--cfg" in given:
         import yaml
@@ -77,12 +77,9 @@ def main(argv: list[str]) -> int:
     if asked.config.tracking.mode != "disabled":
         from tops.experiments.tracking import publish
 
-        publish(
-            asked.plan,
-            asked.config.tracking,
-            asked.config.results,
-            reports=Path("reports") / asked.plan.profile.name,
-        )
+        publish(asked.plan, asked.config.tracking, asked.config.results)
+    if not summary.asked and not asked.plan.experiment.rows:
+        raise ConfigurationError(f"nothing can run: {asked.plan.cells[0].reason}")
     return 1 if summary.missing else 0
 
 
@@ -91,6 +88,11 @@ def _complete(plan: Plan) -> str:
     store = Store(plan.store or "results", plan.profile.name)
     keys = list(plan.unique())
     return f"{sum(store.status(key).done for key in keys)} of {len(keys)} cells complete"
+
+
+def _without_job(argv: list[str]) -> list[str]:
+    """Hydra's ``--cfg job`` is ``--cfg`` here: there is no other configuration to print."""
+    return [word for i, word in enumerate(argv) if word != "job" or argv[i - 1 : i] != ["--cfg"]]
 
 
 def _plain(value: object) -> object:

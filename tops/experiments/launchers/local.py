@@ -1,4 +1,4 @@
-"""Workers as processes of this machine: one per GPU, or several on a CPU. One worker alone runs in this process."""
+"""Workers as processes of this machine: one per GPU, or several on a CPU."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,11 +17,13 @@ from pathlib import Path
 from tops.experiments.events import Event
 from tops.experiments.hardware import visible_gpus
 from tops.experiments.schema import LauncherChoice
-from tops.experiments.worker import Assignment, work
+from tops.experiments.store import Store
+from tops.experiments.worker import Assignment, note_failure
 
 log = logging.getLogger(__name__)
 
-RESTARTS = 3  # of one worker that was killed; its cell in flight goes on where it stopped
+RESTARTS = 3  # of a worker that is killed again and again and gets through with no cell
+DEATHS = 2  # workers killed at one cell before it counts as failed
 
 
 @dataclass
@@ -28,7 +31,8 @@ class _Worker:
     index: int
     process: subprocess.Popen[str]
     gpu: str | None
-    starts: int = 1
+    starts: int = 1  # since the last cell that it was through with
+    cell: str = ""  # key of the one it is at
 
 
 def launch(assignment: Assignment, folder: Path, choice: LauncherChoice, emit: Callable[[Event], None]) -> None:
@@ -53,9 +57,8 @@ def launch(assignment: Assignment, folder: Path, choice: LauncherChoice, emit: C
     assignment = replace(assignment, threads=threads)
     path = folder / "assignment.json"
     assignment.save(path)
-    if count == 1:
-        work(assignment, emit=emit)
-        return
+    store, cells = Store(assignment.results, assignment.profile.name), {cell.key: cell for cell in assignment.cells}
+    deaths: Counter[str] = Counter()
     events: queue.SimpleQueue[tuple[int, Event | None]] = queue.SimpleQueue()
     running = {i: _start(i, path, folder, gpus[i % len(gpus)] if gpus else None, threads, events) for i in range(count)}
     try:
@@ -63,12 +66,20 @@ def launch(assignment: Assignment, folder: Path, choice: LauncherChoice, emit: C
             index, event = events.get()
             if event is not None:
                 emit(event)
+                if event.kind == "start":
+                    running[index].cell = event.key
+                elif event.kind in ("done", "failed"):
+                    running[index].cell, running[index].starts = "", 1
                 continue
             worker = running.pop(index)
             status = worker.process.wait()
             if status == 0:
                 continue
-            emit(Event("lost", index, detail=_epitaph(status, folder / f"worker-{index}.log")))
+            how = _epitaph(status)
+            emit(Event("lost", index, detail=f"{how}; see {folder / f'worker-{index}.log'}"))
+            deaths[worker.cell] += 1
+            if worker.cell and deaths[worker.cell] >= DEATHS:
+                note_failure(store, cells[worker.cell], f"{deaths[worker.cell]} workers ended at it, the last {how}")
             if status < 0 and worker.starts <= RESTARTS:
                 again = _start(index, path, folder, worker.gpu, threads, events)
                 running[index] = replace(again, starts=worker.starts + 1)
@@ -98,6 +109,7 @@ def _start(
     with (folder / f"worker-{index}.log").open("a") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "tops.experiments.launchers.process", str(path), str(index)],
+            stdin=subprocess.PIPE,  # its end tells the worker that the launcher is gone
             stdout=subprocess.PIPE,
             stderr=errors,
             env=environment,
@@ -118,6 +130,5 @@ def _listen(index: int, process: subprocess.Popen[str], events: queue.SimpleQueu
     events.put((index, None))
 
 
-def _epitaph(status: int, path: Path) -> str:
-    how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-    return f"{how}; see {path}"
+def _epitaph(status: int) -> str:
+    return f"killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"

@@ -23,6 +23,11 @@ def launch(assignment: Assignment, folder: Path, choice: LauncherChoice, emit: C
     assignment, folder, choice, emit
         As for the local launcher. ``choice.options``: ``address`` (``auto`` joins the running cluster, null starts
         one here) and what a task asks for (``num_gpus``, ``num_cpus``, ``resources``, ``max_retries``).
+
+    Raises
+    ------
+    ConfigurationError
+        Without Ray, without a number of workers, or if no cluster can be joined or started with these options.
     """
     try:
         import ray
@@ -35,10 +40,18 @@ def launch(assignment: Assignment, folder: Path, choice: LauncherChoice, emit: C
     path = folder / "assignment.json"
     assignment.save(path)
     started = not ray.is_initialized()
-    if started and "address" in join:
-        ray.init(**join)
-    elif started:  # a cluster of this machine alone, closed to the network
-        ray.init(**{"log_to_driver": False, "include_dashboard": False, "_node_ip_address": "127.0.0.1", **join})
+    here = {
+        "log_to_driver": False,
+        "include_dashboard": False,
+        "_node_ip_address": "127.0.0.1",
+    }  # closed to the network
+    try:
+        if started:
+            ray.init(**(join if "address" in join else {**here, **join}))
+    except (ConnectionError, RuntimeError) as error:
+        raise ConfigurationError(
+            f"launcher=ray: {str(error).splitlines()[0]}; launcher.options.address=null starts a cluster here"
+        ) from None
     try:
         queue = _events(ray)
         task = ray.remote(**{"num_cpus": 1, "max_retries": 3, **options})(_work)

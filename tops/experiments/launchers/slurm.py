@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -69,9 +70,16 @@ def launch(assignment: Assignment, folder: Path, choice: LauncherChoice, emit: C
     assignment, folder, choice, emit
         As for the local launcher. ``choice.options`` are submitit's parameters, and Slurm's own by their names
         (partition, qos, account, constraint, additional_parameters, ...).
+
+    Raises
+    ------
+    ConfigurationError
+        Without Slurm on this machine, without a number of workers, or for options that submitit does not know.
     """
     import submitit
 
+    if shutil.which("srun") is None:
+        raise ConfigurationError("launcher=slurm needs Slurm's srun and sbatch on PATH; run this on a login node")
     if choice.workers < 1:
         raise ConfigurationError("launcher=slurm needs launcher.workers, the most jobs at a time (8, say)")
     path = folder / "assignment.json"
@@ -80,16 +88,15 @@ def launch(assignment: Assignment, folder: Path, choice: LauncherChoice, emit: C
     init = {f"slurm_{k}": options.pop(k) for k in INIT if k in options}
     executor = submitit.AutoExecutor(folder=str(folder / "slurm"), cluster="slurm", **init)
     named = {k if k in GENERAL else f"slurm_{k}": v for k, v in options.items() if v is not None}
-    executor.update_parameters(**{"name": "tops", "slurm_array_parallelism": choice.workers, **named})
+    try:
+        executor.update_parameters(**{"name": "tops", "slurm_array_parallelism": choice.workers, **named})
+    except (NameError, AssertionError) as error:  # submitit's answers to an unknown name and to a wrong type
+        raise ConfigurationError(f"launcher.options: {str(error).splitlines()[0]}") from None
     count = min(choice.workers, len(assignment.cells))
-    jobs = executor.map_array(lambda job: job(), []) if count < 1 else _submit(executor, path, count)
+    with executor.batch():
+        jobs = [executor.submit(Job(path, index)) for index in range(count)]
     log.warning("submitted %s; logs in %s", ", ".join(job.job_id for job in jobs), folder / "slurm")
     _wait(jobs, assignment, folder, emit)
-
-
-def _submit(executor: Any, path: Path, count: int) -> list[Any]:
-    with executor.batch():
-        return [executor.submit(Job(path, index)) for index in range(count)]
 
 
 def _wait(jobs: list[Any], assignment: Assignment, folder: Path, emit: Callable[[Event], None]) -> None:

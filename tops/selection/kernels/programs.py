@@ -1,7 +1,8 @@
 """The device code of the greedy selections. One program runs one batch entry from the first pick to the last.
 
-Similarities and what is made of them stay whole numbers of 1 / ONE (int32, sums in int64), scores are float64: the
-result does not depend on the order of a reduction and equals the direct evaluation. The maximum breaks ties to the
+Similarities and what is made of them stay whole numbers of 1 / ONE (int32, sums in int64), so gain and coverage do not
+depend on the order of a reduction. Scores are float64; the means and ranges they are divided by are common to all
+tokens, so that a last bit of theirs moves all scores alike and leaves exact ties ties. The maximum breaks these to the
 left. The list of rows that a new token changes goes through scratch in global memory, read back after a barrier.
 """
 

@@ -1,0 +1,195 @@
+"""Training of LLaVA-1.5 in miniature that goes on from a checkpoint.
+
+Stages, each a process of its own; the first two run side by side:
+
+- (vision) both towers on crowded scenes whose digits vary beyond the collection, objective as in `training_vision`;
+- (language) projector and language model on the tower as it was;
+- (together) the projector fitted to the new tower, then projector and language model on it, by several processes.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+from torch import Tensor, nn
+
+from tops.miniature.prompts import IMAGE_FORMATS
+from tops.miniature.saving import JOINT_FILE
+from tops.miniature.training_data import make_pool
+from tops.miniature.training_language import LanguageRecipe, Share, train_language
+from tops.miniature.training_stages import (
+    Job,
+    clip_modules,
+    file_log,
+    fit_projector,
+    llava_modules,
+    load_modules,
+    mark_done,
+    run_stages,
+    save_modules,
+)
+from tops.miniature.training_vision import ARITHMETIC, Clip, VisionRecipe, encode, pixels, train_vision
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+hf: Any = transformers  # its loaders are partly untyped
+
+# Letters and claims are the hardest to learn: they stand twice.
+FORMATS = (
+    *IMAGE_FORMATS,
+    "scienceqa_img",
+    "mmbench_en",
+    "mmbench_cn",
+    "mmstar",
+    "ai2d",
+    "gqa",
+    "mme",
+    "hallusionbench",
+)
+
+
+def _language(minutes: float, rate: float, seed: int) -> LanguageRecipe:
+    return LanguageRecipe(
+        minutes=minutes, length=320, rate=rate, plain=0.0, mixed=0.1, formats=FORMATS, captions=0.1, seed=seed
+    )
+
+
+@dataclass(frozen=True)
+class Further:
+    """All settings of such a training; written into the card."""
+
+    scenes: int = 4000
+    seed: int = 20
+    vision: VisionRecipe = field(default_factory=lambda: VisionRecipe(minutes=18, rate=1.2e-3, patch=3.0, seed=1))
+    language: LanguageRecipe = field(default_factory=lambda: _language(18, 1e-3, 2))
+    together: LanguageRecipe = field(default_factory=lambda: _language(13, 8e-4, 3))
+    ranks: int = 2
+
+    @property
+    def minutes(self) -> float:
+        """Wall-clock time."""
+        return max(self.vision.minutes, self.language.minutes) + self.together.minutes
+
+
+def open_checkpoint(folder: Path) -> tuple[Any, Clip, Tokenizer]:
+    """Model, towers and tokenizer of a checkpoint, ready to train, weights in float32."""
+    from safetensors.torch import load_file
+    from tokenizers import Tokenizer
+
+    model = hf.LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    text = hf.CLIPTextModelWithProjection.from_pretrained(folder / "text_tower", dtype=torch.float32)
+    weight = load_file(folder / "text_tower" / JOINT_FILE)["visual_projection.weight"].float()
+    projection = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
+    projection.weight.data.copy_(weight)
+    bpe = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    bpe.post_processor = None  # the conversations write their own <s>
+    return model, Clip(model.model.vision_tower, text, projection), bpe
+
+
+def _features(tower: Any, images: Tensor) -> Tensor:
+    """(B, side, side, 3) uint8 to the (B, n, c) features that the projector gets."""
+    with torch.no_grad():
+        return encode(tower, pixels(images), ARITHMETIC)[1][:, 1:].float()
+
+
+def run_vision(start: Path, work: Path, recipe: Further) -> None:
+    """Stage (vision)."""
+    torch.set_num_threads(1)
+    begin = time.monotonic()
+    _, clip, bpe = open_checkpoint(start)
+    pool = make_pool(recipe.scenes, recipe.seed, crowded=True, hands=True)
+    modules, file = clip_modules(clip), work / "clip.safetensors"
+    log = file_log(work / "vision.log")
+    steps = train_vision(clip, pool, bpe, recipe.vision, log, lambda: save_modules(file, modules))
+    save_modules(file, modules)
+    mark_done(work, "vision", steps=steps, minutes=(time.monotonic() - begin) / 60, data_sha256=pool.digest)
+
+
+def run_language(start: Path, work: Path, recipe: Further) -> None:
+    """Stage (language)."""
+    torch.set_num_threads(1)
+    begin = time.monotonic()
+    model, _, bpe = open_checkpoint(start)
+    tower, projector = model.model.vision_tower, model.model.multi_modal_projector
+    pool = make_pool(recipe.scenes, recipe.seed + 1)
+    images = torch.from_numpy(pool.images)
+
+    def visual(chosen: list[int]) -> tuple[Tensor, Tensor]:
+        return projector(_features(tower, images[chosen])), torch.zeros(())
+
+    modules, file = llava_modules(model), work / "language.safetensors"
+    trained = [p for module in modules.values() for p in module.parameters()]
+    log = file_log(work / "language.log")
+
+    def save() -> None:
+        save_modules(file, modules)
+
+    steps = train_language(model.model.language_model, pool, bpe, recipe.language, visual, trained, log, save)
+    save()
+    mark_done(work, "language", steps=steps, minutes=(time.monotonic() - begin) / 60, data_sha256=pool.digest)
+
+
+def run_together(start: Path, work: Path, recipe: Further, rank: int) -> None:
+    """Stage (together), one of ``recipe.ranks`` processes."""
+    torch.set_num_threads(1)
+    begin = time.monotonic()
+    store = f"file://{work / 'rendezvous'}"
+    torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=recipe.ranks)
+    model, clip, bpe = open_checkpoint(start)
+    modules, projector = llava_modules(model), model.model.multi_modal_projector
+    load_modules(work / "language.safetensors", modules)
+    before, known = copy.deepcopy(clip.vision), copy.deepcopy(projector).requires_grad_(False)
+    load_modules(work / "clip.safetensors", clip_modules(clip))
+    tower = clip.vision
+    pool = make_pool(recipe.scenes, recipe.seed + 2)
+    images = torch.from_numpy(pool.images)
+
+    def distance(chosen: list[int]) -> Tensor:
+        wanted: Tensor = known(_features(before, images[chosen]))
+        found: Tensor = projector(_features(tower, images[chosen]))
+        return (found - wanted).square().sum(-1).mean()
+
+    def visual(chosen: list[int]) -> tuple[Tensor, Tensor]:
+        return projector(_features(tower, images[chosen])), torch.zeros(())
+
+    share, log = Share(rank, recipe.ranks), file_log(work / f"together{rank}.log")
+    fit_projector(projector, distance, len(images), recipe.seed, share, log)
+    file = work / "together.safetensors"
+
+    def save() -> None:
+        if rank == 0:
+            save_modules(file, modules)
+
+    trained = [p for module in modules.values() for p in module.parameters()]
+    steps = train_language(model.model.language_model, pool, bpe, recipe.together, visual, trained, log, save, share)
+    save()
+    if rank == 0:
+        mark_done(work, "together", steps=steps, minutes=(time.monotonic() - begin) / 60, data_sha256=pool.digest)
+
+
+def run(start: Path, work: Path, recipe: Further) -> None:
+    """All stages; those whose result is in ``work`` already are passed over."""
+    side_by_side: list[Job] = [
+        ("vision", run_vision, (start, work, recipe)),
+        ("language", run_language, (start, work, recipe)),
+    ]
+    together: list[Job] = [("together", run_together, (start, work, recipe, rank)) for rank in range(recipe.ranks)]
+    run_stages(work, recipe, (side_by_side, together))
+
+
+def restore(start: Path, work: Path) -> tuple[Any, Clip, Any, Tokenizer]:
+    """The model that the stages in ``work`` have made, its towers, processor and tokenizer; weights as they ship."""
+    model, clip, bpe = open_checkpoint(start)
+    load_modules(work / "clip.safetensors", clip_modules(clip))
+    load_modules(work / "together.safetensors", llava_modules(model))
+    model.tie_weights()
+    for module in (model, clip.text, clip.visual_projection):
+        module.eval().to(torch.bfloat16).float()
+    return model, clip, hf.AutoProcessor.from_pretrained(start), bpe
