@@ -7,6 +7,7 @@ from tops.evaluation.benchmark import load_benchmark
 from tops.experiments.answers import Answer
 from tops.experiments.cell import BackboneSpec, Cell, MethodSpec
 from tops.experiments.store import Store
+from tops.experiments.worker import work
 from tops.miniature.data import ensure
 
 
@@ -82,10 +83,12 @@ def run(monkeypatch, root, error):
     def broken(spec, profile):
         raise error
 
+    def launch(assignment, folder, choice, emit):
+        work(assignment, emit=emit, load=broken)
+
     ensure()
-    monkeypatch.setattr("tops.experiments.execute.load_evaluator", broken)
-    choices = ["benchmark=pope", "method=none", "profile=miniature", "limit=1", "launcher.workers=1"]
-    return main(["run", *choices, f"results={root}"])
+    monkeypatch.setattr("tops.experiments.run.launcher", lambda kind: launch)
+    return main(["run", "benchmark=pope", "method=none", "profile=miniature", "limit=1", f"results={root}"])
 
 
 def test_a_run_with_a_failed_cell_ends_with_status_1_and_names_it(tmp_path, monkeypatch, capsys):
