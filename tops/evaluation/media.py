@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from tops.backbones.image_layouts import NATIVE, ImageLayout, image_layout
 from tops.errors import ConfigurationError, DataError, nearest_names
-from tops.evaluation.tasks import Task
 from tops.evaluation.videos import Rule, read_frames
 from tops.methods.base import InputContext, InputControl
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from tops.evaluation.tasks import Task
 
 VICUNA = (
     "A chat between a curious user and an artificial intelligence assistant. "
