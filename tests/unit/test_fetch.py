@@ -55,10 +55,11 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name.replace("_", "-"), str(value))
         self.end_headers()
         if self.command == "GET":
-            self.wfile.write(body[: self.server.stop_after])
-            if self.server.stop_after is not None:
+            stop = self.server.stop_after
+            self.wfile.write(body[:stop])
+            self.close_connection = stop is not None
+            if stop:
                 self.server.stop_after = 0
-                self.close_connection = True
 
     def do_GET(self):
         self.server.requests.append(
@@ -136,6 +137,7 @@ def test_fetching_again_fetches_nothing_and_keeps_the_revision(hub, fetcher, tmp
 def test_a_broken_download_goes_on_where_it_broke(hub, fetcher, tmp_path, monkeypatch):
     """The line is cut after 40 of 100 bytes and stays dead; the same command goes on, and the file is whole."""
     monkeypatch.setattr("time.sleep", lambda seconds: None)
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 10)  # smaller pieces are lost
     hub.files = {"data/test.parquet": bytes(range(100))}
     item = fetcher.dataset(load_benchmark("pope"))
     hub.stop_after = 40
@@ -195,6 +197,11 @@ def test_checkpoints_without_pickles(hub, fetcher):
     hub.files = {"config.json": b"{}", "pytorch_model.bin": b"pickle"}
     with pytest.raises(DataError, match="no safetensors"):
         fetcher.model("a/b")
+
+
+def test_no_network_is_no_traceback(hub, tmp_path):
+    with pytest.raises(DataError, match=r"POPE cannot be fetched.*the same command goes on later"):
+        Fetcher(tmp_path, endpoint="http://127.0.0.1:9").dataset(load_benchmark("pope"))
 
 
 def test_not_enough_disk(hub, fetcher):

@@ -130,23 +130,13 @@ class Fetcher:
         str
             What was just done.
         """
-        from huggingface_hub import hf_hub_download
-
         place = shutil.disk_usage(_existing(item.target or Path.home()))
         need = sum(self.missing(item).values())
         if need > place.free:
             raise DataError(f"{item.repository} needs {size_text(need)}, but {size_text(place.free)} are free")
         for name in self.missing(item):
             with _explained(item.repository, item.kind):
-                hf_hub_download(
-                    item.repository,
-                    name,
-                    repo_type=item.kind,
-                    revision=item.commit,
-                    local_dir=item.target,
-                    token=None if item.gated else False,
-                    endpoint=self.endpoint,
-                )
+                self._download(item, name)
             yield f"{item.repository}: {name}"
         self._note(item, [])
         if item.target is not None and item.unpack_to is not None:
@@ -157,6 +147,30 @@ class Fetcher:
                 for part in parts:
                     part.unlink()
                 yield f"{item.repository}: {count} files of {parts[0].name} unpacked"
+
+    def _download(self, item: Item, name: str) -> None:
+        """One file. Those of data sets, archives of videos among them, go on at the byte where they stopped.
+
+        Checkpoints go to the hub's own cache, whose library begins a broken file anew.
+        """
+        from huggingface_hub import hf_hub_download, hf_hub_url
+        from huggingface_hub.file_download import http_get
+        from huggingface_hub.utils import build_hf_headers
+
+        token = None if item.gated else False
+        where: dict[str, Any] = {"repo_type": item.kind, "revision": item.commit, "endpoint": self.endpoint}
+        if item.target is None:
+            hf_hub_download(item.repository, name, token=token, **where)
+            return
+        file = item.target / name
+        part = file.with_name(f".{file.name}.{item.commit[:12]}.part")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("ab") as out:
+            url, headers = hf_hub_url(item.repository, name, **where), build_hf_headers(token=token)
+            if out.tell() > item.files[name]:
+                out.truncate(0)
+            http_get(url, out, resume_size=out.tell(), headers=headers, expected_size=item.files[name])
+        part.replace(file)
 
     def _note(self, item: Item, unpacked: list[str]) -> None:
         """Remember the revision, so that the next fetch takes the same, and which archives are unpacked."""
@@ -201,6 +215,7 @@ class _explained:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None or isinstance(error, DataError | KeyboardInterrupt):
             return
+        from httpx import HTTPError  # of the hub's client: no network, a broken line
         from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
         page = f"https://huggingface.co/{'datasets/' if self._kind == 'dataset' else ''}{self._repository}"
@@ -212,7 +227,7 @@ class _explained:
             raise DataError(
                 f"the hub has no {self._kind} {self._repository}, or it asks for a login: {page}"
             ) from error
-        if isinstance(error, HfHubHTTPError | OSError):
+        if isinstance(error, HfHubHTTPError | HTTPError | OSError):
             raise DataError(f"{self._repository} cannot be fetched: {error}; the same command goes on later") from error
 
 

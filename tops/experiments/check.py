@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ def _cell(folder: Path, profile: str) -> Iterator[tuple[str, str]]:
         yield from _unfinished(folder)
 
 
-def _object(path: Path) -> Iterator[Any]:
+def _object(path: Path) -> Generator[tuple[str, str], None, dict[str, Any] | None]:
     """The JSON object of a file, as the value of ``yield from``; None after a fault."""
     if not path.exists():
         yield path.name, "missing"
