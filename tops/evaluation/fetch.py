@@ -155,7 +155,7 @@ class Fetcher:
         """
         from huggingface_hub import hf_hub_download, hf_hub_url
         from huggingface_hub.file_download import http_get
-        from huggingface_hub.utils import build_hf_headers
+        from huggingface_hub.utils._headers import build_hf_headers
 
         token = None if item.gated else False
         where: dict[str, Any] = {"repo_type": item.kind, "revision": item.commit, "endpoint": self.endpoint}
