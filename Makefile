@@ -9,7 +9,7 @@ export HF_HUB_OFFLINE ?= 1
 # Of an experiment: LIMIT=N documents per benchmark, FULL=1 all of them, RUN="launcher=slurm ..." any setting of `tops run`.
 SETTINGS = profile=$(PROFILE) $(if $(FULL),full=true) $(if $(LIMIT),limit=$(LIMIT))
 
-.PHONY: setup test lint format smoke sweep-keep-ratio ablate-principles falsify reproduce-all miniature miniature-scores bench-selection bench-methods bench-scaling bench-efficiency bench-throughput bench-grid
+.PHONY: setup test lint format smoke sweep-keep-ratio ablate-principles falsify reproduce-all miniature miniature-scores bench-selection bench-methods bench-scaling bench-efficiency bench-backbones bench-throughput bench-grid
 
 $(STAMP): pyproject.toml scripts/constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -89,6 +89,10 @@ bench-scaling: setup
 # Table 4: LLaVA-NeXT-7B with random weights on a GPU, the miniature elsewhere.
 bench-efficiency: setup
 	$(BIN)/tops bench efficiency --json $(RECORDS)/efficiency$(ON).json $(BENCH)
+
+# Every backbone at its true size with random weights on a GPU, its miniature elsewhere.
+bench-backbones: setup
+	$(BIN)/tops bench backbones --json benchmarks/backbones.json $(BENCH)
 
 bench-throughput: setup
 	$(BIN)/tops bench throughput --json $(RECORDS)/throughput$(ON).json $(BENCH)

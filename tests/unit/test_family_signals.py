@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 import torch
+from oracles.reference import entering
 from tiny import IMAGE, Case, llava
 from tiny_families import FAMILIES, NEXT_SIZES, internvl3, llava_next, llava_video, qwen25vl, qwen25vl_video
 from torch.nn import functional
+from transformers import vision_utils
 
 from tops import prune
 from tops.backbones import adapter_for
+from tops.backbones.llava_next import LlavaNext
 from tops.budget import Budget, Cut, PromptShape, Schedule
 from tops.errors import MissingSignalError, UnsupportedModelError
 from tops.tokens import Selection
@@ -138,6 +141,62 @@ def test_features_are_the_merged_embeddings_without_newlines(name: str) -> None:
     assert not tokens.newline.any()
     if "video" in name:
         assert tokens.image.max() + 1 == tokens.unit.max() + 1 == 2
+    if name.startswith("qwen"):  # mRoPE numbers rows and columns from the model's own grid
+        _, ids = entering(case.model, case.inputs)
+        assert ids is not None
+        visual = torch.isin(case.inputs["input_ids"][0], torch.tensor(adapter_for(case.model).placeholder_ids))
+        for unit in tokens.unit.unique():
+            here = tokens.unit == unit
+            for axis, cells in ((-2, tokens.row), (-1, tokens.col)):
+                places = ids[axis, 0][visual][here]
+                assert torch.equal(places - places.min(), cells[here])
+
+
+def test_the_comparison_sees_a_wrong_tile_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    case, real = llava_next(), LlavaNext.image_layout
+    want = expected("llava-next", case)
+
+    def swapped(self: Any, size: Any) -> Any:
+        layout = real(self, size)
+        return replace(layout, unit=torch.tensor([0, 2, 1, 3, 4])[layout.unit])
+
+    monkeypatch.setattr(LlavaNext, "image_layout", swapped)
+    ((_, saliency, _),) = look(case)
+    assert (saliency - want).abs().max() > 1e-2
+
+
+def test_the_comparison_sees_a_wrong_window_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = qwen25vl()
+    want = expected("qwen2.5-vl", case)
+    monkeypatch.setattr(vision_utils, "get_vision_window_index", lambda grid, **_: (torch.arange(len(want)), None))
+    ((_, saliency, _),) = look(case)
+    assert (saliency - want).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("build", [llava_next, llava_video, qwen25vl, internvl3, llava])
+def test_a_prompt_without_its_pixels_is_refused(build: Any) -> None:
+    case = build()
+    case.inputs = {k: v for k, v in case.inputs.items() if not k.startswith("pixel_values")}
+    with pytest.raises(UnsupportedModelError, match=r"placeholder|has 0 patches"):
+        look(case)
+
+
+def test_videos_that_do_not_fit_are_refused() -> None:
+    for change, words in (
+        ({"pixel_values_videos": torch.zeros(1, 0, 3, 35, 35)}, "a video of 0 frames gives 0"),
+        ({"pixel_values_videos": torch.zeros(1, 4, 3, 35, 35)}, "a video of 4 frames gives 24"),
+        ({"pixel_values_videos": torch.zeros(1, 3, 3, 35, 42)}, "35 x 42 pixels were given"),
+        ({"pixel_values_videos": torch.zeros(2, 3, 3, 35, 35)}, r"2 video\(s\) were given.* for 1"),
+        ({"pixel_values": torch.zeros(1, 3, 3, 35, 35)}, "for videos only"),
+    ):
+        case = llava_video(3)
+        case.inputs |= change
+        with pytest.raises(UnsupportedModelError, match=words):
+            look(case)
+    case = qwen25vl_video(3)
+    case.inputs["video_grid_thw"] = torch.tensor([[2, 8, 12]])
+    with pytest.raises(UnsupportedModelError, match="patches, and the grids"):
+        look(case)
 
 
 @pytest.mark.parametrize("size", [*NEXT_SIZES, [28, 400], [400, 28], [1, 4000]])

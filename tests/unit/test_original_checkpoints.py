@@ -19,7 +19,9 @@ from transformers import PreTrainedTokenizerFast
 
 from tops.backbones import families, llava_video_model
 from tops.backbones.loading import load_backbone
+from tops.bench.prompts import prompt
 from tops.errors import DataError, UnsupportedModelError
+from tops.experiments import choices
 
 LLAVA = ((r"^model\.language_model\.", "language_model.model."), (r"^lm_head\.", "language_model.lm_head."),
          (r"^model\.vision_tower\.", "vision_tower.vision_model."), (r"^model\.", ""))  # fmt: skip
@@ -194,16 +196,18 @@ def test_the_original_layout_of_llava_is_refused_by_its_class(tmp_path: Path) ->
         load_backbone(tmp_path)
 
 
-SIZES = {
-    "llava-hf/llava-1.5-7b-hf": 7.06, "llava-hf/llava-1.5-13b-hf": 13.35, "llava-hf/llava-v1.6-vicuna-7b-hf": 7.06,
-    "llava-hf/llava-v1.6-vicuna-13b-hf": 13.35, "lmms-lab/LLaVA-Video-7B-Qwen2": 8.03,
-    "Qwen/Qwen2.5-VL-7B-Instruct": 8.29, "OpenGVLab/InternVL3-8B-hf": 7.94,
-}  # fmt: skip
+SIZES = {"llava-1.5-7b": 7.06, "llava-1.5-13b": 13.35, "llava-next-7b": 7.06, "llava-next-13b": 13.35,
+         "llava-video-7b": 8.03, "qwen2.5-vl-7b": 8.29, "internvl3-8b": 7.94}  # fmt: skip
+TOKENS = {"llava-1.5": 576, "llava-next": 2880, "llava-video": 64 * 169, "qwen2.5-vl": 1296, "internvl3": 1280}
 
 
-@pytest.mark.parametrize("checkpoint", SIZES)
-def test_random_weights_have_the_published_size(checkpoint: str) -> None:
+@pytest.mark.parametrize("name", SIZES)
+def test_random_weights_have_the_published_size_and_see_the_papers_tokens(name: str) -> None:
     """Parameters in billions, as the hub's pages give them (rounded)."""
-    backbone = load_backbone(checkpoint, weights="random", device_map="meta")
-    assert round(sum(p.numel() for p in backbone.model.parameters()) / 1e9, 2) == SIZES[checkpoint]
-    assert backbone.name == backbone.adapter.catalogue_name() != ""
+    choice = choices.load_backbone(name)
+    backbone = load_backbone(choice.checkpoint, weights="random", device_map="meta")
+    assert round(sum(p.numel() for p in backbone.model.parameters()) / 1e9, 2) == SIZES[name]
+    assert backbone.name == name
+    made = prompt(backbone.adapter, choice.visual, choice.frames, torch.device("meta"))
+    assert made.visual == next(tokens for family, tokens in TOKENS.items() if name.startswith(family))
+    assert made.images == choice.frames

@@ -15,6 +15,7 @@ from synthetic_store import fill
 from tops.errors import ConfigurationError, DataError
 from tops.experiments.plan import PlanStatus, plan
 from tops.experiments.schema import ColumnChoice, Experiment, PaperReference, RowChoice
+from tops.paper.aggregation import printed_rule, proper_rule
 from tops.paper.published import published_value
 from tops.reporting import command, render
 from tops.reporting.build import make, write_tables
@@ -172,6 +173,19 @@ def test_a_stored_score_that_its_answers_do_not_give_is_named(tmp_path):
     assert any("stored accuracy 12.5" in w for w in make(collected(tmp_path)).warnings)
 
 
+def test_a_cell_whose_answers_are_damaged_is_a_hole_and_is_named(tmp_path):
+    fill(tmp_path, SMALL, documents=4, only=lambda p: p.column.slug == "gqa")
+    results = collected(tmp_path)
+    (row,) = [r for r in results.rows(BACKBONE) if r.method == "tops" and r.level == "77.8"]
+    file = results.entries[row, results.columns(BACKBONE)[0]].records[0].path / "answers.jsonl"
+    file.write_bytes(file.read_bytes()[:-40])
+    report = make(collected(tmp_path))
+    shown = {x.label: x.data[0] for x in report.main[0].lines if "77.8" in x.section}
+    assert "cut off" in shown["TOPS"].reason
+    assert shown["DivPrune"].value is not None
+    assert any("TOPS on gqa" in w and "results check" in w for w in report.warnings)
+
+
 def versions(planned):
     return {"versions": {"torch": "2.0", "transformers": "4.9" if planned.row.method == "divprune" else "5.0"}}
 
@@ -287,6 +301,41 @@ def test_a_budget_that_means_something_else_is_neither_ranked_nor_hidden(tmp_pat
         if h.title == "− best control"
     )
     assert "another layer average" in control.reason
+
+
+def test_acc_and_every_score_have_intervals(report):
+    tables = {t.name.removeprefix("small_"): t for t in report.more}
+    (main,) = [x for x in lines(report.main[0], "TOPS") if "77.8" in x.section]
+    (whole,) = [x for x in lines(tables["intervals"], "TOPS") if "77.8" in x.section]
+    assert [d.value for d in (whole.data[0], whole.data[5])] == pytest.approx([d.value for d in main.data[9:7:-1]])
+    (scores,) = [x for x in lines(tables["scores"], "TOPS") if "77.8" in x.section]
+    for datum, shown in zip(scores.data[:7], main.data[:7], strict=True):
+        low, high = map(float, re.search(r"\[(.+), (.+)\]", datum.text).groups())
+        assert low <= shown.value <= high
+        assert datum.value == pytest.approx(shown.value)
+    assert scores.data[7].text == ""
+    assert "table of scores" in scores.data[7].reason
+
+
+def test_table_2_shows_acc_by_both_rules(tmp_path):
+    advanced = replace(
+        SMALL,
+        name="advanced",
+        backbones=("qwen2.5-vl-7b",),
+        benchmarks=tuple(ColumnChoice(b, b) for b in proper_rule("2").divisors),
+        rows=(RowChoice(("none",), "reference", levels=()), RowChoice(("tops",))),
+        levels={"80.2": {"qwen2.5-vl-7b": 256}},
+        paper=PaperReference(tables=(2,)),
+    )
+    fill(tmp_path, advanced, "paper", documents=12)
+    (table,) = make(collected(tmp_path, advanced, "paper")).main
+    assert [(h.group, h.title) for h in table.headers[-4:]] == [
+        *(("proper", "Acc"), ("proper", "Rel (%)"), ("as in the paper", "Acc"), ("as in the paper", "Rel (%)"))
+    ]
+    (line,) = lines(table, "TOPS")
+    scores = {c: d.value for c, d in zip(proper_rule("2").divisors, line.data, strict=False)}
+    assert line.data[-4].value == pytest.approx(proper_rule("2").acc(scores))
+    assert line.data[-2].value == pytest.approx(printed_rule("2").acc(scores))
 
 
 def test_best_is_bold_only_beyond_chance(report):

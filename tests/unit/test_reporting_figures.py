@@ -2,17 +2,20 @@
 
 from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from synthetic_store import fill
 
-from tops.experiments.plan import plan
+from tops.experiments.plan import Row, plan
 from tops.experiments.schema import ColumnChoice, Experiment, PaperReference, RowChoice
 from tops.reporting.build import make
 from tops.reporting.figures import write_figures
 from tops.reporting.kept import Kept, gini, jaccard, kept_tokens, normalised_entropy
+from tops.reporting.qualitative import _mask, _shaded
 from tops.reporting.results import collect
-from tops.reporting.samples import browser_data, grid
+from tops.reporting.samples import _bits, browser_data, grid
+from tops.reporting.style import look, place, places, save, styled
 
 BACKBONE = "llava-1.5-7b"
 LEVELS = {"77.8": {BACKBONE: 128}, "88.9": {BACKBONE: 64}, "94.4": {BACKBONE: 32}}
@@ -51,6 +54,40 @@ def test_a_figure_is_written_as_vector_and_picture(store, tmp_path, name):
     drawn = {f.suffix for f in files if name in f.stem.removeprefix(name)}
     assert drawn == {".svg", ".pdf", ".png"}
     assert all(p.title.startswith("Miniature, not comparable") for p in pictures)
+
+
+def test_selections_are_drawn_as_places_evenness_and_documents(tmp_path):
+    fill(tmp_path, EXPERIMENTS["places"], documents=4, pictures=True)
+    files, pictures = write_figures(made(tmp_path, "places"), tmp_path / "out")
+    stems = {f.stem.split("_")[1] for f in files}
+    assert stems == {"places", "evenness", "documents"}
+    assert any("tokens that TOPS keeps" in p.title for p in pictures)
+
+
+def test_what_a_page_calls_kept_is_what_was_stored():
+    kept = [0, 5, 143]
+    bits = _bits(kept, 144)
+    assert np.flatnonzero(_mask(bits, grid("llava-1.5", 144))).tolist() == kept
+    shaded = _shaded(np.full((24, 24, 3), 200, np.uint8), _mask(bits, grid("llava-1.5", 144)))
+    assert (shaded[:2, :2] == 200).all()
+    assert (shaded[:2, 2:4] < 100).all()
+
+
+def test_no_two_methods_look_alike():
+    rows = [Row(f"m{i}", f"m{i}", "method", "88.9", "layer_average", "") for i in range(13)]
+    number = places(rows)
+    drawn = [look(row, number[place(row)]) for row in rows]
+    assert len({(d["color"], d["linestyle"], d["marker"]) for d in drawn}) == 13
+
+
+def test_the_title_of_round_panels_stands_clear_of_the_figures(tmp_path):
+    with styled():
+        figure, panels = plt.subplots(1, 2, figsize=(6, 3.4), subplot_kw={"projection": "polar"})
+        figure.suptitle("figure")
+        panels[0].set_title("panel", pad=16)
+        save(figure, tmp_path / "f")
+    top = panels[0].title.get_window_extent().y1
+    assert top <= figure._suptitle.get_window_extent().y0
 
 
 def test_figures_are_the_same_bytes_every_time(store, tmp_path):

@@ -31,6 +31,22 @@ def test_efficiency_record(tmp_path, capsys):
     assert "over limit" in capsys.readouterr().out
 
 
+def test_backbones_record(tmp_path, capsys):
+    path = tmp_path / "backbones.json"
+    words = ["backbones", "llava-video-7b", "--device", "cpu", "--repeats", "1", "--tokens", "2", "--json", str(path)]
+    assert main(words) == 0
+    (record,) = json.loads(path.read_text())["backbones"]
+    rows = {row["method"]: row for row in record["rows"]}
+    assert record["setting"]["visual_tokens"] == 8 * 36
+    assert rows["none"]["visual_tokens_per_layer"] == [8 * 36] * 8
+    # A ninth of each frame's 36 tokens on layer average: 2T, T/2, T/4 of T = 4 a frame, cuts at 3/8 and 6/8.
+    assert rows["tops"]["visual_tokens_per_layer"] == [64] * 3 + [16] * 3 + [8] * 2
+    assert rows["fastv"]["visual_tokens_per_layer"][:2] == [8 * 36] * 2
+    assert "64 x 3, 16 x 3, 8 x 2" in capsys.readouterr().out
+    with pytest.raises(ConfigurationError, match="13b has no miniature; use --device cuda"):
+        main(["backbones", "llava-1.5-13b", "--device", "cpu"])
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_no_gpu_no_figures():
     with pytest.raises(ConfigurationError, match="no CUDA"):

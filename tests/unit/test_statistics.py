@@ -115,7 +115,7 @@ def test_clustered_standard_error_is_that_of_statsmodels():
     assert (interval.low, interval.high) == (pytest.approx(low, abs=0.4), pytest.approx(high, abs=0.4))
 
 
-@pytest.mark.parametrize("kind", ["accuracy", "difference", "f1"])
+@pytest.mark.parametrize("kind", ["accuracy", "difference", "f1", "rel"])
 def test_intervals_cover_the_truth_95_percent_of_the_time(kind):
     rng = np.random.default_rng(11)
     images, per, hits, trials = 60, 5, 0, 700
@@ -130,6 +130,8 @@ def test_intervals_cover_the_truth_95_percent_of_the_time(kind):
         if kind == "difference":
             second = metrics.mean(b)
             value, drawn = value - second.point, drawn - second.resampled(clusters, draws)
+        if kind == "rel":
+            value, drawn = _rel(rng, images, per, clusters, draws)
         interval = percentile_interval(value, drawn, clusters.count)
         hits += interval.low <= truth <= interval.high
     assert 0.93 <= hits / trials <= 0.97
@@ -143,10 +145,23 @@ def _answers(rng, images, per):
     return a, b, (rng.random((images, per)) < 0.5).ravel()
 
 
+def _rel(rng, images, per, clusters, draws):
+    """Acc over three benchmarks, each with draws of its own, in percent of another method's on the same draws."""
+    sums = {"mine": [], "base": []}
+    for shift in range(3):
+        base, mine, _ = _answers(rng, images, per)
+        own = np.roll(draws, 1 + shift, axis=0)
+        for name, answers in (("mine", mine), ("base", base)):
+            metric = metrics.mean(answers)
+            sums[name].append(np.append(metric.resampled(clusters, own), metric.point))
+    ratio = 100 * np.mean(sums["mine"], axis=0) / np.mean(sums["base"], axis=0)
+    return ratio[-1], ratio[:-1]
+
+
 def _truth(kind):
     p, q = stats.norm.cdf(0.6 / np.sqrt(2)), stats.norm.cdf(0.4 / np.sqrt(2))
     # half the truths are yes, and a yes question is answered yes as often as any is answered right
-    return {"accuracy": 100 * p, "difference": 100 * (p - q), "f1": 100 * p}[kind]
+    return {"accuracy": 100 * p, "difference": 100 * (p - q), "f1": 100 * p, "rel": 100 * q / p}[kind]
 
 
 def test_mcnemar_equals_statsmodels():

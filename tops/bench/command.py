@@ -15,6 +15,7 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     ),
     "methods": ("tops.bench.methods", "milliseconds per selection of every method, against random selection"),
     "efficiency": ("tops.bench.efficiency", "prefill, decode, phases, memory and FLOPs of every method (Table 4)"),
+    "backbones": ("tops.bench.backbones", "every backbone at its true size: tokens per layer, memory, prefill, decode"),
     "throughput": ("tops.bench.throughput", "documents per second of the evaluation, in batches and one by one"),
     "grid": ("tops.bench.grid", "hours of an experiment on 1, 8 and 64 GPUs, its schedule simulated"),
     "scaling": ("tops.bench.scaling", "time and memory of selection against the number of tokens and of picks"),

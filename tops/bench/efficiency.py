@@ -22,10 +22,10 @@ import torch
 
 from tops.bench.clocks import Clock, ClockedMethod
 from tops.bench.measure import machine, synchronise, write_json
+from tops.bench.prompts import TEXT, prompt
 from tops.budget import Budget, PromptShape, Protocol
 from tops.errors import BudgetError, ConfigurationError, MissingSignalError, nearest_names
 
-TEXT = 60  # tokens of the question
 LIMIT = "free_truncation"
 PHASES = ("vision", "signals", "selection", "language_model")
 
@@ -41,6 +41,7 @@ class Row:
     phases: dict[str, list[float]] = field(default_factory=lambda: {phase: [] for phase in PHASES})
     memory_bytes: int | None = None
     visual_tokens: float = 0.0
+    tokens_per_layer: tuple[int, ...] = ()
     analytic: int = 0
     measured: int = 0
     measured_all: int = 0
@@ -85,21 +86,29 @@ class Bench:
     Parameters
     ----------
     device : torch.device
-        CUDA: LLaVA-NeXT-7B with random weights, bfloat16; CPU: the miniature.
+        CUDA: the true size with random weights, bfloat16; CPU: the miniature.
     tokens : int
         Generated tokens of the end-to-end time.
+    backbone : str
+        Name of a ``configs/backbone`` file.
+
+    Raises
+    ------
+    ConfigurationError
+        On a CPU, if the backbone has no miniature.
     """
 
-    def __init__(self, device: torch.device, tokens: int) -> None:
+    def __init__(self, device: torch.device, tokens: int, backbone: str = "llava-next-7b") -> None:
         from tops.backbones.loading import load_backbone as load_model
         from tops.experiments import staging
         from tops.experiments.choices import load_backbone, load_profile
 
-        choice = load_backbone("llava-next-7b")
+        choice = load_backbone(backbone)
         profile = load_profile("paper" if device.type == "cuda" else "miniature")
         if profile.miniature:
             staged = staging.checkpoint(choice, profile)
-            assert staged is not None, "the miniature is part of the package"
+            if staged is None or choice.miniature is None:
+                raise ConfigurationError(f"{backbone} has no miniature; use --device cuda, or another backbone")
             self.backbone = load_model(
                 staged.path, family=choice.family, dtype="float32", device_map="cpu", name=choice.name
             )
@@ -108,8 +117,10 @@ class Bench:
                 choice.checkpoint, family=choice.family, weights="random", device_map=str(device), name=choice.name
             )
         self.device, self.tokens, self.model = device, tokens, self.backbone.model
-        self.inputs, visual = prompt(self.model, device)
-        self.budget = round(visual * 320 / 2880)
+        shape = choice.miniature if profile.miniature and choice.miniature is not None else choice
+        made = prompt(self.backbone.adapter, shape.visual, shape.frames, device)
+        self.inputs, visual, self.images = made.inputs, made.visual, made.images
+        self.budget = round(visual / self.images * 320 / 2880)  # Table 4's share, per image or frame
         config: Any = self.model.config
         self.setting: dict[str, Any] = {
             "model": choice.title if not profile.miniature else f"miniature of {choice.title}",
@@ -117,6 +128,7 @@ class Bench:
             "dtype": str(self.model.dtype),
             "attention": config._attn_implementation,
             "visual_tokens": visual,
+            "images": self.images,
             "text_tokens": TEXT,
             "budget": self.budget,
             "generated_tokens": tokens,
@@ -150,7 +162,7 @@ class Bench:
             return ""
         tokens, depth = self.setting["visual_tokens"], len(self.backbone.adapter.layers)
         try:
-            self.method(name, "layer_average").schedule(PromptShape(tokens, depth, 1, self.backbone.name))
+            self.method(name, "layer_average").schedule(PromptShape(tokens, depth, self.images, self.backbone.name))
         except BudgetError:
             return "kept"
         return "layer_average"
@@ -244,32 +256,15 @@ class Bench:
                 self.model(**self.inputs, use_cache=True, logits_to_keep=1)
             length = int(self.inputs["input_ids"].shape[1])
             tokens = (length,) * len(adapter.layers) if run is None else run.last[0].tokens_per_layer
-            row.visual_tokens = self.setting["visual_tokens"] if run is None else run.last[0].layer_average
+            seen = (
+                (self.setting["visual_tokens"],) * len(tokens) if run is None else run.last[0].visual_tokens_per_layer
+            )
+            row.visual_tokens, row.tokens_per_layer = sum(seen) / len(seen), seen
         counts = counter.get_flop_counts()
         decoder = [n for n, m in self.model.named_modules() if m is adapter.text_model]
         name = f"{type(self.model).__name__}.{decoder[0]}"
         row.analytic = decoder_flops(DecoderSize.of(adapter.text_config), tokens)
         row.measured, row.measured_all = sum(counts[name].values()), counter.get_total_flops()
-
-
-def prompt(model: Any, device: torch.device) -> tuple[dict[str, Any], int]:
-    """One square image of 2 x 2 tiles and a base view for a LLaVA-NeXT, a question of random words; and its tokens."""
-    config = model.config
-    side = config.vision_config.image_size // config.vision_config.patch_size
-    pixels = config.vision_config.image_size
-    generator = torch.Generator().manual_seed(0)
-    count = side**2 + 2 * side * (2 * side + 1)  # base view, tiles, a newline per row of the tiles
-    words = torch.randint(5, 200, (TEXT,), generator=generator)
-    words[words == config.image_token_id] = 200
-    image = torch.full((count,), config.image_token_id)
-    ids = torch.cat([words[:30], image, words[30:]])[None].to(device)
-    inputs = {
-        "input_ids": ids,
-        "attention_mask": torch.ones_like(ids),
-        "pixel_values": torch.randn(1, 5, 3, pixels, pixels, generator=generator).to(device, model.dtype),
-        "image_sizes": torch.tensor([[2 * pixels, 2 * pixels]], device=device),
-    }
-    return inputs, 5 * side**2
 
 
 def attention_flops() -> dict[Any, Any]:
@@ -292,6 +287,7 @@ def summary(row: Row, limit: Row, tokens: int) -> dict[str, Any]:
         "method": row.name,
         "protocol": row.protocol,
         "visual_tokens": row.visual_tokens,
+        "visual_tokens_per_layer": list(row.tokens_per_layer),
         "prefill_ms": _spread(row.prefill),
         "decode_ms": _spread(decode),
         "total_ms": _spread(row.total),

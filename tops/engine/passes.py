@@ -53,10 +53,14 @@ class _Pass:
         self.setup, self.cache = setup, cache
         self._built: dict[tuple[int, torch.device], Kwargs] = {}
 
-    def _layer_kwargs(self, segment: Segment, hidden: Tensor, mask: Tensor, positions: Tensor) -> Kwargs:
+    def _sequence(self, segment: Segment) -> tuple[Tensor, Tensor]:
+        """Mask (B, M) and position ids (B, L) or (3, B, L) of a segment in this pass."""
+        raise NotImplementedError
+
+    def _layer_kwargs(self, segment: Segment, hidden: Tensor) -> Kwargs:
         key = (segment.start, hidden.device)
         if key not in self._built:
-            adapter = self.setup.adapter
+            adapter, (mask, positions) = self.setup.adapter, self._sequence(segment)
             causal = create_causal_mask(
                 config=adapter.text_config,
                 inputs_embeds=hidden,
@@ -151,9 +155,10 @@ class Prefill(_Pass):
             hidden = self._cut(number, segment, hidden)
             segment = self.state.segments[-1]
         self._before = hidden if number + 1 in self._cut_layers else None
-        if not segment.changed:
-            return hidden, None
-        return hidden, self._layer_kwargs(segment, hidden, segment.mask, segment.positions)
+        return hidden, self._layer_kwargs(segment, hidden) if segment.changed else None
+
+    def _sequence(self, segment: Segment) -> tuple[Tensor, Tensor]:
+        return segment.mask, segment.positions
 
     def _cut(self, number: int, segment: Segment, hidden: Tensor) -> Tensor:
         if self.replay is not None:
@@ -291,11 +296,11 @@ class Decode(_Pass):
     def layer(self, number: int, hidden: Tensor) -> tuple[Tensor, Kwargs | None]:
         """As in :meth:`Prefill.layer`."""
         segment = self.state.at(number)
-        if not segment.changed:
-            return hidden, None
+        return hidden, self._layer_kwargs(segment, hidden) if segment.changed else None
+
+    def _sequence(self, segment: Segment) -> tuple[Tensor, Tensor]:
         mask = torch.cat([segment.mask.to(self._tail.device), self._tail], 1)
-        positions = self._positions + segment.delta.to(self._positions.device)
-        return hidden, self._layer_kwargs(segment, hidden, mask, positions)
+        return mask, self._positions + segment.delta.to(self._positions.device)
 
     def done(self) -> None:
         """Count the tokens that were added."""

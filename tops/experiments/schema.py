@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from tops.budget import Protocol
 from tops.errors import ConfigurationError, nearest_names
@@ -13,12 +13,9 @@ Role = Literal["reference", "method", "control"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 Attention = Literal["sdpa", "eager", "flash_attention_2"]
 SignalName = Literal["saliency", "cls", "encoder", "text_tower"]  # the values of tops.signals.Signal
+Positive = Annotated[int, 1]  # the least that it may be
+Natural = Annotated[int, 0]
 T = TypeVar("T")
-
-
-def _at_least(least: int, default: Any = MISSING) -> Any:
-    """A field of a number that may not be smaller."""
-    return field(default=default, metadata={"least": least})
 
 
 @dataclass(frozen=True)
@@ -26,9 +23,9 @@ class MiniatureChoice:
     """The embedded checkpoint that stands for a backbone, and the shape of its prompts."""
 
     checkpoint: str
-    visual: int = _at_least(1)
-    depth: int = _at_least(1)
-    frames: int = _at_least(1, 1)
+    visual: Positive
+    depth: Positive
+    frames: Positive = 1
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -62,15 +59,15 @@ class BackboneChoice:
     title: str
     family: str
     checkpoint: str
-    visual: int = _at_least(1)
-    depth: int = _at_least(1)
-    width: int = _at_least(1)
-    feed_forward: int = _at_least(1)
-    parameters: float = _at_least(1)
+    visual: Positive
+    depth: Positive
+    width: Positive
+    feed_forward: Positive
+    parameters: Annotated[float, 1]
     signals: tuple[SignalName, ...]
     text_tower: str | None = None
     miniature: MiniatureChoice | None = None
-    frames: int = _at_least(1, 1)
+    frames: Positive = 1
     dtype: Dtype = "bfloat16"
     attention: Attention = "sdpa"
     options: dict[str, Any] = field(default_factory=dict)
@@ -111,7 +108,7 @@ class ProfileChoice:
     miniature: bool = False
     checkpoints: str | None = None
     data: str | None = None
-    batch_size: int = _at_least(1, 1)
+    batch_size: Positive = 1
     allow_empty: bool = False
     judge: str | None = None
     judge_model: str = ""
@@ -136,9 +133,9 @@ class LauncherChoice:
     """
 
     kind: Literal["local", "slurm", "ray"]
-    workers: int = _at_least(0, 0)
-    threads: int = _at_least(0, 0)
-    attempts: int = _at_least(1, 3)
+    workers: Natural = 0
+    threads: Natural = 0
+    attempts: Positive = 3
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -252,13 +249,8 @@ def parse(cls: type[T], values: Any, where: str) -> T:
     missing = [n for n, f in known.items() if n not in values and f.default is MISSING and f.default_factory is MISSING]
     if missing:
         raise ConfigurationError(f"{where}: {', '.join(missing)} must be given")
-    hints = get_type_hints(cls)
-    out = {key: typed(hints[key], value, f"{where}: {key}") for key, value in values.items()}
-    for key, value in out.items():
-        least = known[key].metadata.get("least")
-        if least is not None and value < least:
-            raise ConfigurationError(f"{where}: {key} is {value!r}; it must be at least {least}")
-    return cls(**out)
+    hints = get_type_hints(cls, include_extras=True)
+    return cls(**{key: typed(hints[key], value, f"{where}: {key}") for key, value in values.items()})
 
 
 def typed(hint: Any, value: Any, where: str) -> Any:
@@ -272,6 +264,11 @@ def typed(hint: Any, value: Any, where: str) -> Any:
     origin, args = get_origin(hint), get_args(hint)
     if hint is Any:
         return value
+    if origin is Annotated:
+        number = typed(args[0], value, where)
+        if number < args[1]:
+            raise ConfigurationError(f"{where} is {value!r}; it must be at least {args[1]}")
+        return number
     if origin is Literal:
         if value not in args:
             raise ConfigurationError(f"{where} is {value!r}. {nearest_names(str(value), map(str, args))}")

@@ -6,6 +6,7 @@ import gc
 import importlib
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -173,6 +174,8 @@ def work(
     let_through : tuple of exception types
         Not failures of a cell: a scheduler's notice that the time is up.
     """
+    if assignment.threads:  # read by torch, which is imported with the first model
+        os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(assignment.threads)
     if load is None:
         module, function = assignment.evaluator.split(":")
         load = getattr(importlib.import_module(module), function)

@@ -20,7 +20,7 @@ from tops.reporting.page import Picture, page
 from tops.reporting.paired import paired_table
 from tops.reporting.results import Results
 from tops.reporting.samples import browser_data
-from tops.reporting.significance import intervals_table, winners_table
+from tops.reporting.significance import benchmark_intervals_table, intervals_table, winners_table
 from tops.reporting.summary import sentences
 from tops.reporting.table import Table
 from tops.reporting.uncertainty import Uncertainty, winners
@@ -66,8 +66,8 @@ def make(results: Results, cache: Path | None = None, efficiency: Path | None = 
     efficiency : path, optional
         Record of ``tops bench efficiency`` for Table 4; the newest beside the store by default.
     """
-    results = unmixed(results)
-    u = Uncertainty(results, cache)
+    u = Uncertainty(unmixed(results), cache)
+    results = u.results
     best = winners(u)
 
     def bold(backbone: str, row: object, slug: str) -> bool:
@@ -80,6 +80,7 @@ def make(results: Results, cache: Path | None = None, efficiency: Path | None = 
         honesty_table(u),
         paired_table(u),
         intervals_table(u),
+        benchmark_intervals_table(u),
         winners_table(u, best),
         comparison_table(u, matches(u)),
     ]

@@ -13,7 +13,7 @@ from tops.experiments.plan import Column, Row
 from tops.reporting.documents import Documents, load_documents
 from tops.reporting.layout import level_title, title_of
 from tops.reporting.names import backbone_title, row_title
-from tops.reporting.style import look
+from tops.reporting.style import look, place, places
 from tops.reporting.table import Datum, Header, Line, Table, hole
 from tops.reporting.uncertainty import SEED, Drawn, Uncertainty
 from tops.statistics.resampling import Clusters, same_documents
@@ -113,12 +113,14 @@ def _panel(u: Uncertainty, axes: Any, column: Column, drawn: dict[Row, Drawn], l
         records = u.results.entries[row, column].records
         tokens = float(np.mean([u.of(record).layer_average for record in records]))
         if row.level and np.isfinite(tokens):
-            lines.setdefault((row.method, row.variant, row.protocol), []).append((tokens, row, value))
+            lines.setdefault(place(row), []).append((tokens, row, value))
         elif row.method == "text_only":
             labels[row_title(row)] = axes.axhline(value.point, color="#8a93a0", linewidth=0.9, linestyle=":")
-    for i, points in enumerate(lines.values()):
+    number = places(u.results.plan.rows)
+    for points in lines.values():
         points.sort(key=lambda point: point[0])
-        row, style = points[0][1], look(points[0][1], i)
+        row = points[0][1]
+        style = look(row, number[place(row)])
         x, y = [p[0] for p in points], [p[2].point for p in points]
         intervals = [p[2].interval for p in points]
         low, high = np.array([v.low for v in intervals]), np.array([v.high for v in intervals])

@@ -11,11 +11,12 @@ import numpy as np
 
 from tops.experiments.plan import Row
 from tops.reporting.fidelity import fidelity_columns, fidelity_curves
-from tops.reporting.kept_figures import agreement_maps, keep_maps
+from tops.reporting.kept_figures import agreement_maps, evenness_curves, keep_maps
 from tops.reporting.layout import level_title
 from tops.reporting.names import backbone_title, benchmark_title, row_title
 from tops.reporting.page import Picture
-from tops.reporting.style import is_plain_tops, look, save, styled
+from tops.reporting.qualitative import qualitative_pages
+from tops.reporting.style import is_plain_tops, look, place, places, save, styled
 from tops.reporting.uncertainty import Drawn, Uncertainty
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def budget_curves(u: Uncertainty) -> Iterator[tuple[str, str, Figure]]:
 
     if len(u.results.plan.experiment.levels) < 3:
         return
+    number = places(u.results.plan.rows)
     for backbone in u.results.backbones:
         if fidelity_columns(u, backbone):
             continue
@@ -63,7 +65,7 @@ def budget_curves(u: Uncertainty) -> Iterator[tuple[str, str, Figure]]:
             points.sort(key=lambda p: p[0])
             x = np.array([p[0] for p in points])
             intervals = [p[1].interval for p in points]
-            style: dict[str, Any] = look(row, i)
+            style: dict[str, Any] = look(row, number[place(row)])
             low, middle, high = (np.array([getattr(v, k) for v in intervals]) for k in ("low", "estimate", "high"))
             axes.plot(x, middle, label=row_title(row), **style)
             if is_plain_tops(row):
@@ -96,7 +98,7 @@ def _curves(u: Uncertainty, backbone: str) -> dict[Row, list[tuple[float, Drawn]
             continue
         drawn, tokens = u.rel(backbone, row), _tokens(u, backbone, row)
         if drawn is not None and np.isfinite(tokens):
-            leader = first.setdefault((row.method, row.variant, row.protocol), row)
+            leader = first.setdefault(place(row), row)
             found.setdefault(leader, []).append((tokens, drawn))
     return {row: points for row, points in found.items() if len(points) > 1}
 
@@ -137,6 +139,7 @@ def radars(u: Uncertainty) -> Iterator[tuple[str, str, Figure]]:
 
     if not set(u.results.plan.experiment.paper.figures) & set(_RADARS):
         return
+    number = places(u.results.plan.rows)
     for backbone in u.results.backbones:
         reference = u.results.reference(backbone)
         columns = [c for c in u.results.columns(backbone) if reference and u.score(reference, c) is not None]
@@ -148,17 +151,20 @@ def radars(u: Uncertainty) -> Iterator[tuple[str, str, Figure]]:
         )
         angles = np.linspace(0, 2 * np.pi, len(columns), endpoint=False)
         labels: dict[str, Any] = {}
+        absent: dict[str, None] = {}
         for axes, level in zip(panels[0], levels, strict=True):
             rows = [r for r in u.results.rows(backbone) if r.level == level and r.protocol == "layer_average"]
-            for i, row in enumerate(rows):
+            for row in rows:
                 if row.role == "control" and row.method != "random":
                     continue
                 shares = [_share(u, row, reference, c) for c in columns]
                 if any(s is None for s in shares):
+                    absent.setdefault(row_title(row))
                     continue
+                i = number[place(row)]
                 style: dict[str, Any] = {k: v for k, v in look(row, i).items() if not k.startswith("marker")}
                 if row.method != "tops":
-                    style["linestyle"] = ("-", "--", "-.", ":")[i % 4]
+                    style["linestyle"] = ("-", "--", "-.", ":")[(i + i // 8) % 4]
                 (line,) = axes.plot([*angles, angles[0]], [*shares, shares[0]], **style)
                 labels.setdefault(row_title(row), line)
             axes.set_xticks(angles, [benchmark_title(c.slug) for c in columns], fontsize=7.5)
@@ -167,13 +173,11 @@ def radars(u: Uncertainty) -> Iterator[tuple[str, str, Figure]]:
         if not labels:
             plt.close(figure)
             continue
-        figure.suptitle(_titled(u, backbone_title(backbone)))
+        figure.suptitle(_titled(u, f"{backbone_title(backbone)}, percent of the unpruned model"))
         figure.legend(labels.values(), labels.keys(), loc="outside lower center", ncols=6, fontsize=8)
-        yield (
-            f"radar_{backbone}",
-            f"{backbone_title(backbone)}: each benchmark in percent of the unpruned model",
-            figure,
-        )
+        left_out = f"; without {', '.join(absent)} where a benchmark has no number" if absent else ""
+        text = f"{backbone_title(backbone)}: each benchmark in percent of the unpruned model{left_out}"
+        yield f"radar_{backbone}", text, figure
 
 
 def _share(u: Uncertainty, row: Row, reference: Row, column: Any) -> float | None:
@@ -238,5 +242,7 @@ _MAKERS: tuple[Callable[[Uncertainty], Iterator[tuple[str, str, Any]]], ...] = (
     radars,
     weight_maps,
     keep_maps,
+    evenness_curves,
+    qualitative_pages,
     agreement_maps,
 )

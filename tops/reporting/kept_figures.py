@@ -68,9 +68,9 @@ def keep_maps(u: Uncertainty) -> Iterator[tuple[str, str, Figure]]:
                 place.set_axis_off()
             for place, (row, layer, kept, record) in zip(axes.flat, panels, strict=False):
                 image = place.imshow(_square(kept, record), cmap="cividis", vmin=0, vmax=top)
-                stage = "before the model" if layer == 0 else f"from layer {layer}"
                 place.set_title(
-                    f"{row_title(row)}\n{stage}\nGini {kept.gini:.2f}, entropy {kept.entropy:.3f}", fontsize=7
+                    f"{row_title(row)}\n{stage_title(layer)}\nGini {kept.gini:.2f}, entropy {kept.entropy:.3f}",
+                    fontsize=7,
                 )
             figure.colorbar(image, ax=axes, shrink=0.9 if lines == 1 else 0.5, label="share of documents")
             where = f"{backbone_title(backbone)}, {level_title(u.results, backbone, level)}"
@@ -81,6 +81,50 @@ def keep_maps(u: Uncertainty) -> Iterator[tuple[str, str, Figure]]:
                 "depend on the number of documents and of tokens kept: compare panels of one count, and with Random"
             )
             yield f"places_{backbone}_{level}", title, figure
+
+
+def stage_title(layer: int) -> str:
+    """``from layer 12``."""
+    return "before the model" if layer == 0 else f"from layer {layer}"
+
+
+_STAGES = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#7A3E9D", ":"))
+
+
+def evenness_curves(u: Uncertainty) -> Iterator[tuple[str, str, Figure]]:
+    """How likely each place is to be kept, places in falling order: a panel per method, a line per cut."""
+    import matplotlib.pyplot as plt
+
+    if not u.results.plan.experiment.record_kept or _by_layer(u):
+        return
+    for backbone in u.results.backbones:
+        records = _records(u, backbone)
+        visual = _whole(u, backbone, records)
+        for level in u.results.plan.experiment.levels:
+            found = {row: kept_tokens(r, visual) for row, r in records.items() if row.level == level}
+            found = {row: stages for row, stages in found.items() if stages}
+            if not found:
+                continue
+            columns = min(4, len(found))
+            lines = -(-len(found) // columns)
+            size = (2.3 * columns + 0.5, 1.9 * lines + 0.6)
+            figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False, sharex=True, sharey=True)
+            for panel in axes.flat[len(found) :]:
+                panel.set_axis_off()
+            for panel, (row, stages) in zip(axes.flat, found.items(), strict=False):
+                for (layer, kept), (colour, line) in zip(stages.items(), _STAGES, strict=False):
+                    falling = np.sort(kept.probability)[::-1]
+                    label = f"{stage_title(layer)}\nGini {kept.gini:.2f}, entropy {kept.entropy:.3f}"
+                    share = 100 * (np.arange(len(falling)) + 0.5) / len(falling)
+                    panel.plot(share, falling, color=colour, linestyle=line, linewidth=1.4, label=label)
+                panel.set_title(row_title(row), fontsize=8)
+                panel.set_ylim(0, 1.05)
+                panel.legend(fontsize=5.5, loc="upper right", handlelength=1.6)
+            figure.supxlabel("places, from the most to the least often kept (%)", fontsize=9)
+            figure.supylabel("share of documents that keep the place", fontsize=9)
+            where = f"{backbone_title(backbone)}, {level_title(u.results, backbone, level)}"
+            figure.suptitle(f"{where} (miniature)" if u.results.miniature else where)
+            yield f"evenness_{backbone}_{level}", f"{where}: selection probability of each place at each cut", figure
 
 
 def _square(kept: Kept, record: Record) -> np.ndarray:

@@ -158,6 +158,8 @@ def _read(one: PlannedCell, lookup: Lookup) -> Record | str:
     """The record of a planned cell, or why there is none."""
     try:
         record = None if one.cell is None else lookup.find(one.cell)
+        if record is not None:
+            _ = record.scores  # read late, and damaged as likely as the rest
     except DataError as error:
         return f"unreadable: {error}"
     if record is None:

@@ -80,7 +80,10 @@ def _answers(record: Record, wanted: set[int]) -> Iterable[Answer]:
             found = _ID.match(line)
             if found is not None and int(found[1]) not in left:
                 continue
-            answer = Answer.from_line(line)
+            try:
+                answer = Answer.from_line(line)
+            except ValueError:
+                return  # damaged: the report names the cell
             if answer.doc_id in left:
                 left.discard(answer.doc_id)
                 yield answer

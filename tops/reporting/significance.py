@@ -29,9 +29,11 @@ def intervals_table(u: Uncertainty) -> Table:
             ranked = dict(zip(fair, ranks_of(fair), strict=True)) if fair else {}
             section = f"{backbone_title(backbone)} · {level_title(results, backbone, level)}"
             for row, d in drawn.items():
-                data = (number(d.point), _span(d.interval.low, d.interval.high, ".1f"), *ranked.get(row, _UNRANKED))
+                acc = u.acc(backbone, row)
+                data = (*_estimate(d), *ranked.get(row, _UNRANKED), *(_estimate(acc) if acc else _NO_ACC))
                 lines.append(Line(row_title(row), data, section, row.role))
-    headers = tuple(Header(t) for t in ("Rel (%)", "95 % interval", "rank", "95 % of ranks", "first in %"))
+    titles = ("Rel (%)", "95 % interval", "rank", "95 % of ranks", "first in %")
+    headers = (*(Header(t, "Rel") for t in titles), Header("Acc", "Acc"), Header("95 % interval", "Acc"))
     notes = (
         f"Paired bootstrap of {u.resamples} resamples: documents of one image are drawn together, each benchmark by "
         "itself, and every benchmark's own aggregation runs on every resample. Seeds are fixed.",
@@ -63,6 +65,49 @@ def ranks_of(drawn: Mapping[Row, Drawn]) -> list[tuple[Datum, ...]]:
     return out
 
 
+def _estimate(d: Drawn) -> tuple[Datum, Datum]:
+    return number(d.point), _span(d.interval.low, d.interval.high, ".1f")
+
+
+def benchmark_intervals_table(u: Uncertainty) -> Table:
+    """Every score with its own interval: what Acc and Rel average away."""
+    results, lines = u.results, []
+    slugs = list(dict.fromkeys(c.slug for b in results.backbones for c in results.columns(b)))
+    for backbone in results.backbones:
+        columns = {c.slug: c for c in results.columns(backbone)}
+        for row in results.rows(backbone):
+            drawn = {slug: u.score(row, columns[slug]) for slug in slugs if slug in columns}
+            if not any(drawn.values()):
+                continue
+            data = tuple(
+                interval(d) if (d := drawn.get(slug)) else hole(_NOTHING if slug in drawn else "not planned")
+                for slug in slugs
+            )
+            section = " · ".join(p for p in (backbone_title(backbone), level_title(results, backbone, row.level)) if p)
+            lines.append(Line(row_title(row), data, section, row.role))
+    return Table(
+        f"{results.name}_scores",
+        f"Scores with 95 % intervals. {title_of(results)}",
+        tuple(Header(benchmark_title(slug)) for slug in slugs),
+        tuple(lines),
+        (
+            "Resamples as for Rel; each interval is of one score by itself: two methods compare by their paired "
+            "difference, not by whether these overlap.",
+        ),
+        short="Scores with intervals",
+    )
+
+
+def interval(d: Drawn) -> Datum:
+    """``63.1 [61.0, 65.2]``."""
+    low, high = d.interval.low, d.interval.high
+    if np.isnan(low):
+        return number(d.point, mark=_FEW)
+    return Datum(f"{d.point:.1f} [{low:.1f}, {high:.1f}]", d.point)
+
+
+_NOTHING = "no number: the table of scores says why"
+_NO_ACC = (hole(_NOTHING),) * 2
 _UNRANKED = (hole("not ranked: the budget means something else, and the layers see another number of tokens"),) * 3
 _FEW = "too few documents for an interval"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,9 +54,20 @@ def look(row: Row, index: int) -> dict[str, object]:
         return {"color": TOPS, "linewidth": 1.2, "linestyle": ":", "marker": "o", "markersize": 5, "fillstyle": "none"}
     if row.role == "control":
         return {"color": "#8a93a0", "linewidth": 1.2, "linestyle": "--", "marker": MARKERS[index % 8], "markersize": 4}
-    colour = COLOURS[index % len(COLOURS)]
-    line = "-" if row.protocol == "layer_average" else ":"
-    return {"color": colour, "linewidth": 1.4, "linestyle": line, "marker": MARKERS[index % 8], "markersize": 5}
+    again = index // len(COLOURS)  # past the palette, a colour comes back with another line and marker
+    line = ("-", "-.")[again % 2] if row.protocol == "layer_average" else ":"
+    marker = MARKERS[(index + again) % len(MARKERS)]
+    return {"color": COLOURS[index % 8], "linewidth": 1.4, "linestyle": line, "marker": marker, "markersize": 5}
+
+
+def places(rows: Iterable[Row]) -> dict[tuple[str, str, str], int]:
+    """Number of each method, variant and meaning of the budget: one look for it through all panels."""
+    return {key: i for i, key in enumerate(dict.fromkeys(place(row) for row in rows if row.level))}
+
+
+def place(row: Row) -> tuple[str, str, str]:
+    """What tells the lines of a figure apart."""
+    return row.method, row.variant, row.protocol
 
 
 def is_plain_tops(row: Row) -> bool:
@@ -68,6 +79,9 @@ def save(figure: Figure, stem: Path) -> tuple[list[Path], bytes]:
     """Vector (SVG, PDF) and PNG files without a date; returns their paths and the SVG."""
     import matplotlib.pyplot as plt
 
+    for _ in range(2):  # the first layout of axes with a fixed shape is off
+        figure.draw_without_rendering()
+    figure.set_layout_engine("none")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("svg", "pdf", "png")]

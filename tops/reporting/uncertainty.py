@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from zlib import crc32
 
 import numpy as np
 
-from tops.experiments.plan import Column, Row
+from tops.errors import DataError
+from tops.experiments.plan import Column, PlanStatus, Row
 from tops.experiments.store import Record
 from tops.reporting.documents import Brief, Documents, load_documents
 from tops.reporting.headline import metric_name
@@ -95,7 +96,10 @@ class Uncertainty:
         entries = [e for (_, c), e in self.results.entries.items() if c in columns and e.values]
         if not entries:
             return
-        loaded = {r.key: self._load(r) for e in entries for r in e.records}
+        loaded = self._readable(entries)
+        entries = [e for e in entries if all(r.key in loaded for r in e.records)]
+        if not entries:
+            return
         self.documents |= {key: documents.brief for key, documents in loaded.items()}
         if not same_documents(d.ids.tolist() for d in loaded.values()):
             self.faults.append(
@@ -109,6 +113,20 @@ class Uncertainty:
             drawn = self._place(entry, loaded, clusters, draws)
             if drawn is not None:
                 self.places[entry.row, entry.column] = drawn
+
+    def _readable(self, entries: Sequence[Entry]) -> dict[str, Documents]:
+        """Documents by cell; a place whose answers are damaged becomes a hole, and is named."""
+        loaded: dict[str, Documents] = {}
+        for entry in entries:
+            try:
+                for record in entry.records:
+                    loaded.setdefault(record.key, self._load(record))
+            except DataError as error:
+                hole = replace(entry, status=PlanStatus.FAILED, records=(), values=(), reason=f"unreadable: {error}")
+                known = {**self.results.entries, (entry.row, entry.column): hole}
+                self.results = replace(self.results, entries=known)
+                self.faults.append(f"{entry.row.title} on {entry.column.slug} ({entry.column.backbone}): {error}")
+        return loaded
 
     def _place(self, entry: Entry, loaded: Mapping[str, Documents], clusters: Clusters, draws: Floats) -> Drawn | None:
         """Mean over seeds."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,8 +48,9 @@ def launch(assignment: Assignment, folder: Path, choice: LauncherChoice, emit: C
         if started:
             ray.init(**(join if "address" in join else {**here, **join}))
     except (ConnectionError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
         raise ConfigurationError(
-            f"launcher=ray: {str(error).splitlines()[0]}; launcher.options.address=null starts a cluster here"
+            f"launcher=ray: {reason}; launcher.options.address=null starts a cluster here"
         ) from None
     try:
         queue = _events(ray)
@@ -76,10 +76,7 @@ def launch(assignment: Assignment, folder: Path, choice: LauncherChoice, emit: C
 
 def _work(path: str, index: int, queue: Any) -> int:
     """The body of a task."""
-    assignment = Assignment.load(Path(path))
-    if assignment.threads:
-        os.environ["OMP_NUM_THREADS"] = str(assignment.threads)
-    return work(assignment, index, emit=lambda event: queue.put.remote(event.to_line()))
+    return work(Assignment.load(Path(path)), index, emit=lambda event: queue.put.remote(event.to_line()))
 
 
 def _events(ray: Any) -> Any:
