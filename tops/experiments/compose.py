@@ -185,9 +185,6 @@ def _checked(values: dict[str, Any]) -> Composed:
         raise ConfigurationError(f"limit={limit!r} is not a number of documents (1 or more)")
     method = values["method"]
     specs.method_spec(method["name"], {k: v for k, v in method.items() if k != "name"})
-    from tops.evaluation.media import Inputs  # brings NumPy and Pillow
-
-    Inputs.of(values["backbone"]["options"]).laid_out(values["backbone"]["family"])
     launcher = values["launcher"]
     if launcher["kind"] == "local" and launcher["options"]:
         raise ConfigurationError(f"launcher=local takes no options, not {', '.join(launcher['options'])}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
 from tops.errors import ConfigurationError, nearest_names
+from tops.evaluation.media import Inputs
 from tops.experiments import specs
 from tops.experiments.cell import Cell
 from tops.experiments.compose import GROUPS, Composed, composed, parse_overrides
@@ -127,6 +128,8 @@ def _each_benchmark(config: Composed, words: Sequence[str]) -> list[Composed]:
 def _cells(composed_configs: Sequence[Composed], words: Sequence[str]) -> Plan:
     """A plan of cells that no experiment file names."""
     configs = [each for config in composed_configs for each in _each_benchmark(config, words)]
+    for backbone in (config.backbone for config in composed_configs):
+        Inputs.of(backbone.options).laid_out(backbone.family)  # refuses what the evaluation would not carry out
     rows: dict[Row, None] = {}
     columns: dict[Column, None] = {}
     cells: list[PlannedCell] = []
