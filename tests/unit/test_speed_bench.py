@@ -41,7 +41,7 @@ def test_backbones_record(tmp_path, capsys):
     assert rows["none"]["visual_tokens_per_layer"] == [8 * 36] * 8
     # A ninth of each frame's 36 tokens on layer average: 2T, T/2, T/4 of T = 4 a frame, cuts at 3/8 and 6/8.
     assert rows["tops"]["visual_tokens_per_layer"] == [64] * 3 + [16] * 3 + [8] * 2
-    assert rows["fastv"]["visual_tokens_per_layer"][:2] == [8 * 36] * 2
+    assert rows["fastv"]["visual_tokens_per_layer"] == [8 * 36] + [8 * 4] * 7
     assert "64 x 3, 16 x 3, 8 x 2" in capsys.readouterr().out
     with pytest.raises(ConfigurationError, match="13b has no miniature; use --device cuda"):
         main(["backbones", "llava-1.5-13b", "--device", "cpu"])
