@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from synthetic_store import fill
@@ -15,7 +14,7 @@ from tops.reporting.kept import Kept, gini, jaccard, kept_tokens, normalised_ent
 from tops.reporting.qualitative import _mask, _shaded
 from tops.reporting.results import collect
 from tops.reporting.samples import _bits, browser_data, grid
-from tops.reporting.style import look, place, places, save, styled
+from tops.reporting.style import look, place, places
 
 BACKBONE = "llava-1.5-7b"
 LEVELS = {"77.8": {BACKBONE: 128}, "88.9": {BACKBONE: 64}, "94.4": {BACKBONE: 32}}
@@ -78,16 +77,6 @@ def test_no_two_methods_look_alike():
     number = places(rows)
     drawn = [look(row, number[place(row)]) for row in rows]
     assert len({(d["color"], d["linestyle"], d["marker"]) for d in drawn}) == 13
-
-
-def test_the_title_of_round_panels_stands_clear_of_the_figures(tmp_path):
-    with styled():
-        figure, panels = plt.subplots(1, 2, figsize=(6, 3.4), subplot_kw={"projection": "polar"})
-        figure.suptitle("figure")
-        panels[0].set_title("panel", pad=16)
-        save(figure, tmp_path / "f")
-    top = panels[0].title.get_window_extent().y1
-    assert top <= figure._suptitle.get_window_extent().y0
 
 
 def test_figures_are_the_same_bytes_every_time(store, tmp_path):
