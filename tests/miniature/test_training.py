@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from tops.miniature.prompts import IMAGE_FORMATS, make_turns
 from tops.miniature.scenes import NAMES, make_scene
 from tops.miniature.tokenizer import train_bpe
 from tops.miniature.training_data import CHUNK, LABELS, corpus, make_pool
-from tops.miniature.training_further import Further, open_checkpoint
+from tops.miniature.training_further import Further, open_checkpoint, transplant
 from tops.miniature.training_language import LanguageRecipe, run_layers, train_language
 from tops.miniature.training_vision import ARITHMETIC, encode, initialise, pixels
 from tops.miniature.words import CHINESE, ENGLISH
@@ -164,6 +165,12 @@ def test_a_checkpoint_opens_as_it_was_trained():
     assert clip.vision is model.model.vision_tower
     assert bpe.encode(" red").tokens == ["Ġred"]
     assert model.lm_head.weight is model.get_input_embeddings().weight
+    again, towers, _ = transplant("llava-1.5", model, clip, bpe)
+    assert again.lm_head.weight is again.get_input_embeddings().weight
+    assert towers.vision is again.model.vision_tower
+    assert torch.equal(again.model.vision_tower.post_layernorm.weight, clip.vision.post_layernorm.weight)
+    shipped = json.loads((checkpoints.ROOT / "llava-1.5" / "config.json").read_text())
+    assert again.config.to_diff_dict()["text_config"].keys() == shipped["text_config"].keys()
 
 
 @pytest.fixture(scope="module")

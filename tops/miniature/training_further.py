@@ -19,6 +19,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
+from tops.miniature.families import build
 from tops.miniature.prompts import IMAGE_FORMATS
 from tops.miniature.saving import JOINT_FILE
 from tops.miniature.training_data import make_pool
@@ -65,11 +66,11 @@ def _language(minutes: float, rate: float, seed: int) -> LanguageRecipe:
 class Further:
     """All settings of such a training; written into the card."""
 
-    scenes: int = 4000
+    scenes: int = 12000
     seed: int = 20
-    vision: VisionRecipe = field(default_factory=lambda: VisionRecipe(minutes=18, rate=1.2e-3, patch=3.0, seed=1))
-    language: LanguageRecipe = field(default_factory=lambda: _language(18, 1e-3, 2))
-    together: LanguageRecipe = field(default_factory=lambda: _language(13, 8e-4, 3))
+    vision: VisionRecipe = field(default_factory=lambda: VisionRecipe(minutes=60, rate=1.2e-3, patch=3.0, seed=1))
+    language: LanguageRecipe = field(default_factory=lambda: _language(60, 1e-3, 2))
+    together: LanguageRecipe = field(default_factory=lambda: _language(30, 8e-4, 3))
     ranks: int = 2
 
     @property
@@ -91,6 +92,20 @@ def open_checkpoint(folder: Path) -> tuple[Any, Clip, Tokenizer]:
     bpe = Tokenizer.from_file(str(folder / "tokenizer.json"))
     bpe.post_processor = None  # the conversations write their own <s>
     return model, Clip(model.model.vision_tower, text, projection), bpe
+
+
+def transplant(
+    family: str, donor: Any, clip: Clip, bpe: Tokenizer, extra: dict[str, Tensor] | None = None
+) -> tuple[Any, Clip, Any]:
+    """The donor's weights in a model of ``family`` as it is built; the model, its towers and its processor.
+
+    ``extra`` holds what the donor lacks. A model that was read from a folder keeps traces of that in its configuration.
+    """
+    built: Any = build(family, bpe)
+    model, processor = built
+    model.load_state_dict({**donor.state_dict(), **(extra or {})})
+    model.tie_weights()
+    return model, Clip(model.model.vision_tower, clip.text, clip.visual_projection), processor
 
 
 def _features(tower: Any, images: Tensor) -> Tensor:
@@ -186,10 +201,10 @@ def run(start: Path, work: Path, recipe: Further) -> None:
 
 def restore(start: Path, work: Path) -> tuple[Any, Clip, Any, Tokenizer]:
     """The model that the stages in ``work`` have made, its towers, processor and tokenizer; weights as they ship."""
-    model, clip, bpe = open_checkpoint(start)
+    donor, clip, bpe = open_checkpoint(start)
     load_modules(work / "clip.safetensors", clip_modules(clip))
-    load_modules(work / "together.safetensors", llava_modules(model))
-    model.tie_weights()
+    load_modules(work / "together.safetensors", llava_modules(donor))
+    model, clip, processor = transplant("llava-1.5", donor, clip, bpe)
     for module in (model, clip.text, clip.visual_projection):
         module.eval().to(torch.bfloat16).float()
-    return model, clip, hf.AutoProcessor.from_pretrained(start), bpe
+    return model, clip, processor, bpe

@@ -18,9 +18,9 @@ from PIL import Image
 from torch import Tensor
 
 from tops.miniature import checkpoints
-from tops.miniature.families import PATCH, SIDE, build
+from tops.miniature.families import PATCH, SIDE
 from tops.miniature.training_data import make_pool
-from tops.miniature.training_further import FORMATS, open_checkpoint
+from tops.miniature.training_further import FORMATS, open_checkpoint, transplant
 from tops.miniature.training_language import LanguageRecipe, train_language
 from tops.miniature.training_stages import (
     Job,
@@ -64,11 +64,8 @@ class Tiles:
 def shared(start: Path) -> tuple[Any, Clip, Any, Tokenizer]:
     """LLaVA-NeXT with LLaVA-1.5's weights; its towers, processor and tokenizer."""
     donor, clip, bpe = open_checkpoint(start)
-    built: Any = build(FAMILY, bpe)
-    model, processor = built
-    model.load_state_dict({**donor.state_dict(), "model.image_newline": torch.zeros_like(model.model.image_newline)})
-    model.tie_weights()
-    clip = type(clip)(model.model.vision_tower, clip.text, clip.visual_projection)
+    newline = torch.zeros(donor.config.text_config.hidden_size)
+    model, clip, processor = transplant(FAMILY, donor, clip, bpe, {"model.image_newline": newline})
     return model.eval(), clip, processor, bpe
 
 
