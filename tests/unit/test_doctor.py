@@ -38,7 +38,7 @@ def test_everything_missing_is_named_with_its_command(bare):
 def test_what_can_run_is_said_in_one_line():
     ensure()
     miniature = doctor.examine("miniature")
-    assert "can run 5 of 5 backbones" in doctor.summary(miniature, "miniature")
+    assert "can run 7 of 7 backbones" in doctor.summary(miniature, "miniature")
     assert any("without a judge MM-Vet ends answered, with no number" in f.text for f in miniature)
 
 
