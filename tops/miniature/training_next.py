@@ -1,7 +1,7 @@
 """LLaVA-NeXT in miniature from LLaVA-1.5's: the same tower, projector and language model, then its own tiled input.
 
 The newline token, which LLaVA-1.5 lacks, starts at zero. One stage: projector, language model and newline learn to read
-the thumbnail and the tiles of one image, the tower stays.
+the thumbnail and the tiles of one image, the tower stays. With no minutes the parts are shared and no more.
 """
 
 from __future__ import annotations
@@ -113,9 +113,11 @@ def run_tiles(start: Path, work: Path, recipe: Tiles) -> None:
     def save() -> None:
         save_modules(file, modules)
 
-    steps = train_language(
-        model.model.language_model, pool, bpe, recipe.tiles, visual, trained, log, save, patches=token_patches()
-    )
+    steps = 0
+    if recipe.tiles.minutes > 0:
+        steps = train_language(
+            model.model.language_model, pool, bpe, recipe.tiles, visual, trained, log, save, patches=token_patches()
+        )
     save()
     spent = {"minutes": (time.monotonic() - begin) / 60, "cpu_minutes": (time.process_time() - busy) / 60}
     mark_done(work, "tiles", steps=steps, **spent, data_sha256=pool.digest)
@@ -140,22 +142,31 @@ def restore(start: Path, work: Path) -> tuple[Any, Clip, Any, Tokenizer]:
 
 STATEMENT = (
     "Tower, projector, language model and CLIP's text side are those of the LLaVA-1.5 miniature named by its hashes; "
-    "the newline token started at zero. Then projector, language model and newline were trained on the family's own "
-    "input, thumbnail and tiles, while the tower stayed. The recipe was fixed, and the figures below measured, before "
-    "any pruning method was compared on this model. What the accuracy rows mean, LLaVA-1.5's card tells."
+    "the newline token {newline}. The recipe was fixed, and the figures below measured, before any pruning method was "
+    "compared on this model. What the accuracy rows mean, LLaVA-1.5's card tells."
+)
+TRAINED = (
+    "started at zero, and projector, language model and newline were then trained on the family's own input, thumbnail "
+    "and tiles, while the tower stayed"
+)
+UNTRAINED = (
+    "is zero. Nothing was trained on the family's own input, thumbnail and tiles: what the tiles show stands where "
+    "LLaVA-1.5 expects other places, so questions about places and counts suffer most"
 )
 
 
 def card(start: Path, work: Path, recipe: Tiles, model: Any, clip: Clip) -> dict[str, Any]:
     """All but the measured figures."""
+    stages = facts(work, "tiles")
+    newline = TRAINED if stages["tiles"]["steps"] else UNTRAINED
     return {
         "family": FAMILY,
         "class": type(model).__name__,
         "trained": True,
         "parameters": sum(p.numel() for p in model.parameters()),
         "text_tower_parameters": sum(p.numel() for p in clip.text.parameters()),
-        "statement": STATEMENT,
+        "statement": STATEMENT.format(newline=newline),
         "start": checkpoints.card(start.name, start.parent)["weights_sha256"],
         "recipe": asdict(recipe),
-        "stages": facts(work, "tiles"),
+        "stages": stages,
     }
