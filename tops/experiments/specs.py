@@ -258,8 +258,7 @@ def cell(
         chosen = method_spec(method, options)
         allowance = None if budget is None or method == "none" else Budget(budget, protocol)
         asked = benchmark_spec(benchmark, profile, limit, convention)
-        if profile.allow_empty or not spec.trained:
-            # Random weights often say nothing; that is no failure of the run, and their tables are marked anyway.
+        if profile.allow_empty:
             asked = replace(asked, generation={**asked.generation, "allow_empty": True})
     except (ConfigurationError, DataError) as error:
         return Refusal(str(error))

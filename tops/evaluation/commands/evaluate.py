@@ -62,7 +62,8 @@ def _cells(options: argparse.Namespace) -> list[Cell]:
     from tops.experiments import specs, staging
     from tops.experiments.choices import load_backbone, load_profile
 
-    profile = replace(load_profile(options.profile), allow_empty=options.allow_empty)
+    profile = load_profile(options.profile)
+    profile = replace(profile, allow_empty=options.allow_empty or profile.allow_empty)
     staging.prepare(profile)
     budget = None if options.budget is None else _number(options.budget)
     names = [b for suite in options.suite.split(",") for b in load_suite(suite)]
