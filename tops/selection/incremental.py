@@ -103,7 +103,7 @@ def tops(
     relevance = relevance.copy()
     coverage: CoverageGain | None = None
     covered: Ints | None = None
-    closed = np.zeros((batch, n))
+    closed, score, term = np.zeros((batch, n)), np.empty((batch, n)), np.empty((batch, n))
     for step in range(1, k):
         closed[pick.entry, chosen] = -np.inf
         relevance[pick.entry, chosen] = 0.0
@@ -116,14 +116,14 @@ def tops(
                 coverage.add(row)
             else:
                 np.maximum(covered, row, out=covered)
-        score = closed.copy()
+        np.copyto(score, closed)
         if "R" in principles:
-            score += _normalised(relevance, closed, n - step, normalisation)
+            score += _normalised(relevance, closed, n - step, normalisation, term)
         if coverage is not None:
-            score += lam * _normalised(coverage.gain, closed, n - step, normalisation)
+            score += np.multiply(_normalised(coverage.gain, closed, n - step, normalisation, term), lam, out=term)
         if "D" in principles:
             assert covered is not None
-            score += alpha * _normalised(ONE - covered, closed, n - step, normalisation)
+            score += np.multiply(_normalised(ONE - covered, closed, n - step, normalisation, term), alpha, out=term)
         chosen = score.argmax(1)
         pick.add(chosen, score)
     return pick.order, pick.score
@@ -202,14 +202,15 @@ class _Picks:
         self._next += 1
 
 
-def _normalised(term: Floats | Longs | Ints, closed: Floats, count: int, normalisation: str) -> Floats:
+def _normalised(term: Floats | Longs | Ints, closed: Floats, count: int, normalisation: str, out: Floats) -> Floats:
     """A term that is zero for chosen tokens over its mean, or range, among the ``count`` that are not ``closed``."""
     if normalisation == "mean":
-        low, scale = 0, term.sum(1, keepdims=True) / count
+        scale = term.sum(1, keepdims=True) / count
     else:
         low = (term - closed).min(1, keepdims=True)
         scale = (term + closed).max(1, keepdims=True) - low
+        term = term - low
     if not scale.all():
         scale = np.where(scale == 0, np.inf, scale)
-    result: Floats = (term - low) / scale
-    return result
+    np.divide(term, scale, out=out)
+    return out
