@@ -92,7 +92,7 @@ bench-efficiency: setup
 
 # Every backbone at its true size with random weights on a GPU, its miniature elsewhere.
 bench-backbones: setup
-	$(BIN)/tops bench backbones --json benchmarks/backbones.json $(BENCH)
+	$(BIN)/tops bench backbones --json $(RECORDS)/backbones$(ON).json $(BENCH)
 
 bench-throughput: setup
 	$(BIN)/tops bench throughput --json $(RECORDS)/throughput$(ON).json $(BENCH)

@@ -179,7 +179,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("shapes", nargs="*", default=list(SHAPES), metavar="BxN:K", help="default: %(default)s")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:I")
     parser.add_argument("--width", type=int, default=64, help="feature width d (default 64; LLaVA-1.5-7B has 4096)")
-    parser.add_argument("--repeats", type=int, default=5, help="timed calls of select_tops, of which the median")
+    parser.add_argument("--repeats", type=int, default=11, help="timed calls of select_tops, of which the median")
     parser.add_argument("--threads", type=int, default=0, help="torch threads (default: as torch finds them)")
     parser.add_argument("--json", type=Path, help="also write the record here")
     return parser
