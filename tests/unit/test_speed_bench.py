@@ -104,6 +104,7 @@ def test_throughput_counts_what_differs(tmp_path, capsys):
     words = ["throughput", "--experiment", "smoke", "--cells", "2", "--limit", "4", "--batch-size", "3"]
     assert main([*words, "--json", str(path)]) == 0
     record = json.loads(path.read_text())
-    assert record["differing_documents"] == 0
-    assert [row["documents"] for row in record["rows"]] == [8, 8]
+    assert [row["differing_documents"] for row in record["rows"]] == [0, 0, 0]
+    assert [row["documents"] for row in record["rows"]] == [8, 8, 8]
+    assert [row["features_asked"] > 0 for row in record["rows"]] == [False, False, True]
     assert all(0 < row["model_share"] < 1 for row in record["rows"])

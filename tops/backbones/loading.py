@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from tops.engine import Run
     from tops.engine.record import Question
+    from tops.engine.vision_memory import VisionMemory
     from tops.methods.base import Method
 
 TEXT_TOWER_FOLDER = "text_tower"
@@ -40,6 +41,8 @@ class Backbone:
         Of its family.
     text_encoder : TextEncoder or None
         CLIP's text tower, where there is one.
+    memory : VisionMemory or None
+        What the vision tower made of images it has met; None keeps nothing.
     """
 
     name: str
@@ -47,11 +50,16 @@ class Backbone:
     processor: Any
     adapter: Adapter
     text_encoder: TextEncoder | None = None
+    memory: VisionMemory | None = None
 
     def prune(
-        self, method: Method, *, question: Question = None, record_kept: bool = False
+        self,
+        method: Method,
+        *,
+        question: Question = None,
+        record_kept: bool = False,
     ) -> AbstractContextManager[Run]:
-        """:func:`tops.prune` with this backbone's processor, text encoder and name."""
+        """:func:`tops.prune` with this backbone's processor, text encoder, name and memory."""
         from tops.engine import prune
 
         return prune(
@@ -62,6 +70,7 @@ class Backbone:
             question=question,
             record_kept=record_kept,
             backbone=self.name,
+            memory=self.memory,
         )
 
 

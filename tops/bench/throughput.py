@@ -1,7 +1,8 @@
 """``tops bench throughput``: documents per second of the evaluation, in batches and one by one, and the model's part.
 
-Some cells of an experiment are evaluated into a folder that is thrown away: once with one prompt per call of the model,
-once with several. Answers, kept tokens and prompts of both are compared, and what differs is counted.
+Some cells of an experiment are evaluated into a folder that is thrown away: with one prompt per call of the model, with
+several, and with several and the vision features of an image shared between cells. Answers, kept tokens and prompts are
+compared with those of the first, and what differs is counted.
 """
 
 from __future__ import annotations
@@ -52,17 +53,19 @@ def main(argv: list[str]) -> int:
         evaluator, [replace_limit(cell, 2) for cell in cells], options.batch_size
     )  # tasks are built, kernels chosen
     rows, answers = [], []
-    for size in (1, options.batch_size):
-        row, given = measure(evaluator, cells, size)
+    for size, shared in ((1, False), (options.batch_size, False), (options.batch_size, True)):
+        row, given = measure(evaluator, cells, size, profile.vision_memory_gb if shared else 0.0)
         rows.append(row)
         answers.append(given)
+        row["ratio"] = row["documents_per_second"] / rows[0]["documents_per_second"]
+        row["differing_documents"] = sum(answers[0][key] != given.get(key) for key in answers[0])
+        found = f", {row['features_found']} of {row['features_asked']} vision passes found" if shared else ""
         print(
             f"batch {size:>3}: {row['documents_per_second']:7.1f} documents/s, model {row['model_share']:.0%} of "
-            f"{row['seconds']:.1f} s, {row['cells']} cells of {options.limit} documents"
+            f"{row['seconds']:.1f} s, {row['cells']} cells of {options.limit} documents, "
+            f"{row['ratio']:.2f} times batch 1, {row['differing_documents']} of {row['documents']} documents differ{found}"
         )
-    differ = sum(answers[0][key] != answers[1].get(key) for key in answers[0])
-    ratio = rows[1]["documents_per_second"] / rows[0]["documents_per_second"]
-    print(f"batch {options.batch_size} is {ratio:.2f} times as fast; {differ} of {len(answers[0])} documents differ")
+    differ = sum(row["differing_documents"] for row in rows)
     record: dict[str, object] = {
         "benchmark": "throughput",
         "machine": machine(device),
@@ -71,8 +74,6 @@ def main(argv: list[str]) -> int:
         "dtype": cells[0].backbone.dtype,
         "load_seconds": load_seconds,
         "rows": rows,
-        "ratio": ratio,
-        "differing_documents": differ,
         "labels": [cell.label for cell in cells],
     }
     print(f"{cells[0].backbone.name} in {cells[0].backbone.dtype}, {record['machine']}")
@@ -81,7 +82,9 @@ def main(argv: list[str]) -> int:
     return int(differ > 0 and cells[0].backbone.dtype == "float32")
 
 
-def measure(evaluator: Any, cells: Sequence[Cell], batch_size: int) -> tuple[dict[str, Any], dict[Any, Any]]:
+def measure(
+    evaluator: Any, cells: Sequence[Cell], batch_size: int, memory_gb: float = 0.0
+) -> tuple[dict[str, Any], dict[Any, Any]]:
     """Wall time of the cells, the model's part of it, and what was answered by cell and document.
 
     Parameters
@@ -92,12 +95,17 @@ def measure(evaluator: Any, cells: Sequence[Cell], batch_size: int) -> tuple[dic
         Evaluated anew.
     batch_size : int
         Most prompts in one call.
+    memory_gb : float
+        Memory for vision features that cells share, empty at the start.
     """
+    from tops.engine.vision_memory import VisionMemory
     from tops.evaluation import asking
     from tops.evaluation.models import generate
 
     clock = Clock(evaluator.backbone.model.device)
-    sized = replace(evaluator, profile=replace(evaluator.profile, batch_size=batch_size))
+    memory = VisionMemory(int(memory_gb * 1e9)) if memory_gb else None
+    backbone = replace(evaluator.backbone, memory=memory)
+    sized = replace(evaluator, profile=replace(evaluator.profile, batch_size=batch_size), backbone=backbone)
 
     def timed(*arguments: Any) -> Any:
         with clock.block():
@@ -122,6 +130,9 @@ def measure(evaluator: Any, cells: Sequence[Cell], batch_size: int) -> tuple[dic
         "model_seconds": clock.seconds,
         "model_share": clock.seconds / seconds,
         "documents_per_second": len(given) / seconds,
+        "memory_gb": memory_gb,
+        "features_asked": memory.calls if memory else 0,
+        "features_found": memory.found if memory else 0,
     }, given
 
 

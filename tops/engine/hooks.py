@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 import torch
@@ -19,6 +21,7 @@ from tops.errors import UnsupportedModelError
 
 Args = tuple[Any, ...]
 _MEDIA = ("pixel_values", "pixel_values_videos")
+_FEATURES = ("get_image_features", "get_video_features")
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,19 @@ class _Replay:
             and all(call.get(name) is was for name, was in zip(_MEDIA, self.media, strict=True))
             and torch.equal(prompt.ids[:, :length], self.ids)
         )
+
+
+class _Replaced:
+    """A method of a module with another in its place, until ``remove()``."""
+
+    def __init__(self, module: nn.Module, name: str, method: Callable[..., Any]) -> None:
+        self._module, self._name, self._own = module, name, vars(module).get(name)
+        setattr(module, name, method)
+
+    def remove(self) -> None:
+        delattr(self._module, self._name)
+        if self._own is not None:
+            setattr(self._module, self._name, self._own)
 
 
 class Hooks:
@@ -65,6 +81,10 @@ class Hooks:
             add(layer.register_forward_pre_hook(self._layer_hook(number), with_kwargs=True))
         for watch in adapter.watches():
             add(self._watch(watch))
+        if self.setup.memory is not None:
+            for name in _FEATURES:
+                if hasattr(adapter.outer, name):
+                    add(_Replaced(adapter.outer, name, self._remembering(getattr(adapter.outer, name))))
 
     def remove(self) -> None:
         """Take every hook away; the model is as it was."""
@@ -92,6 +112,18 @@ class Hooks:
         if watch.side == "input":
             return watch.module.register_forward_pre_hook(before, with_kwargs=True)
         return watch.module.register_forward_hook(after, with_kwargs=True)
+
+    def _remembering(self, compute: Callable[..., Any]) -> Callable[..., Any]:
+        memory = self.setup.memory
+        assert memory is not None
+
+        @wraps(compute)
+        def features(*args: Any, **kwargs: Any) -> Any:
+            if self._prompt is None or torch.is_grad_enabled():  # nothing is watched, or a gradient is wanted
+                return compute(*args, **kwargs)
+            return memory.features(compute, args, kwargs, self._seen)
+
+        return features
 
     def _on_model(self, module: nn.Module, args: Args, kwargs: Kwargs) -> None:
         if {**dict(zip(self._names, args, strict=False)), **kwargs}.get("labels") is not None:

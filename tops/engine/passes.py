@@ -22,6 +22,7 @@ from tops.signals import VisionSignals
 
 if TYPE_CHECKING:
     from tops.backbones.text_tower import TextEncoder
+    from tops.engine.vision_memory import VisionMemory
 
 Kwargs = dict[str, Any]
 
@@ -37,6 +38,7 @@ class Setup:
     encoder: TextEncoder | None
     backbone: str
     record_kept: bool
+    memory: VisionMemory | None = None
 
     @property
     def mode(self) -> Positions:

@@ -13,12 +13,13 @@ from tops.engine.hooks import Hooks
 from tops.engine.passes import Setup
 from tops.engine.record import Question, Run
 from tops.errors import UnsupportedModelError
-from tops.methods.base import Method
+from tops.methods.base import InputControl, Method
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from tops.backbones.text_tower import TextEncoder
+    from tops.engine.vision_memory import VisionMemory
 
 _ACTIVE = "_tops_method"
 
@@ -33,6 +34,7 @@ def prune(
     question: Question = None,
     record_kept: bool = False,
     backbone: str | None = None,
+    memory: VisionMemory | None = None,
 ) -> Iterator[Run]:
     """Run a stock Hugging Face model with visual tokens pruned.
 
@@ -56,6 +58,9 @@ def prune(
         Record the kept visual indices of every cut in ``run.kept``.
     backbone : str, optional
         Catalogue name that selects published settings; guessed from the model's size when absent.
+    memory : VisionMemory, optional
+        Of this model: images that it holds are not encoded again where no gradient is wanted. The model's weights must
+        not change while it is in use. Controls that change images leave it alone.
 
     Yields
     ------
@@ -81,7 +86,8 @@ def prune(
     check_signals(method, adapter, text_encoder)
     name = adapter.catalogue_name() if backbone is None else backbone
     run = Run(question=question)
-    hooks = Hooks(Setup(adapter, method, run, processor, text_encoder, name, record_kept))
+    memory = None if isinstance(method, InputControl) else memory
+    hooks = Hooks(Setup(adapter, method, run, processor, text_encoder, name, record_kept, memory))
     setattr(model, _ACTIVE, method.title)
     try:
         hooks.install()

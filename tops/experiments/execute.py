@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tops.errors import DataError
@@ -68,6 +68,7 @@ def load_evaluator(spec: BackboneSpec, profile: ProfileChoice) -> LoadedEvaluato
     from transformers.utils.logging import disable_progress_bar
 
     from tops.backbones.loading import load_backbone as load_model
+    from tops.engine.vision_memory import VisionMemory
 
     disable_progress_bar()  # type: ignore[no-untyped-call]
     choice = load_backbone(spec.name)
@@ -88,6 +89,8 @@ def load_evaluator(spec: BackboneSpec, profile: ProfileChoice) -> LoadedEvaluato
         text_tower=None if tower is None else tower.path,
         name=spec.name,
     )
+    if profile.vision_memory_gb:
+        model = replace(model, memory=VisionMemory(int(profile.vision_memory_gb * 1e9)))
     return LoadedEvaluator(model, profile, "" if tower is None else f"{choice.text_tower}@{tower.revision}")
 
 

@@ -92,6 +92,9 @@ class ProfileChoice:
     batch_size : int
         Most prompts in one call of the model; 1 is what papers run. Answers in float32 do not depend on it; in half
         precision some do, and there a size other than 1 is part of the cell.
+    vision_memory_gb : float
+        Main memory of each worker, in GB of 10**9 bytes, for what the vision tower made of images. Every method and
+        budget of a backbone asks the same images; what is held is not encoded again. Answers do not depend on it.
     allow_empty : bool
         Whether an empty answer counts as a wrong one that no rule could read. Otherwise its document has failed, and
         the cell has no score. Part of the cell.
@@ -109,6 +112,7 @@ class ProfileChoice:
     checkpoints: str | None = None
     data: str | None = None
     batch_size: Positive = 1
+    vision_memory_gb: Annotated[float, 0] = 0.0
     allow_empty: bool = False
     judge: str | None = None
     judge_model: str = ""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Kinds whose answer is read off two objects; of "neighbour" the first object is the answer, the second is named.
 COMPARED = ("relation", "relation check", "size check")
+# Kinds whose answer is how many objects there are of a group.
+COUNTED = ("count", "count check")
 
 
 @dataclass(frozen=True)
@@ -76,4 +78,5 @@ def asked_objects(turn: Turn) -> tuple[int, ...]:
         return ()
     if question.kind == "neighbour":
         return question.objects[:1]
-    return question.objects if len(question.objects) == 1 or question.kind in COMPARED else ()
+    several = (*COMPARED, *COUNTED)
+    return question.objects if len(question.objects) == 1 or question.kind in several else ()

@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 from tops.miniature.grounding import asked_objects, mentions, option_span
-from tops.miniature.prompts import IMAGE_FORMATS, Turn, make_turns
 from tops.miniature.scenes import patch_labels
-from tops.miniature.training_data import encode_turn, plain_turns
+from tops.miniature.training_data import encode_turn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
+    from tops.miniature.prompts import Turn
     from tops.miniature.scenes import Scene
-    from tops.miniature.training_data import Pool
+    from tops.miniature.training_data import Lesson, Pool
 
 NONE = -100
 
@@ -165,8 +165,7 @@ def make_batch(
     length: int,
     prefix: int,
     plain: float,
-    formats: Sequence[str] = IMAGE_FORMATS,
-    captions: float = 0.3,
+    lesson: Lesson,
 ) -> Batch:
     """Conversations about the ``chosen`` scenes.
 
@@ -184,20 +183,14 @@ def make_batch(
         Tokens of the questions about one image, and before them.
     plain : float
         Share of conversations of direct questions.
-    formats : sequence of str
-        Keys of `tops.miniature.prompts.FORMATS` for the other conversations; one may stand there repeatedly.
-    captions : float
-        Share of these that end with the caption.
+    lesson : Lesson
+        What they are about.
     """
     packed = []
     found: tuple[Found, Found, Found] = ([], [], [])
     for row, i in enumerate(chosen):
         scene = pool.scenes[i]
-        if rng.random() < plain:
-            turns = plain_turns(rng, scene, 22)
-        else:
-            turns = make_turns(rng, scene, length // 32, formats, with_caption=bool(rng.random() < captions))
-        packed.append(pack(bpe, turns, length))
+        packed.append(pack(bpe, lesson.turns(rng, scene, bool(rng.random() < plain), length), length))
         _look_targets(bpe, row, packed[-1], scene, found)
     patches = pool.labels.shape[1]
     asked, named, picked = (Looks.of(f, width) for f, width in zip(found, (patches, patches, length), strict=True))

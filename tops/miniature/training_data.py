@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tops.miniature.claims import CONTRASTS, contrast
 from tops.miniature.prompts import IMAGE_FORMATS, VIDEO_FORMATS, Turn, make_turns, make_video_turn
-from tops.miniature.questions import ask, caption
+from tops.miniature.questions import CHINESE_KINDS, ask, caption, pick
 from tops.miniature.scenes import (
     BACKGROUNDS,
     COLOURS,
@@ -29,7 +30,7 @@ from tops.miniature.scenes import (
     patch_labels,
 )
 from tops.miniature.videos import make_video
-from tops.miniature.words import ENGLISH
+from tops.miniature.words import CHINESE, ENGLISH, Words
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -37,6 +38,36 @@ if TYPE_CHECKING:
 CHUNK = 250
 # Direct questions without a benchmark's instructions: the first part of the curriculum.
 PLAIN = ("existence", "colour", "colour", "colour", "digit", "shape", "count", "count", "location", "location", "place")
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What conversations are about.
+
+    Attributes
+    ----------
+    direct : tuple of str
+        Kinds of the direct questions; one may stand there repeatedly.
+    chinese : float
+        Share of the conversations of direct questions that are in Chinese (of those kinds that there are in it).
+    formats : tuple of str
+        Keys of `tops.miniature.prompts.FORMATS` for the other conversations; one may stand there repeatedly.
+    captions : float
+        Share of the other conversations that end with the caption.
+    """
+
+    direct: tuple[str, ...] = PLAIN
+    chinese: float = 0.0
+    formats: tuple[str, ...] = IMAGE_FORMATS
+    captions: float = 0.3
+
+    def turns(self, rng: np.random.Generator, scene: Scene, plain: bool, length: int) -> list[Turn]:
+        """A conversation about one scene, direct questions or not, for about ``length`` tokens."""
+        if not plain:
+            return make_turns(rng, scene, length // 32, self.formats, with_caption=bool(rng.random() < self.captions))
+        if rng.random() >= self.chinese:
+            return plain_turns(rng, scene, 22, self.direct)
+        return plain_turns(rng, scene, 22, [kind for kind in self.direct if kind in CHINESE_KINDS], CHINESE)
 
 
 @dataclass(frozen=True)
@@ -143,13 +174,20 @@ def make_pool(scenes: int, seed: int, crowded: bool = False, hands: bool = False
     return Pool([scene for scene, _ in made], images, labels, digest)
 
 
-def plain_turns(rng: np.random.Generator, scene: Scene, count: int) -> list[Turn]:
-    """Direct questions without instructions, no prompt twice."""
+def plain_turns(
+    rng: np.random.Generator, scene: Scene, count: int, kinds: Sequence[str] = PLAIN, words: Words = ENGLISH
+) -> list[Turn]:
+    """Direct questions without instructions, no prompt twice; ``kinds`` may repeat, and hold claims in English."""
     turns: dict[str, Turn] = {}
     for _ in range(2 * count):
         if len(turns) == count:
             break
-        question = ask(rng, scene, [PLAIN[int(rng.integers(len(PLAIN)))]], ENGLISH)
+        kind = pick(rng, kinds)
+        if kind in CONTRASTS:
+            pair = contrast(rng, scene, kind)
+            question = pick(rng, pair) if pair else None
+        else:
+            question = ask(rng, scene, [kind], words)
         if question is not None:
             turns.setdefault(question.text, Turn(question.text, question.answer, "plain", question))
     return list(turns.values())
@@ -157,8 +195,6 @@ def plain_turns(rng: np.random.Generator, scene: Scene, count: int) -> list[Turn
 
 def corpus(pool: Pool, seed: int, scenes: int = 3000) -> Iterator[str]:
     """Texts to train the tokenizer on: every benchmark format, captions in both languages."""
-    from tops.miniature.words import CHINESE
-
     rng = np.random.default_rng((seed, 1))
     for scene in pool.scenes[:scenes]:
         for turn in make_turns(rng, scene, 10, IMAGE_FORMATS, with_caption=True):

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from tops.miniature.families import build
 from tops.miniature.prompts import IMAGE_FORMATS
 from tops.miniature.saving import JOINT_FILE
-from tops.miniature.training_data import make_pool
+from tops.miniature.training_data import Lesson, make_pool
 from tops.miniature.training_language import LanguageRecipe, Share, train_language
 from tops.miniature.training_stages import (
     Job,
@@ -42,24 +42,25 @@ if TYPE_CHECKING:
 
 hf: Any = transformers  # its loaders are partly untyped
 
-# Letters and claims are the hardest to learn: they stand twice.
-FORMATS = (
-    *IMAGE_FORMATS,
-    "scienceqa_img",
-    "mmbench_en",
-    "mmbench_cn",
-    "mmstar",
-    "ai2d",
-    "gqa",
-    "mme",
-    "hallusionbench",
+# What is hardest to learn stands there more often: comparing, counting, choosing a letter, and all of that in Chinese.
+LESSON = Lesson(
+    direct=(
+        *("existence", "colour", "shape", "digit", "digit", "location", "place", "count", "count", "background"),
+        *("relation", "relation", "relation", "relation check", "relation check", "neighbour", "neighbour"),
+        *("count check", "count check", "digit check", "more"),
+    ),
+    chinese=0.3,
+    formats=(
+        *IMAGE_FORMATS,
+        *("scienceqa_img", "mmbench_en", "mmstar", "ai2d", "gqa", "mme", "hallusionbench"),
+        *("mmbench_cn", "mmbench_cn", "mmbench_cn"),
+    ),
+    captions=0.1,
 )
 
 
 def _language(minutes: float, rate: float, seed: int) -> LanguageRecipe:
-    return LanguageRecipe(
-        minutes=minutes, length=320, rate=rate, plain=0.0, mixed=0.1, formats=FORMATS, captions=0.1, seed=seed
-    )
+    return LanguageRecipe(minutes=minutes, length=320, rate=rate, plain=0.0, mixed=0.3, lesson=LESSON, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,9 @@ class Further:
 
     scenes: int = 12000
     seed: int = 20
-    vision: VisionRecipe = field(default_factory=lambda: VisionRecipe(minutes=60, rate=1.2e-3, patch=3.0, seed=1))
-    language: LanguageRecipe = field(default_factory=lambda: _language(60, 1e-3, 2))
-    together: LanguageRecipe = field(default_factory=lambda: _language(30, 8e-4, 3))
+    vision: VisionRecipe = field(default_factory=lambda: VisionRecipe(minutes=45, rate=1.2e-3, patch=3.0, seed=1))
+    language: LanguageRecipe = field(default_factory=lambda: _language(45, 1.2e-3, 2))
+    together: LanguageRecipe = field(default_factory=lambda: _language(33, 8e-4, 3))
     ranks: int = 2
 
     @property

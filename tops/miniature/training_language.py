@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,9 +18,8 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from tops.miniature.packing import LLAVA, NONE, Batch, Looks, make_batch
-from tops.miniature.prompts import IMAGE_FORMATS
 from tops.miniature.scenes import COLOURS, NAMES
-from tops.miniature.training_data import LABELS
+from tops.miniature.training_data import LABELS, Lesson
 from tops.miniature.training_vision import ARITHMETIC, schedule
 
 if TYPE_CHECKING:
@@ -151,8 +150,7 @@ class LanguageRecipe:
     mixed: float = 0.3  # share of direct conversations after that
     align: float = 1.0  # weight of the projector's distance to the patch words
     look: float = 0.3  # weight of attention missing the object asked for, the one named and the right option
-    formats: tuple[str, ...] = IMAGE_FORMATS  # prompts of the other conversations; may repeat
-    captions: float = 0.3  # share of these that end with the caption
+    lesson: Lesson = field(default_factory=Lesson)
     seed: int = 0
 
 
@@ -193,6 +191,7 @@ class Tally:
             seen.add((row, number))
             turn = packed.turns[number]
             form = "plain" if turn.benchmark == "plain" else "letter" if turn.question.options else "stock"
+            form += "-zh" if turn.question.language == "zh" else ""
             key = f"{form}:{turn.question.kind}"
             self.right[key] = 0.99 * self.right.get(key, 0.0) + 0.01 * ok if key in self.right else float(ok)
 
@@ -271,7 +270,7 @@ def train_language(
             order = rng.permutation(len(pool.scenes)).tolist()
         chosen, order = order[: recipe.batch], order[recipe.batch :]
         plain = 1.0 if progress < recipe.plain else recipe.mixed
-        batch = make_batch(rng, pool, bpe, chosen, recipe.length, prefix, plain, recipe.formats, recipe.captions)
+        batch = make_batch(rng, pool, bpe, chosen, recipe.length, prefix, plain, recipe.lesson)
         for group in optimiser.param_groups:
             group["lr"] = recipe.rate * schedule(step, recipe.warmup, progress)
         image, extra = visual(chosen)

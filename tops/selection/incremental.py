@@ -60,29 +60,30 @@ class CoverageGain:
         """
         flat = np.flatnonzero(row > self.covered)
         old, new = self.covered.reshape(-1)[flat], row.reshape(-1)[flat]
+        np.maximum(self.covered, row, out=self.covered)
         for start in range(0, len(flat), self._step):
             part = slice(start, start + self._step)
-            block = self._scratch[: len(flat[part])]
-            self._rows.take(flat[part], axis=0, out=block, mode="clip")
-            low = old[part, None]
+            rows, low, high = flat[part], old[part], new[part]
+            block = self._scratch[: len(rows)]
+            self._rows.take(rows, axis=0, out=block, mode="clip")
             # max(0, F - old) - max(0, F - new) for old < new is F clipped to old..new, less old
-            np.clip(block, low, new[part, None], out=block)
+            block.clip(low[:, None], high[:, None], out=block)
             if len(self.gain) == 1:
-                self.gain[0] -= self._lost(block, low, new[part])
+                self._lose(block, int(low.sum(dtype=np.int64)), int(high.sum(dtype=np.int64)))
             else:
-                owner, first = np.unique(flat[part] // self._count, return_index=True)
+                owner, first = np.unique(rows // self._count, return_index=True)
                 self.gain[owner] -= np.add.reduceat(block, first, axis=0, dtype=np.int64)
-                self.gain[owner] += np.add.reduceat(low, first, axis=0, dtype=np.int64)
-        np.maximum(self.covered, row, out=self.covered)
+                self.gain[owner] += np.add.reduceat(low[:, None], first, axis=0, dtype=np.int64)
 
-    @staticmethod
-    def _lost(block: Ints, low: Ints, new: Ints) -> Longs | NDArray[np.uint32]:
-        """Column sums of ``block - low``, in int32 that wraps around where the result is known to fit 32 bits."""
-        if new.sum(dtype=np.int64) - low.sum(dtype=np.int64) < 2**32:
-            wrapped: Ints = np.add.reduce(block, axis=0, dtype=np.int32) - low.sum(dtype=np.int32)
-            return wrapped.view(np.uint32)
-        exact: Longs = block.sum(0, dtype=np.int64) - low.sum(dtype=np.int64)
-        return exact
+    def _lose(self, block: Ints, low: int, high: int) -> None:
+        """Take column sums of ``block - old`` from the gain; ``low`` and ``high`` are the sums of old and new."""
+        gain = self.gain[0]
+        if high - low < 2**32:  # int32 sums wrap around, but what remains of them fits 32 bits
+            lost: Ints = np.add.reduce(block, axis=0, dtype=np.int32)
+            lost -= np.uint32(low % 2**32).astype(np.int32)
+            gain -= lost.view(np.uint32)
+        else:
+            gain -= block.sum(0, dtype=np.int64) - low
 
 
 def tops(
@@ -116,14 +117,20 @@ def tops(
                 coverage.add(row)
             else:
                 np.maximum(covered, row, out=covered)
-        np.copyto(score, closed)
         if "R" in principles:
-            score += _normalised(relevance, closed, n - step, normalisation, term)
+            _normalise(relevance, closed, n - step, normalisation, score)
+        else:
+            score.fill(0.0)
         if coverage is not None:
-            score += np.multiply(_normalised(coverage.gain, closed, n - step, normalisation, term), lam, out=term)
+            _normalise(coverage.gain, closed, n - step, normalisation, term)
+            term *= lam
+            score += term
         if "D" in principles:
             assert covered is not None
-            score += np.multiply(_normalised(ONE - covered, closed, n - step, normalisation, term), alpha, out=term)
+            _normalise(ONE - covered, closed, n - step, normalisation, term)
+            term *= alpha
+            score += term
+        score += closed
         chosen = score.argmax(1)
         pick.add(chosen, score)
     return pick.order, pick.score
@@ -202,15 +209,14 @@ class _Picks:
         self._next += 1
 
 
-def _normalised(term: Floats | Longs | Ints, closed: Floats, count: int, normalisation: str, out: Floats) -> Floats:
+def _normalise(term: Floats | Longs | Ints, closed: Floats, count: int, normalisation: str, out: Floats) -> None:
     """A term that is zero for chosen tokens over its mean, or range, among the ``count`` that are not ``closed``."""
     if normalisation == "mean":
-        scale = term.sum(1, keepdims=True) / count
+        scale = np.add.reduce(term, axis=1, keepdims=True) / count
     else:
         low = (term - closed).min(1, keepdims=True)
         scale = (term + closed).max(1, keepdims=True) - low
         term = term - low
     if not scale.all():
-        scale = np.where(scale == 0, np.inf, scale)
+        scale[scale == 0] = np.inf
     np.divide(term, scale, out=out)
-    return out

@@ -8,7 +8,7 @@ from torch import Tensor
 ONE = 2**29
 """Similarity 1 in the units of :func:`fixed_point_similarity`: differences of two similarities still fit int32."""
 
-_ROWS = 512  # rows of one product in fixed_point_similarity: bounds the float64 scratch, fits the cache when mirrored
+_ROWS = 256  # rows of one product in fixed_point_similarity: bounds the float64 scratch, fits the cache when mirrored
 
 
 def cosine_similarity(left: Tensor, right: Tensor | None = None) -> Tensor:
@@ -58,24 +58,31 @@ def fixed_point_similarity(features: Tensor) -> Tensor:
     Tensor, (N, N) or (B, N, N) int32
         The diagonal is ``ONE``: a token is wholly similar to itself, also a token of zeros.
     """
-    if features.device.type == "cpu" and features.ndim == 3:
-        # An entry must not depend on its batch, and batched products round in another order.
-        return torch.stack([fixed_point_similarity(entry) for entry in features])
+    *batch, n, _ = features.shape
+    result = torch.empty(*batch, n, n, dtype=torch.int32, device=features.device)
     with torch.no_grad(), torch.autocast(features.device.type, enabled=False):
-        rows = unit_rows(features, torch.float64)
-        n = rows.shape[-2]
-        result = torch.empty(*rows.shape[:-1], n, dtype=torch.int32, device=rows.device)
-        for start in range(0, n, _ROWS):
-            stop = min(start + _ROWS, n)
-            # Two unit vectors: at most 1 + 1e-15, which rounds to ONE.
-            upper = ((rows[..., start:stop, :] * ONE) @ rows[..., start:, :].mT).round_().int()
-            corner = upper[..., : stop - start].triu(1)
-            result[..., start:stop, start:stop] = corner + corner.mT
-            if stop < n:
-                result[..., start:stop, stop:] = upper[..., stop - start :]
-                result[..., stop:, start:stop] = upper[..., stop - start :].mT
-        result.diagonal(dim1=-2, dim2=-1).fill_(ONE)
+        if features.device.type == "cpu" and batch:
+            # An entry must not depend on its batch, and batched products round in another order.
+            for entry, own in zip(features, result, strict=True):
+                _fill(own, entry)
+        else:
+            _fill(result, features)
     return result
+
+
+def _fill(result: Tensor, features: Tensor) -> None:
+    """Similarities of the features into ``result``, the upper half computed and the lower one mirrored."""
+    rows = unit_rows(features, torch.float64)
+    wide = rows * ONE
+    n = rows.shape[-2]
+    for start in range(0, n, _ROWS):
+        stop = min(start + _ROWS, n)
+        # Two unit vectors: at most 1 + 1e-15, which rounds to ONE.
+        result[..., start:stop, start:] = (wide[..., start:stop, :] @ rows[..., start:, :].mT).round_()
+        corner = result[..., start:stop, start:stop].triu(1)
+        result[..., start:stop, start:stop] = corner + corner.mT
+        result[..., stop:, start:stop] = result[..., start:stop, stop:].mT
+    result.diagonal(dim1=-2, dim2=-1).fill_(ONE)
 
 
 def rank_floor(n: int) -> float:
