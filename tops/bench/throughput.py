@@ -63,7 +63,7 @@ def main(argv: list[str]) -> int:
         print(
             f"batch {size:>3}: {row['documents_per_second']:7.1f} documents/s, model {row['model_share']:.0%} of "
             f"{row['seconds']:.1f} s, {row['cells']} cells of {options.limit} documents, "
-            f"{row['ratio']:.2f} times batch 1, {row['differing_documents']} of {row['documents']} documents differ{found}"
+            f"{row['ratio']:.2f} times batch 1, {row['differing_documents']} of {row['documents']} differ{found}"
         )
     differ = sum(row["differing_documents"] for row in rows)
     record: dict[str, object] = {
