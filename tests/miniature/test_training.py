@@ -15,7 +15,7 @@ from tops.miniature.packing import Looks, make_batch, pack
 from tops.miniature.prompts import IMAGE_FORMATS, make_turns
 from tops.miniature.scenes import NAMES, make_scene
 from tops.miniature.tokenizer import train_bpe
-from tops.miniature.training_data import CHUNK, LABELS, corpus, make_pool
+from tops.miniature.training_data import CHUNK, LABELS, PLAIN, Lesson, corpus, make_pool
 from tops.miniature.training_further import Further, open_checkpoint, transplant
 from tops.miniature.training_language import LanguageRecipe, run_layers, train_language
 from tops.miniature.training_vision import ARITHMETIC, encode, initialise, pixels
@@ -64,6 +64,25 @@ def test_packed_questions_keep_prompt_and_reply(pool, bpe):
         assert bpe.decode(reply, skip_special_tokens=True) == turn.reply
 
 
+def test_chinese_replies_begin_at_once(pool, bpe):
+    lesson = Lesson(direct=("colour", "place", "relation check"), chinese=1.0)
+    turns = lesson.turns(np.random.default_rng(0), pool.scenes[0], True, 256)
+    assert {turn.question.language for turn in turns} == {"zh"}  # the claim, which is in English alone, is left out
+    packed = pack(bpe, turns, 256)
+    first = [packed.labels[(packed.question == n) & (packed.labels >= 0)][0] for n in range(len(packed.turns))]
+    assert all(bpe.decode([token]).strip() for token in first)
+
+
+def test_direct_questions_may_be_claims(pool):
+    lesson = Lesson(direct=("relation check", "count check"))
+    turns = [turn for scene in pool.scenes[:40] for turn in lesson.turns(np.random.default_rng(0), scene, True, 256)]
+    assert {turn.question.kind for turn in turns} == {"relation check", "count check"}
+    share = np.mean([turn.reply == "Yes" for turn in turns])
+    assert 0.4 < share < 0.6
+    plain = Lesson().turns(np.random.default_rng(0), pool.scenes[0], True, 256)
+    assert {turn.question.kind for turn in plain} <= set(PLAIN)
+
+
 def test_the_written_out_towers_agree_with_transformers(pool, model):
     tower = model.model.vision_tower
     initialise(tower)
@@ -91,7 +110,7 @@ def test_cls_attention_is_the_towers_own(pool, model):
 def test_a_packed_question_is_answered_as_if_it_stood_alone(pool, bpe, model):
     language = model.model.language_model
     prefix = 10
-    batch = make_batch(np.random.default_rng(0), pool, bpe, [0, 1], 128, prefix, plain=0.5)
+    batch = make_batch(np.random.default_rng(0), pool, bpe, [0, 1], 128, prefix, 0.5, Lesson())
     before = torch.randn(2, prefix, 128)
     states = torch.cat([before, model.get_input_embeddings()(batch.ids)], 1)
     with torch.inference_mode():
@@ -112,7 +131,7 @@ def test_a_packed_question_is_answered_as_if_it_stood_alone(pool, bpe, model):
 
 
 def test_looks_point_at_phrases_objects_and_options(pool, bpe):
-    batch = make_batch(np.random.default_rng(1), pool, bpe, list(range(8)), 320, 10, plain=0.0)
+    batch = make_batch(np.random.default_rng(1), pool, bpe, list(range(8)), 320, 10, 0.0, Lesson())
     turns = {(row, number): turn for row, p in enumerate(batch.packed) for number, turn in enumerate(p.turns)}
 
     def turn_at(token):

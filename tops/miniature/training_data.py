@@ -227,5 +227,6 @@ def encode_turn(bpe: Tokenizer, turn: Turn, template: tuple[str, str, str]) -> t
     """
     before, between, after = template
     asked = bpe.encode(before + turn.prompt + between).ids
-    answered = bpe.encode(" " + turn.reply + after).ids
+    # Chinese takes no space: the first token of every reply says something, and letters are chosen by what it would be.
+    answered = bpe.encode((" " if turn.reply[0].isascii() else "") + turn.reply + after).ids
     return asked + answered, len(asked)

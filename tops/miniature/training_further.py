@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,8 +59,12 @@ LESSON = Lesson(
 )
 
 
-def _language(minutes: float, rate: float, seed: int) -> LanguageRecipe:
-    return LanguageRecipe(minutes=minutes, length=320, rate=rate, plain=0.0, mixed=0.3, lesson=LESSON, seed=seed)
+# Letters in Chinese came last of all.
+LAST_LESSON = replace(LESSON, chinese=0.4, formats=(*LESSON.formats, "mmbench_cn", "mmbench_cn", "mmbench_cn"))
+
+
+def _language(minutes: float, rate: float, seed: int, lesson: Lesson) -> LanguageRecipe:
+    return LanguageRecipe(minutes=minutes, length=320, rate=rate, plain=0.0, mixed=0.3, lesson=lesson, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,8 @@ class Further:
     scenes: int = 12000
     seed: int = 20
     vision: VisionRecipe = field(default_factory=lambda: VisionRecipe(minutes=45, rate=1.2e-3, patch=3.0, seed=1))
-    language: LanguageRecipe = field(default_factory=lambda: _language(45, 1.2e-3, 2))
-    together: LanguageRecipe = field(default_factory=lambda: _language(33, 8e-4, 3))
+    language: LanguageRecipe = field(default_factory=lambda: _language(45, 1.2e-3, 2, LESSON))
+    together: LanguageRecipe = field(default_factory=lambda: _language(40, 8e-4, 3, LAST_LESSON))
     ranks: int = 2
 
     @property

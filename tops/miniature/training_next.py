@@ -20,7 +20,7 @@ from torch import Tensor
 from tops.miniature import checkpoints
 from tops.miniature.families import PATCH, SIDE
 from tops.miniature.training_data import make_pool
-from tops.miniature.training_further import LESSON, open_checkpoint, transplant
+from tops.miniature.training_further import LAST_LESSON, open_checkpoint, transplant
 from tops.miniature.training_language import LanguageRecipe, train_language
 from tops.miniature.training_stages import (
     Job,
@@ -51,7 +51,7 @@ class Tiles:
     seed: int = 30
     tiles: LanguageRecipe = field(
         default_factory=lambda: LanguageRecipe(
-            minutes=20, rate=7e-4, warmup=30, plain=0.3, mixed=0.3, lesson=LESSON, seed=4
+            minutes=20, rate=7e-4, warmup=30, plain=0.3, mixed=0.3, lesson=LAST_LESSON, seed=4
         )
     )
 
