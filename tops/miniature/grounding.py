@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 COMPARED = ("relation", "relation check", "size check")
 # Kinds whose answer is how many objects there are of a group.
 COUNTED = ("count", "count check")
+# Kinds whose answer is on the patches of no object.
+BACKGROUND = ("background", "background check")
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,12 @@ def option_span(turn: Turn) -> tuple[int, int] | None:
 
 
 def asked_objects(turn: Turn) -> tuple[int, ...]:
-    """Objects to look at when the reply begins; none where the whole image is asked for."""
+    """Objects to look at when the reply begins, -1 for the background; none where the whole image is asked for."""
     question = turn.question
     if turn.benchmark == "caption":
         return ()
+    if question.kind in BACKGROUND:
+        return (-1,)
     if question.kind == "neighbour":
         return question.objects[:1]
     several = (*COMPARED, *COUNTED)
