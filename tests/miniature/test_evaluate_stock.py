@@ -53,7 +53,7 @@ def model():
     import_lmms_eval()
     from lmms_eval.models import get_model
 
-    return get_model("tops")(checkpoint=str(checkpoints.path("llava-1.5")))
+    return get_model("tops")(checkpoint=str(checkpoints.path("llava-1.5")), dtype="float32")
 
 
 def stock_task(name):

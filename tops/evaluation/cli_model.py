@@ -32,6 +32,8 @@ class TopsModel(lmms):  # type: ignore[misc]
         As lmms-eval passes it.
     attention : str
         ``sdpa``, ``flash_attention_2`` or ``eager``.
+    dtype : str
+        Of the weights; ``auto`` is the checkpoint's own.
     batch_size, max_batch_size : int
         Only 1 is served.
     **options
@@ -47,6 +49,7 @@ class TopsModel(lmms):  # type: ignore[misc]
         budget: int | float | None = None,
         device: str | None = None,
         attention: str = "sdpa",
+        dtype: str = "auto",
         batch_size: int | str = 1,
         max_batch_size: int | None = None,
         **options: Any,
@@ -57,7 +60,7 @@ class TopsModel(lmms):  # type: ignore[misc]
         from tops.backbones.loading import load_backbone
         from tops.methods import build
 
-        self.backbone = load_backbone(checkpoint, device_map=device or "cpu", attention=attention)
+        self.backbone = load_backbone(checkpoint, device_map=device or "cpu", attention=attention, dtype=dtype)
         inputs, layout = Inputs.of({k: options.pop(k) for k in OPTIONS if k in options}).laid_out(
             self.backbone.adapter.family
         )
