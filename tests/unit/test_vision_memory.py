@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -62,6 +63,20 @@ def test_full_memory_takes_no_more_and_still_answers() -> None:
     assert torch.equal(ask(case, method, memory)[0], ask(case, method, None)[0])
     ask(case, method, memory)
     assert (memory.found, len(memory), memory.held_bytes) == (0, 0, 0)
+
+
+def test_time_saved_is_that_of_the_pass() -> None:
+    now = iter([0.0, 1.0, 6.0, 7.0, 10.0, 10.5])  # a pass of 5 s with 2 s around it, then one found in half a second
+
+    def compute(pixels: Tensor) -> Any:
+        return type("Output", (), {"pooler_output": pixels})
+
+    memory = VisionMemory(PLENTY)
+    with patch("tops.engine.vision_memory.time.perf_counter", lambda: next(now)):
+        memory.features(compute, (torch.zeros(1),), {}, {})
+        assert memory.saved_seconds == -2.0
+        memory.features(compute, (torch.zeros(1),), {}, {})
+    assert memory.saved_seconds == 2.5
 
 
 def test_what_is_held_cannot_be_changed_from_outside() -> None:

@@ -131,8 +131,8 @@ def measure(
         "model_share": clock.seconds / seconds,
         "documents_per_second": len(given) / seconds,
         "memory_gb": memory_gb,
-        "features_asked": memory.calls if memory else 0,
-        "features_found": memory.found if memory else 0,
+        "features_asked": 0 if memory is None else memory.calls,
+        "features_found": 0 if memory is None else memory.found,
     }, given
 
 

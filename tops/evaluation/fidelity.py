@@ -9,7 +9,6 @@ for every document, and have the smallest loss that decoding reaches.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -108,7 +107,7 @@ class FidelityAsking(Asking):
         return [self._measure(question) for question in questions]
 
     def _measure(self, question: Question) -> Given:
-        started, options = time.perf_counter(), question.prepared.options
+        started, options = self._clock(), question.prepared.options
         reference = self._reference(question)
         if self._method is None:
             forced, seen = reference.forced, tokens_unpruned(self._backbone, options)
@@ -119,7 +118,7 @@ class FidelityAsking(Asking):
                 forced = teacher_forced(self._backbone.model, _tensors(options), reference.answer)
             seen = run.last[0].visual_tokens_per_layer
         ids = torch.cat([options["input_ids"], reference.answer], 1)
-        reply = self.asker.reply(question.prepared, ids, time.perf_counter() - started)
+        reply = self.asker.reply(question.prepared, ids, self._clock() - started)
         measured = {"loss": forced.loss, "agrees": forced.agrees, "unpruned_loss": reference.forced.loss}
         return Given(reply, tuple(int(n) for n in seen), None, measured)
 
