@@ -53,11 +53,7 @@ class Backbone:
     memory: VisionMemory | None = None
 
     def prune(
-        self,
-        method: Method,
-        *,
-        question: Question = None,
-        record_kept: bool = False,
+        self, method: Method, *, question: Question = None, record_kept: bool = False
     ) -> AbstractContextManager[Run]:
         """:func:`tops.prune` with this backbone's processor, text encoder, name and memory."""
         from tops.engine import prune

@@ -73,6 +73,8 @@ def prune(
         For a model, or a mode of it, that pruning cannot serve; ``model`` already inside another ``prune()`` block.
     MissingSignalError
         If the method needs what this backbone does not have.
+    ConfigurationError
+        If ``memory`` is another model's.
     BudgetError
         At the prompt, before any compute, if the budget cannot be met on it.
     """
@@ -87,6 +89,8 @@ def prune(
     name = adapter.catalogue_name() if backbone is None else backbone
     run = Run(question=question)
     memory = None if isinstance(method, InputControl) else memory
+    if memory is not None:
+        memory.claim(model)
     hooks = Hooks(Setup(adapter, method, run, processor, text_encoder, name, record_kept, memory))
     setattr(model, _ACTIVE, method.title)
     try:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from tops.backbones.base import Seen
+from tops.errors import ConfigurationError
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,25 @@ class VisionMemory:
         self.calls = self.found = self.held_bytes = 0
         self.saved_seconds = 0.0
         self._held: dict[bytes, _Pass] = {}
+        self._model: weakref.ref[nn.Module] | None = None
 
     def __len__(self) -> int:
         return len(self._held)
+
+    def claim(self, model: nn.Module) -> None:
+        """Serve this model and, from now on, no other: the same pixels mean something else to each.
+
+        Raises
+        ------
+        ConfigurationError
+            Another model uses this memory.
+        """
+        if self._model is None:
+            self._model = weakref.ref(model)
+        elif self._model() is not model:
+            raise ConfigurationError(
+                "this VisionMemory holds what another model made of images; give every model a VisionMemory of its own"
+            )
 
     def features(
         self,
