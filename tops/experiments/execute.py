@@ -13,7 +13,7 @@ from tops.experiments.cell import BackboneSpec, Cell
 from tops.experiments.choices import load_backbone
 from tops.experiments.judging import judge_of
 from tops.experiments.schema import ProfileChoice
-from tops.experiments.specs import build_method
+from tops.experiments.specs import as_meant, build_method
 from tops.experiments.store import CellStatus, Store
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class LoadedEvaluator:
             cell,
             store=store,
             backbone=self.backbone,
-            method=build_method(cell.method, cell.budget, seed=cell.seed),
+            method=build_method(as_meant(cell), cell.budget, seed=cell.seed),
             benchmark=load_benchmark(cell.benchmark.name),
             data_root=staging.data_root(self.profile),
             record_kept=record_kept,

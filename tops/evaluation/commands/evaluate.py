@@ -103,7 +103,7 @@ def _evaluate(cells: list[Cell], options: argparse.Namespace) -> int:
     from tops.experiments import staging
     from tops.experiments.choices import load_profile
     from tops.experiments.execute import load_evaluator
-    from tops.experiments.specs import build_method
+    from tops.experiments.specs import as_meant, build_method
     from tops.experiments.store import Store
 
     judge = Judge(options.judge, options.judge_model) if options.judge else None
@@ -124,7 +124,7 @@ def _evaluate(cells: list[Cell], options: argparse.Namespace) -> int:
                 cell,
                 store=store,
                 backbone=loaded[1],
-                method=build_method(cell.method, cell.budget, seed=cell.seed),
+                method=build_method(as_meant(cell), cell.budget, seed=cell.seed),
                 benchmark=load_benchmark(cell.benchmark.name),
                 data_root=staging.data_root(profile),
                 judge=judge,
