@@ -6,24 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tops.reporting import render
-from tops.reporting.comparison import comparison_table, matches
-from tops.reporting.efficiency import efficiency_table, load_measured
-from tops.reporting.fidelity import fidelity_tables
-from tops.reporting.figures import write_figures
-from tops.reporting.honesty import honesty_table, with_true_tokens
-from tops.reporting.kept import unrecorded
-from tops.reporting.layout import heading_of, main_tables
-from tops.reporting.mixing import unmixed
-from tops.reporting.names import backbone_title
-from tops.reporting.page import Picture, page
-from tops.reporting.paired import paired_table
-from tops.reporting.results import Results
-from tops.reporting.samples import browser_data
-from tops.reporting.significance import benchmark_intervals_table, intervals_table, winners_table
-from tops.reporting.summary import sentences
-from tops.reporting.table import Table
-from tops.reporting.uncertainty import Uncertainty, winners
+from tops.reporting.data.headings import heading_of
+from tops.reporting.data.kept import unrecorded
+from tops.reporting.data.mixing import unmixed
+from tops.reporting.data.names import backbone_title
+from tops.reporting.data.results import Results
+from tops.reporting.data.samples import browser_data
+from tops.reporting.data.uncertainty import Uncertainty, winners
+from tops.reporting.figures.figures import write_figures
+from tops.reporting.figures.picture import Picture
+from tops.reporting.pages.page import page
+from tops.reporting.tables import render
+from tops.reporting.tables.against_each import paired_table
+from tops.reporting.tables.comparison import comparison_table, matches
+from tops.reporting.tables.controls import honesty_table, with_true_tokens
+from tops.reporting.tables.efficiency import efficiency_table, load_measured
+from tops.reporting.tables.fidelity import fidelity_tables
+from tops.reporting.tables.layout import main_tables
+from tops.reporting.tables.significance import benchmark_intervals_table, intervals_table, winners_table
+from tops.reporting.tables.summary import sentences
+from tops.reporting.tables.table import Table
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def make(results: Results, cache: Path | None = None, efficiency: Path | None = 
     Parameters
     ----------
     results : Results
-        From :func:`tops.reporting.results.collect`.
+        From :func:`tops.reporting.data.results.collect`.
     cache : path, optional
         Folder for parsed answers.
     efficiency : path, optional
