@@ -16,7 +16,7 @@ from tops.planning.plan import Column, Row
 from tops.reporting.data.headings import level_title
 from tops.reporting.data.kept import tokens_before
 from tops.reporting.data.names import backbone_title, benchmark_title, row_title
-from tops.reporting.data.uncertainty import Uncertainty
+from tops.reporting.data.resamples import Resamples
 from tops.store.answers import Answer
 from tops.store.store import Record
 
@@ -27,12 +27,12 @@ _IMAGE_BYTES = 40_000
 _ID = re.compile(rb'^\{"doc_id":(\d+),')
 
 
-def browser_data(u: Uncertainty, per_benchmark: int = PER_BENCHMARK) -> dict[str, Any]:
+def browser_data(resamples: Resamples, per_benchmark: int = PER_BENCHMARK) -> dict[str, Any]:
     """Plain JSON types; all text is raw, the page escapes it.
 
     Two thirds of the documents are those on which the rows disagree most, one third the first of the benchmark.
     """
-    results = u.results
+    results = resamples.results
     rows = [row for row in results.plan.rows if any(r == row and e.records for (r, _), e in results.entries.items())]
     number = {row: i for i, row in enumerate(rows)}
     data: dict[str, Any] = {"rows": [_row(row) for row in rows], "backbones": [], "images": [], "documents": []}
@@ -46,7 +46,7 @@ def browser_data(u: Uncertainty, per_benchmark: int = PER_BENCHMARK) -> dict[str
                 continue
             seen.add(column.benchmark)
             records = {row: e.records[0] for row in rows if (e := results.entries.get((row, column))) and e.records}
-            chosen = _choose(u, column, records, per_benchmark)
+            chosen = _choose(resamples, column, records, per_benchmark)
             data["documents"] += _documents(column, records, number, chosen, images, data["images"])
         if len(data["documents"]) > before:
             data["backbones"].append({"name": backbone, "title": backbone_title(backbone), "levels": levels})
@@ -57,9 +57,9 @@ def _row(row: Row) -> dict[str, str]:
     return {"title": row_title(row), "level": row.level, "role": row.role}
 
 
-def _choose(u: Uncertainty, column: Column, records: dict[Row, Record], count: int) -> list[int]:
+def _choose(resamples: Resamples, column: Column, records: dict[Row, Record], count: int) -> list[int]:
     """Document numbers, rising."""
-    scored = [u.of(r) for r in records.values() if r.default_scorer is not None]
+    scored = [resamples.of(r) for r in records.values() if r.default_scorer is not None]
     if not scored:
         first = next(iter(records.values()), None)
         return [] if first is None else [a.doc_id for a, _ in zip(first.answers(), range(count), strict=False)]

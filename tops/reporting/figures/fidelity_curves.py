@@ -10,7 +10,7 @@ import numpy as np
 from tops.benchmarks.benchmark import load_benchmark
 from tops.planning.plan import Column, Row
 from tops.reporting.data.names import backbone_title, row_title
-from tops.reporting.data.uncertainty import Drawn, Uncertainty
+from tops.reporting.data.resamples import Drawn, Resamples
 from tops.reporting.figures.style import look, place, places
 from tops.reporting.tables.fidelity import fidelity_columns, increases
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def fidelity_curves(u: Uncertainty) -> Iterator[tuple[str, str, Figure]]:
+def fidelity_curves(resamples: Resamples) -> Iterator[tuple[str, str, Figure]]:
     """Loss increase against the tokens each layer sees, a panel per benchmark."""
     import matplotlib.pyplot as plt
 
-    for backbone in u.results.backbones:
-        columns = fidelity_columns(u, backbone)
-        found = {c: drawn for c in columns if (drawn := increases(u, c))}
+    for backbone in resamples.results.backbones:
+        columns = fidelity_columns(resamples, backbone)
+        found = {c: drawn for c in columns if (drawn := increases(resamples, c))}
         if not found:
             continue
         figure, panels = plt.subplots(1, len(found), figsize=(4.6 * len(found), 4.4), squeeze=False)
         labels: dict[str, Any] = {}
         for axes, (column, drawn) in zip(panels[0], found.items(), strict=True):
-            _panel(u, axes, column, drawn, labels)
+            _panel(resamples, axes, column, drawn, labels)
         panels[0][0].set_ylabel("loss increase, nats per answer token")
-        miniature = " (miniature)" if u.results.miniature else ""
+        miniature = " (miniature)" if resamples.results.miniature else ""
         figure.suptitle(f"{backbone_title(backbone)}{miniature}")
         figure.legend(labels.values(), labels.keys(), loc="outside lower center", ncols=5, fontsize=8)
         yield (
@@ -42,16 +42,16 @@ def fidelity_curves(u: Uncertainty) -> Iterator[tuple[str, str, Figure]]:
         )
 
 
-def _panel(u: Uncertainty, axes: Any, column: Column, drawn: dict[Row, Drawn], labels: dict[str, Any]) -> None:
+def _panel(resamples: Resamples, axes: Any, column: Column, drawn: dict[Row, Drawn], labels: dict[str, Any]) -> None:
     lines: dict[tuple[str, str, str], list[tuple[float, Row, Drawn]]] = {}
     for row, value in drawn.items():
-        records = u.results.entries[row, column].records
-        tokens = float(np.mean([u.of(record).layer_average for record in records]))
+        records = resamples.results.entries[row, column].records
+        tokens = float(np.mean([resamples.of(record).layer_average for record in records]))
         if row.level and np.isfinite(tokens):
             lines.setdefault(place(row), []).append((tokens, row, value))
         elif row.method == "text_only":
             labels[row_title(row)] = axes.axhline(value.point, color="#8a93a0", linewidth=0.9, linestyle=":")
-    number = places(u.results.plan.rows)
+    number = places(resamples.results.plan.rows)
     for points in lines.values():
         points.sort(key=lambda point: point[0])
         row = points[0][1]

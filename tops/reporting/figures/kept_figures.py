@@ -13,8 +13,8 @@ from tops.planning.plan import Row
 from tops.reporting.data.headings import level_title
 from tops.reporting.data.kept import Kept, jaccard, kept_tokens, visual_tokens
 from tops.reporting.data.names import backbone_title, row_title
+from tops.reporting.data.resamples import Resamples
 from tops.reporting.data.samples import grid
-from tops.reporting.data.uncertainty import Uncertainty
 from tops.store.store import Record
 
 if TYPE_CHECKING:
@@ -23,34 +23,38 @@ if TYPE_CHECKING:
 _LAYER = re.compile(r"layer=(\d+)")
 
 
-def _records(u: Uncertainty, backbone: str) -> dict[Row, Record]:
+def _records(resamples: Resamples, backbone: str) -> dict[Row, Record]:
     """The first stored cell of each row with a budget, all on one benchmark: places compare on the same pictures."""
     column = next(
-        (c for (r, c), e in u.results.entries.items() if c.backbone == backbone and r.level and e.records), None
+        (c for (r, c), e in resamples.results.entries.items() if c.backbone == backbone and r.level and e.records), None
     )
-    there = ((row, u.results.entries.get((row, column))) for row in u.results.rows(backbone) if row.level and column)
+    there = (
+        (row, resamples.results.entries.get((row, column)))
+        for row in resamples.results.rows(backbone)
+        if row.level and column
+    )
     return {row: entry.records[0] for row, entry in there if entry is not None and entry.records}
 
 
-def _whole(u: Uncertainty, backbone: str, records: dict[Row, Record]) -> dict[int, int]:
+def _whole(resamples: Resamples, backbone: str, records: dict[Row, Record]) -> dict[int, int]:
     """Visual tokens of each document, from the unpruned cell on the same benchmark; empty until it has run."""
     names = {record.spec.benchmark.name for record in records.values()}
-    for (row, column), entry in u.results.entries.items():
+    for (row, column), entry in resamples.results.entries.items():
         if row.role == "reference" and column.backbone == backbone and column.benchmark in names and entry.records:
             return visual_tokens(entry.records[0])
     return {}
 
 
-def keep_maps(u: Uncertainty) -> Iterator[tuple[str, str, Figure]]:
+def keep_maps(resamples: Resamples) -> Iterator[tuple[str, str, Figure]]:
     """How often each place of the image is kept: a row of panels per method, a panel per cut."""
     import matplotlib.pyplot as plt
 
-    if not u.results.plan.experiment.record_kept or _by_layer(u):
+    if not resamples.results.plan.experiment.record_kept or _by_layer(resamples):
         return
-    for backbone in u.results.backbones:
-        records = _records(u, backbone)
-        visual = _whole(u, backbone, records)
-        for level in u.results.plan.experiment.levels:
+    for backbone in resamples.results.backbones:
+        records = _records(resamples, backbone)
+        visual = _whole(resamples, backbone, records)
+        for level in resamples.results.plan.experiment.levels:
             panels = []
             for row, record in records.items():
                 if row.level != level:
@@ -73,8 +77,8 @@ def keep_maps(u: Uncertainty) -> Iterator[tuple[str, str, Figure]]:
                     fontsize=7,
                 )
             figure.colorbar(image, ax=axes, shrink=0.9 if lines == 1 else 0.5, label="share of documents")
-            where = f"{backbone_title(backbone)}, {level_title(u.results, backbone, level)}"
-            figure.suptitle(f"{where} (miniature)" if u.results.miniature else where)
+            where = f"{backbone_title(backbone)}, {level_title(resamples.results, backbone, level)}"
+            figure.suptitle(f"{where} (miniature)" if resamples.results.miniature else where)
             documents = min(len(kept.mask) for _, _, kept, _ in panels)
             title = (
                 f"{where}: where on the image tokens are kept, over {documents} documents or more. Gini and entropy "
@@ -91,16 +95,16 @@ def stage_title(layer: int) -> str:
 _STAGES = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#7A3E9D", ":"))
 
 
-def evenness_curves(u: Uncertainty) -> Iterator[tuple[str, str, Figure]]:
+def evenness_curves(resamples: Resamples) -> Iterator[tuple[str, str, Figure]]:
     """How likely each place is to be kept, places in falling order: a panel per method, a line per cut."""
     import matplotlib.pyplot as plt
 
-    if not u.results.plan.experiment.record_kept or _by_layer(u):
+    if not resamples.results.plan.experiment.record_kept or _by_layer(resamples):
         return
-    for backbone in u.results.backbones:
-        records = _records(u, backbone)
-        visual = _whole(u, backbone, records)
-        for level in u.results.plan.experiment.levels:
+    for backbone in resamples.results.backbones:
+        records = _records(resamples, backbone)
+        visual = _whole(resamples, backbone, records)
+        for level in resamples.results.plan.experiment.levels:
             found = {row: kept_tokens(r, visual) for row, r in records.items() if row.level == level}
             found = {row: stages for row, stages in found.items() if stages}
             if not found:
@@ -122,8 +126,8 @@ def evenness_curves(u: Uncertainty) -> Iterator[tuple[str, str, Figure]]:
                 panel.legend(fontsize=5.5, loc="upper right", handlelength=1.6)
             figure.supxlabel("places, from the most to the least often kept (%)", fontsize=9)
             figure.supylabel("share of documents that keep the place", fontsize=9)
-            where = f"{backbone_title(backbone)}, {level_title(u.results, backbone, level)}"
-            figure.suptitle(f"{where} (miniature)" if u.results.miniature else where)
+            where = f"{backbone_title(backbone)}, {level_title(resamples.results, backbone, level)}"
+            figure.suptitle(f"{where} (miniature)" if resamples.results.miniature else where)
             yield f"evenness_{backbone}_{level}", f"{where}: selection probability of each place at each cut", figure
 
 
@@ -137,19 +141,19 @@ def _square(kept: Kept, record: Record) -> np.ndarray:
     return padded.reshape(side, side)
 
 
-def _by_layer(u: Uncertainty) -> bool:
-    return any(_LAYER.fullmatch(row.variant) for row in u.results.plan.rows)
+def _by_layer(resamples: Resamples) -> bool:
+    return any(_LAYER.fullmatch(row.variant) for row in resamples.results.plan.rows)
 
 
-def agreement_maps(u: Uncertainty) -> Iterator[tuple[str, str, Figure]]:
+def agreement_maps(resamples: Resamples) -> Iterator[tuple[str, str, Figure]]:
     """Jaccard index of what a method keeps when it cuts at one layer or another."""
     import matplotlib.pyplot as plt
 
-    if not _by_layer(u):
+    if not _by_layer(resamples):
         return
-    for backbone in u.results.backbones:
-        records = _records(u, backbone)
-        visual = _whole(u, backbone, records)
+    for backbone in resamples.results.backbones:
+        records = _records(resamples, backbone)
+        visual = _whole(resamples, backbone, records)
         methods: dict[tuple[str, str], dict[int, np.ndarray]] = {}
         for row, record in records.items():
             match = _LAYER.fullmatch(row.variant)
@@ -177,7 +181,7 @@ def agreement_maps(u: Uncertainty) -> Iterator[tuple[str, str, Figure]]:
             place.set_ylabel("cut at layer")
         figure.colorbar(image, ax=axes, shrink=0.8, label="Jaccard index")
         where = backbone_title(backbone)
-        figure.suptitle(f"{where} (miniature)" if u.results.miniature else where)
+        figure.suptitle(f"{where} (miniature)" if resamples.results.miniature else where)
         yield f"agreement_{backbone}", f"{where}: how far selections at different layers agree (Jaccard index)", figure
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tops.reporting.data.resamples import Resamples
 from tops.reporting.data.samples import browser_data
-from tops.reporting.data.uncertainty import Uncertainty
 from tops.reporting.figures.kept_figures import stage_title
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ _ANSWERS = 14
 _DROPPED = (20, 26, 38)
 
 
-def qualitative_pages(u: Uncertainty) -> Iterator[tuple[str, str, Figure]]:
+def qualitative_pages(resamples: Resamples) -> Iterator[tuple[str, str, Figure]]:
     """A figure per backbone and budget, a line of panels per document; only where tokens lie on the picture."""
-    if not u.results.plan.experiment.record_kept:
+    if not resamples.results.plan.experiment.record_kept:
         return
-    data = browser_data(u, _PAGES)
+    data = browser_data(resamples, _PAGES)
     rows: list[dict[str, str]] = data["rows"]
     for backbone in data["backbones"]:
         for level, title in backbone["levels"].items():
@@ -39,7 +39,7 @@ def qualitative_pages(u: Uncertainty) -> Iterator[tuple[str, str, Figure]]:
             ]
             if subject is not None and documents:
                 where = f"{backbone['title']}, {title}"
-                small = " (miniature)" if u.results.miniature else ""
+                small = " (miniature)" if resamples.results.miniature else ""
                 figure = _draw(documents, data, subject, level, f"{where}{small}")
                 text = f"{where}: tokens that {rows[subject]['title']} keeps on documents the methods disagree on"
                 yield f"documents_{backbone['name']}_{level}", text, figure

@@ -12,7 +12,7 @@ from tops.reporting.data.headings import level_title, title_of
 from tops.reporting.data.mixing import marked
 from tops.reporting.data.names import backbone_title, row_title
 from tops.reporting.data.pairs import discordant
-from tops.reporting.data.uncertainty import Drawn, Uncertainty
+from tops.reporting.data.resamples import Drawn, Resamples
 from tops.reporting.tables.table import Datum, Header, Line, Table, hole, number, signed
 from tops.statistics.comparison import Comparison, Flips, holm
 
@@ -29,28 +29,28 @@ class Duel:
     flips: Flips | None
 
 
-def duels(u: Uncertainty) -> Iterator[Duel]:
+def duels(resamples: Resamples) -> Iterator[Duel]:
     """For every backbone and budget the subject against the unpruned model and every row with the same budget."""
-    for backbone in u.results.backbones:
-        for level in u.results.plan.experiment.levels:
-            drawn = _drawn(u, backbone, level)
+    for backbone in resamples.results.backbones:
+        for level in resamples.results.plan.experiment.levels:
+            drawn = _drawn(resamples, backbone, level)
             ours = _subject(drawn)
             for rival, theirs in drawn.items():
                 if ours is not None and rival != ours:
                     comparison = drawn[ours].against(theirs)
-                    yield Duel(backbone, level, ours, rival, comparison, discordant(u, backbone, ours, rival))
+                    yield Duel(backbone, level, ours, rival, comparison, discordant(resamples, backbone, ours, rival))
 
 
-def _drawn(u: Uncertainty, backbone: str, level: str) -> dict[Row, Drawn]:
+def _drawn(resamples: Resamples, backbone: str, level: str) -> dict[Row, Drawn]:
     """Rows that may be compared: the same meaning of the budget, the same software."""
-    columns = u.results.columns(backbone)
+    columns = resamples.results.columns(backbone)
     rows = [
         r
-        for r in u.results.rows(backbone)
+        for r in resamples.results.rows(backbone)
         if (r.role == "reference" or (r.level == level and r.protocol == "layer_average"))
-        and not marked(u.results, r, columns)
+        and not marked(resamples.results, r, columns)
     ]
-    return {row: d for row in rows if (d := u.rel(backbone, row)) is not None}
+    return {row: d for row in rows if (d := resamples.rel(backbone, row)) is not None}
 
 
 def _subject(drawn: dict[Row, Drawn]) -> Row | None:
@@ -80,21 +80,21 @@ NOTES = (
 )
 
 
-def paired_table(u: Uncertainty) -> Table:
+def paired_table(resamples: Resamples) -> Table:
     """TOPS (or the leader, where TOPS does not run) against each other row."""
-    found = list(duels(u))
+    found = list(duels(resamples))
     p_rel = holm({i: d.comparison.p for i, d in enumerate(found)})
     p_flips = holm({i: d.flips.p if d.flips else float("nan") for i, d in enumerate(found)})
     lines = []
     for i, duel in enumerate(found):
-        where = f"{backbone_title(duel.backbone)} · {level_title(u.results, duel.backbone, duel.level)}"
+        where = f"{backbone_title(duel.backbone)} · {level_title(resamples.results, duel.backbone, duel.level)}"
         section = f"{where} · {row_title(duel.ours)} against"
         lines.append(Line(row_title(duel.rival), _data(duel, p_rel[i], p_flips[i]), section, duel.rival.role))
     subjects = dict.fromkeys(row_title(d.ours) for d in found)
     subject = next(iter(subjects)) if len(subjects) == 1 else "the leader"
     return Table(
-        f"{u.results.name}_paired",
-        f"{subject[:1].upper()}{subject[1:]} against each. {title_of(u.results)}",
+        f"{resamples.results.name}_paired",
+        f"{subject[:1].upper()}{subject[1:]} against each. {title_of(resamples.results)}",
         HEADERS,
         tuple(lines),
         NOTES,

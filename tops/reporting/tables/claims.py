@@ -14,8 +14,8 @@ from tops.planning.plan import Row, plan
 from tops.reporting.data.headings import level_title
 from tops.reporting.data.mixing import unmixed
 from tops.reporting.data.names import backbone_title, row_title
+from tops.reporting.data.resamples import Resamples
 from tops.reporting.data.results import collect
-from tops.reporting.data.uncertainty import Uncertainty
 from tops.reporting.tables.table import Datum, Header, Line, Table, hole, signed
 from tops.statistics.comparison import Comparison, holm
 
@@ -55,9 +55,9 @@ class Stores:
 
     def __init__(self, profile: str, results: str | Path, cache: Path | None) -> None:
         self.profile, self.results, self.cache = profile, results, cache
-        self._known: dict[str, Uncertainty | None] = {}
+        self._known: dict[str, Resamples | None] = {}
 
-    def of(self, experiment: str) -> Uncertainty | None:
+    def of(self, experiment: str) -> Resamples | None:
         """None when the experiment does not exist or nothing of it has run."""
         if experiment not in self._known:
             try:
@@ -66,7 +66,7 @@ class Stores:
                 self._known[experiment] = None
             else:
                 there = any(e.values for e in found.entries.values())
-                self._known[experiment] = Uncertainty(unmixed(found), self.cache) if there else None
+                self._known[experiment] = Resamples(unmixed(found), self.cache) if there else None
         return self._known[experiment]
 
 
@@ -74,9 +74,9 @@ def evidence(claim: Claim, stores: Stores) -> list[Evidence]:
     """All comparisons of a claim that can be made, Holm-adjusted within the claim."""
     found: list[tuple[Contrast, str, str, Comparison]] = []
     for contrast in claim.contrasts:
-        u = stores.of(contrast.experiment)
-        if u is not None:
-            found += ((contrast, *rest) for rest in _compare(u, contrast))
+        resamples = stores.of(contrast.experiment)
+        if resamples is not None:
+            found += ((contrast, *rest) for rest in _compare(resamples, contrast))
     adjusted = holm({i: c.p for i, (_, _, _, c) in enumerate(found)})
     return [
         Evidence(contrast, setting, rival, comparison, _outcome(contrast, comparison, adjusted[i]))
@@ -84,19 +84,21 @@ def evidence(claim: Claim, stores: Stores) -> list[Evidence]:
     ]
 
 
-def _compare(u: Uncertainty, contrast: Contrast) -> Iterator[tuple[str, str, Comparison]]:
-    for backbone in u.results.backbones:
-        for level in u.results.plan.experiment.levels:
+def _compare(resamples: Resamples, contrast: Contrast) -> Iterator[tuple[str, str, Comparison]]:
+    for backbone in resamples.results.backbones:
+        for level in resamples.results.plan.experiment.levels:
             if contrast.level not in ("", level):
                 continue
-            rows = [r for r in u.results.rows(backbone) if r.level == level and r.protocol == "layer_average"]
+            rows = [r for r in resamples.results.rows(backbone) if r.level == level and r.protocol == "layer_average"]
             ours = next((r for r in rows if (r.method, r.variant) == contrast.ours), None)
-            mine = u.measure(backbone, ours, contrast.measure) if ours is not None else None
-            drawn = {r: d for r in rows if _is_rival(r, contrast) and (d := u.measure(backbone, r, contrast.measure))}
+            mine = resamples.measure(backbone, ours, contrast.measure) if ours is not None else None
+            drawn = {
+                r: d for r in rows if _is_rival(r, contrast) and (d := resamples.measure(backbone, r, contrast.measure))
+            }
             if mine is None or not drawn:
                 continue
             best = max(drawn, key=lambda r: drawn[r].point)
-            setting = f"{backbone_title(backbone)}, {level_title(u.results, backbone, level)}"
+            setting = f"{backbone_title(backbone)}, {level_title(resamples.results, backbone, level)}"
             if contrast.measure != "rel":
                 setting += f", {contrast.measure}"
             yield setting, row_title(best), mine.against(drawn[best])

@@ -12,8 +12,8 @@ from tops.paper.published import SOURCE, PublishedRow, published_rows
 from tops.planning.plan import Row
 from tops.reporting.data.headings import level_title, title_of
 from tops.reporting.data.names import backbone_title, benchmark_title, row_title
+from tops.reporting.data.resamples import Drawn, Resamples
 from tops.reporting.data.scores import Scale, scale_of
-from tops.reporting.data.uncertainty import Drawn, Uncertainty
 from tops.reporting.tables.table import Datum, Header, Line, Table, number
 from tops.statistics.intervals import Interval
 
@@ -76,9 +76,9 @@ def verdict(published: float, ours: Interval, tolerance: float, *, complete: boo
     return "cannot tell"
 
 
-def matches(u: Uncertainty) -> list[Match]:
+def matches(resamples: Resamples) -> list[Match]:
     """Every published number of the experiment's tables that the store has a number for; none for the miniature."""
-    results = u.results
+    results = resamples.results
     if results.miniature:
         return []
     found = []
@@ -86,23 +86,23 @@ def matches(u: Uncertainty) -> list[Match]:
         for backbone in results.backbones:
             printed = scale_of(results, backbone, printed=True)
             for row in results.rows(backbone):
-                published = _published(u, table, backbone, row)
+                published = _published(resamples, table, backbone, row)
                 for slug, value in published.values.items() if published else ():
                     if value is None:
                         continue
-                    ours = _ours(u, backbone, row, slug, printed)
+                    ours = _ours(resamples, backbone, row, slug, printed)
                     if ours is not None:
                         tolerance = TOLERANCE / 100 * _maximum(table, slug)
                         found.append(
-                            Match(backbone, row, slug, value, ours.interval, _complete(u, backbone), tolerance)
+                            Match(backbone, row, slug, value, ours.interval, _complete(resamples, backbone), tolerance)
                         )
     return found
 
 
-def _published(u: Uncertainty, table: str, backbone: str, row: Row) -> PublishedRow | None:
+def _published(resamples: Resamples, table: str, backbone: str, row: Row) -> PublishedRow | None:
     if row.role == "control" or row.protocol not in ("", "layer_average", "as_printed"):
         return None
-    levels = u.results.plan.experiment.levels
+    levels = resamples.results.plan.experiment.levels
     budget = levels[row.level].get(backbone) if row.level else None
     for candidate in published_rows(table):
         same = (candidate.backbone, candidate.method, candidate.variant) == (backbone, row.method, row.variant)
@@ -111,13 +111,13 @@ def _published(u: Uncertainty, table: str, backbone: str, row: Row) -> Published
     return None
 
 
-def _ours(u: Uncertainty, backbone: str, row: Row, slug: str, printed: Scale | None) -> Drawn | None:
+def _ours(resamples: Resamples, backbone: str, row: Row, slug: str, printed: Scale | None) -> Drawn | None:
     """Acc and Rel by the paper's own rule, and only over all of its benchmarks."""
     if slug in ("acc", "rel"):
         if printed is None or not printed.whole:
             return None
-        return u.acc(backbone, row, printed) if slug == "acc" else u.rel(backbone, row, printed)
-    return u.measure(backbone, row, slug)
+        return resamples.acc(backbone, row, printed) if slug == "acc" else resamples.rel(backbone, row, printed)
+    return resamples.measure(backbone, row, slug)
 
 
 def _maximum(table: str, slug: str) -> float:
@@ -126,18 +126,20 @@ def _maximum(table: str, slug: str) -> float:
     return 100.0
 
 
-def _complete(u: Uncertainty, backbone: str) -> bool:
-    records = [r for (_, c), e in u.results.entries.items() if c.backbone == backbone for r in e.records]
-    return all(len(u.of(r).ids) >= load_benchmark(r.spec.benchmark.name).data.documents for r in records if r.scores)
+def _complete(resamples: Resamples, backbone: str) -> bool:
+    records = [r for (_, c), e in resamples.results.entries.items() if c.backbone == backbone for r in e.records]
+    return all(
+        len(resamples.of(r).ids) >= load_benchmark(r.spec.benchmark.name).data.documents for r in records if r.scores
+    )
 
 
-def comparison_table(u: Uncertainty, found: list[Match]) -> Table:
+def comparison_table(resamples: Resamples, found: list[Match]) -> Table:
     """Paper against reproduction, one line per number."""
     lines = []
     for m in found:
         digits = -int(m.published.as_tuple().exponent)
         section = " · ".join(
-            p for p in (backbone_title(m.backbone), level_title(u.results, m.backbone, m.row.level)) if p
+            p for p in (backbone_title(m.backbone), level_title(resamples.results, m.backbone, m.row.level)) if p
         )
         data = (
             Datum(benchmark_title(m.slug)),
@@ -152,8 +154,8 @@ def comparison_table(u: Uncertainty, found: list[Match]) -> Table:
     counts = Counter(m.verdict for m in found)
     summary = ", ".join(f"{counts[v]} {v}" for v in ("agrees", "differs", "cannot tell"))
     return Table(
-        f"{u.results.name}_comparison",
-        f"Paper against reproduction: {summary}. {title_of(u.results)}",
+        f"{resamples.results.name}_comparison",
+        f"Paper against reproduction: {summary}. {title_of(resamples.results)}",
         tuple(Header(t) for t in titles),
         tuple(lines),
         (RULE, f"Paper: {SOURCE}. Acc and Rel by the paper's own rule."),

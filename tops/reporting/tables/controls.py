@@ -10,8 +10,8 @@ from tops.planning.plan import Row
 from tops.reporting.data.headings import level_title, title_of
 from tops.reporting.data.names import backbone_title, row_title
 from tops.reporting.data.pairs import pairs
+from tops.reporting.data.resamples import Drawn, Resamples
 from tops.reporting.data.results import Entry, Results
-from tops.reporting.data.uncertainty import Drawn, Uncertainty
 from tops.reporting.tables.against_each import difference
 from tops.reporting.tables.flops import costs, unit
 from tops.reporting.tables.table import Datum, Header, Line, Table, hole, number
@@ -43,7 +43,7 @@ NOT_APPLICABLE = Datum()
 _TOLERANCE = 0.025  # a schedule of whole tokens cannot always meet its average exactly
 
 
-def honesty_table(uncertainty: Uncertainty) -> Table:
+def honesty_table(uncertainty: Resamples) -> Table:
     """One line per backbone, level and row that has answers; why the others have none says the main table."""
     results, lines = uncertainty.results, []
     for backbone in results.backbones:
@@ -63,14 +63,14 @@ def honesty_table(uncertainty: Uncertainty) -> Table:
     )
 
 
-def with_true_tokens(u: Uncertainty) -> Results:
+def with_true_tokens(resamples: Resamples) -> Results:
     """Results in which every number says so when its layers saw another number of tokens than the row's budget."""
-    entries = dict(u.results.entries)
-    for backbone in u.results.backbones:
-        reference = u.results.reference(backbone)
-        whole = costs(u, backbone, reference)[0].value if reference is not None else None
-        for row in u.results.rows(backbone):
-            seen = costs(u, backbone, row)[0].value
+    entries = dict(resamples.results.entries)
+    for backbone in resamples.results.backbones:
+        reference = resamples.results.reference(backbone)
+        whole = costs(resamples, backbone, reference)[0].value if reference is not None else None
+        for row in resamples.results.rows(backbone):
+            seen = costs(resamples, backbone, row)[0].value
             for place, entry in entries.items():
                 if place[0] != row or place[1].backbone != backbone or entry.budget is None or not entry.values:
                     continue
@@ -80,7 +80,7 @@ def with_true_tokens(u: Uncertainty) -> Results:
                     text = f"{seen:.1f} tokens a layer, not {asked:g}"
                     mark = "; ".join(p for p in (entry.mark, text) if p)
                     entries[place] = replace(entry, mark=mark)
-    return replace(u.results, entries=entries)
+    return replace(resamples.results, entries=entries)
 
 
 def _order(results: Results, row: Row) -> tuple[int, bool]:
@@ -88,19 +88,19 @@ def _order(results: Results, row: Row) -> tuple[int, bool]:
     return levels.index(row.level), row.role == "control"
 
 
-def _line(u: Uncertainty, backbone: str, row: Row) -> tuple[Datum, ...]:
-    entries = [e for (r, c), e in u.results.entries.items() if r == row and c.backbone == backbone]
+def _line(resamples: Resamples, backbone: str, row: Row) -> tuple[Datum, ...]:
+    entries = [e for (r, c), e in resamples.results.entries.items() if r == row and c.backbone == backbone]
     scored = [e for e in entries if e.values]
     if not scored:
         return ()
     return (
-        *costs(u, backbone, row),
-        number(1000 * fmean(u.of(r).seconds for e in scored for r in e.records), 0),
+        *costs(resamples, backbone, row),
+        number(1000 * fmean(resamples.of(r).seconds for e in scored for r in e.records), 0),
         *_answers(scored),
-        *_flips(u, backbone, row),
-        _minus_control(u, backbone, row),
-        _minus_blind(u, backbone, row),
-        _hard(u, backbone, row),
+        *_flips(resamples, backbone, row),
+        _minus_control(resamples, backbone, row),
+        _minus_blind(resamples, backbone, row),
+        _hard(resamples, backbone, row),
     )
 
 
@@ -111,11 +111,11 @@ def _answers(scored: list[Entry]) -> tuple[Datum, Datum]:
     return unread, number(100 * fmean(yes)) if yes else hole("no yes/no benchmark")
 
 
-def _flips(u: Uncertainty, backbone: str, row: Row) -> tuple[Datum, Datum]:
-    reference = u.results.reference(backbone)
+def _flips(resamples: Resamples, backbone: str, row: Row) -> tuple[Datum, Datum]:
+    reference = resamples.results.reference(backbone)
     if row == reference:
         return NOT_APPLICABLE, NOT_APPLICABLE
-    found = list(pairs(u, backbone, row, reference))
+    found = list(pairs(resamples, backbone, row, reference))
     if not found:
         return hole("no unpruned answers"), hole("no unpruned answers")
     gained = fmean(float((p.mine & ~p.other).mean()) for p in found)
@@ -127,34 +127,34 @@ def _with_interval(mine: Drawn, other: Drawn) -> Datum:
     return difference(mine.against(other))
 
 
-def _minus_control(u: Uncertainty, backbone: str, row: Row) -> Datum:
+def _minus_control(resamples: Resamples, backbone: str, row: Row) -> Datum:
     if row.role != "method" or not row.level:
         return NOT_APPLICABLE
     if row.protocol != "layer_average":
         return hole("the controls have another layer average: see tokens")
-    controls = [r for r in u.results.rows(backbone) if r.role == "control" and r.level == row.level]
-    drawn = [d for r in controls if (d := u.rel(backbone, r)) is not None]
-    mine = u.rel(backbone, row)
+    controls = [r for r in resamples.results.rows(backbone) if r.role == "control" and r.level == row.level]
+    drawn = [d for r in controls if (d := resamples.rel(backbone, r)) is not None]
+    mine = resamples.rel(backbone, row)
     if mine is None or not drawn:
         return hole("no control at this budget yet")
     return _with_interval(mine, max(drawn, key=lambda d: d.point))
 
 
-def _minus_blind(u: Uncertainty, backbone: str, row: Row) -> Datum:
-    blind = next((r for r in u.results.rows(backbone) if r.method == "text_only"), None)
+def _minus_blind(resamples: Resamples, backbone: str, row: Row) -> Datum:
+    blind = next((r for r in resamples.results.rows(backbone) if r.method == "text_only"), None)
     if row == blind:
         return NOT_APPLICABLE
-    mine, theirs = u.acc(backbone, row), u.acc(backbone, blind) if blind else None
+    mine, theirs = resamples.acc(backbone, row), resamples.acc(backbone, blind) if blind else None
     if mine is None or theirs is None:
         return hole("no answers without the image yet")
     return _with_interval(mine, theirs)
 
 
-def _hard(u: Uncertainty, backbone: str, row: Row) -> Datum:
-    easy = [r for r in u.results.rows(backbone) if r.method == "downsampling" and r.level in ("", row.level)]
+def _hard(resamples: Resamples, backbone: str, row: Row) -> Datum:
+    easy = [r for r in resamples.results.rows(backbone) if r.method == "downsampling" and r.level in ("", row.level)]
     if not row.level or row in easy:
         return NOT_APPLICABLE
-    found = list(pairs(u, backbone, row, easy[0] if easy else None))
+    found = list(pairs(resamples, backbone, row, easy[0] if easy else None))
     if not found:
         return hole("no downsampling control at this budget yet")
     shares = [float(p.mine[~p.other].mean()) for p in found if not p.other.all()]

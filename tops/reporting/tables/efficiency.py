@@ -13,8 +13,8 @@ from tops.planning.plan import Row
 from tops.planning.resolve import prompt_shape
 from tops.reporting.data.headings import title_of
 from tops.reporting.data.names import backbone_title, benchmark_title, row_title
+from tops.reporting.data.resamples import Resamples
 from tops.reporting.data.results import Results
-from tops.reporting.data.uncertainty import Uncertainty
 from tops.reporting.tables.flops import costs, unit
 from tops.reporting.tables.layout import Best, score, section_of
 from tops.reporting.tables.table import Datum, Header, Line, Table, hole, number
@@ -91,14 +91,14 @@ def _read(file: Path) -> Measured:
         raise DataError(f"{file} is no record of `tops bench efficiency --json`: {error!r}") from None
 
 
-def efficiency_table(u: Uncertainty, measured: Measured, bold: Best) -> Table:
+def efficiency_table(resamples: Resamples, measured: Measured, bold: Best) -> Table:
     """One line per row, with the paper's columns in its order, and what the benchmark measures beyond them."""
-    results, lines = u.results, []
+    results, lines = resamples.results, []
     for backbone in results.backbones:
         reference = results.reference(backbone)
-        whole = costs(u, backbone, reference)[1].value if reference is not None else None
+        whole = costs(resamples, backbone, reference)[1].value if reference is not None else None
         for row in sorted(results.rows(backbone), key=lambda r: r.role == "control"):
-            tokens, flops = costs(u, backbone, row)
+            tokens, flops = costs(resamples, backbone, row)
             data = (
                 *(tokens, flops, _ratio(row, whole, flops)),
                 *_speed(results, measured, backbone, row),

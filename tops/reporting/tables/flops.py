@@ -9,7 +9,7 @@ from statistics import fmean
 from tops.accounting import paper_flops
 from tops.miniature import checkpoints
 from tops.planning.plan import Row
-from tops.reporting.data.uncertainty import Uncertainty
+from tops.reporting.data.resamples import Resamples
 from tops.reporting.tables.table import Datum, hole, number
 from tops.settings.choices import backbone_config
 from tops.statistics.resampling import Floats
@@ -60,17 +60,17 @@ def visual_flops(size: Widths, layers: Floats) -> float | None:
     return float(paper_flops(size.width, size.feed_forward, [round(float(n)) for n in layers]))
 
 
-def costs(u: Uncertainty, backbone: str, row: Row) -> tuple[Datum, Datum]:
+def costs(resamples: Resamples, backbone: str, row: Row) -> tuple[Datum, Datum]:
     """Layer-averaged visual tokens as logged, and FLOPs in the table's unit; mean over benchmarks and seeds."""
-    entries = [e for (r, c), e in u.results.entries.items() if r == row and c.backbone == backbone]
-    logged = [x for e in entries if e.values for r in e.records if len(x := u.of(r).layers)]
+    entries = [e for (r, c), e in resamples.results.entries.items() if r == row and c.backbone == backbone]
+    logged = [x for e in entries if e.values for r in e.records if len(x := resamples.of(r).layers)]
     if not logged:
         why = hole(next((e.reason for e in entries if e.reason), "no layer log"))
         return why, why
     tokens = number(fmean(float(x.mean()) for x in logged))
-    size = widths(backbone, miniature=u.results.miniature)
+    size = widths(backbone, miniature=resamples.results.miniature)
     flops = [visual_flops(size, x) for x in logged] if size is not None else [None]
     known = [f for f in flops if f is not None]
     if len(known) < len(flops):
         return tokens, hole("the layer log is not of a model of the catalogue's depth")
-    return tokens, number(fmean(known) / unit(miniature=u.results.miniature)[1], 2)
+    return tokens, number(fmean(known) / unit(miniature=resamples.results.miniature)[1], 2)

@@ -10,33 +10,33 @@ from tops.planning.plan import Row
 from tops.reporting.data.headings import level_title, title_of
 from tops.reporting.data.names import backbone_title, benchmark_title, row_title
 from tops.reporting.data.pairs import discordant
-from tops.reporting.data.uncertainty import Drawn, Uncertainty, Winner
+from tops.reporting.data.resamples import Drawn, Resamples, Winner
 from tops.reporting.tables.against_each import detectable, difference, p_value
 from tops.reporting.tables.table import Datum, Header, Line, Table, hole, number
 from tops.statistics.comparison import Flips, holm
 from tops.statistics.ranks import ranks
 
 
-def intervals_table(u: Uncertainty) -> Table:
+def intervals_table(resamples: Resamples) -> Table:
     """Rel with its 95 % interval, and each row's rank at its budget."""
-    results, lines = u.results, []
+    results, lines = resamples.results, []
     for backbone in results.backbones:
         for level in results.plan.experiment.levels:
             rows = [r for r in results.rows(backbone) if r.level == level and r.role == "method"]
             rows += [r for r in results.rows(backbone) if r.level == level and r.role == "control"]
-            drawn = {row: d for row in rows if (d := u.rel(backbone, row)) is not None}
+            drawn = {row: d for row in rows if (d := resamples.rel(backbone, row)) is not None}
             fair = {row: d for row, d in drawn.items() if row.protocol == "layer_average"}
             ranked = dict(zip(fair, ranks_of(fair), strict=True)) if fair else {}
             section = f"{backbone_title(backbone)} · {level_title(results, backbone, level)}"
             for row, d in drawn.items():
-                acc = u.acc(backbone, row)
+                acc = resamples.acc(backbone, row)
                 data = (*_estimate(d), *ranked.get(row, _UNRANKED), *(_estimate(acc) if acc else _NO_ACC))
                 lines.append(Line(row_title(row), data, section, row.role))
     titles = ("Rel (%)", "95 % interval", "rank", "95 % of ranks", "first in %")
     headers = (*(Header(t, "Rel") for t in titles), Header("Acc", "Acc"), Header("95 % interval", "Acc"))
     notes = (
-        f"Paired bootstrap of {u.resamples} resamples: documents of one image are drawn together, each benchmark by "
-        "itself, and every benchmark's own aggregation runs on every resample. Seeds are fixed.",
+        f"Paired bootstrap of {resamples.count} resamples: documents of one image are drawn together, each benchmark "
+        "by itself, and every benchmark's own aggregation runs on every resample. Seeds are fixed.",
         "Ranks among methods and controls at the same layer average; rank 1 is best.",
     )
     return Table(
@@ -69,14 +69,14 @@ def _estimate(d: Drawn) -> tuple[Datum, Datum]:
     return number(d.point), _span(d.interval.low, d.interval.high, ".1f")
 
 
-def benchmark_intervals_table(u: Uncertainty) -> Table:
+def benchmark_intervals_table(resamples: Resamples) -> Table:
     """Every score with its own interval: what Acc and Rel average away."""
-    results, lines = u.results, []
+    results, lines = resamples.results, []
     slugs = list(dict.fromkeys(c.slug for b in results.backbones for c in results.columns(b)))
     for backbone in results.backbones:
         columns = {c.slug: c for c in results.columns(backbone)}
         for row in results.rows(backbone):
-            drawn = {slug: u.score(row, columns[slug]) for slug in slugs if slug in columns}
+            drawn = {slug: resamples.score(row, columns[slug]) for slug in slugs if slug in columns}
             if not any(drawn.values()):
                 continue
             data = tuple(
@@ -125,11 +125,11 @@ def _sides(flips: Flips | None, p: float) -> tuple[Datum, Datum]:
     return Datum(f"{flips.gained} : {flips.lost}", float(flips.gained - flips.lost)), p_value(p)
 
 
-def winners_table(u: Uncertainty, found: Mapping[tuple[str, str, str], Winner]) -> Table:
+def winners_table(resamples: Resamples, found: Mapping[tuple[str, str, str], Winner]) -> Table:
     """Best against runner-up of every column, Holm-adjusted over the table."""
-    results, lines = u.results, []
+    results, lines = resamples.results, []
     flips = {
-        (b, n, slug): discordant(u, b, w.row, w.runner_up, "" if slug == "rel" else slug)
+        (b, n, slug): discordant(resamples, b, w.row, w.runner_up, "" if slug == "rel" else slug)
         for (b, n, slug), w in found.items()
     }
     mcnemar_p = holm({place: f.p if f else float("nan") for place, f in flips.items()})

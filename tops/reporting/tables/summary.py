@@ -7,17 +7,17 @@ from collections.abc import Iterator, Mapping
 from tops.planning.plan import PlanStatus
 from tops.reporting.data.headings import level_title
 from tops.reporting.data.names import backbone_title, row_title
-from tops.reporting.data.uncertainty import Uncertainty, Winner
+from tops.reporting.data.resamples import Resamples, Winner
 from tops.reporting.tables.table import signed
 
 
-def sentences(u: Uncertainty, best: Mapping[tuple[str, str, str], Winner]) -> list[str]:
+def sentences(resamples: Resamples, best: Mapping[tuple[str, str, str], Winner]) -> list[str]:
     """What is there; then for each model and budget who leads on Rel, and whether TOPS beats the best control."""
-    return [_progress(u), *_power(best), *_settings(u, best)]
+    return [_progress(resamples), *_power(best), *_settings(resamples, best)]
 
 
-def _progress(u: Uncertainty) -> str:
-    entries = u.results.entries.values()
+def _progress(resamples: Resamples) -> str:
+    entries = resamples.results.entries.values()
     total, there = len(entries), sum(bool(e.values) for e in entries)
     refused = sum(e.status is PlanStatus.REFUSED for e in entries)
     text = f"{there} of {total} places have a number"
@@ -32,11 +32,11 @@ def _power(best: Mapping[tuple[str, str, str], Winner]) -> Iterator[str]:
         yield f"At this number of documents a difference on Rel shows with 80 % power only from {span} points on."
 
 
-def _settings(u: Uncertainty, best: Mapping[tuple[str, str, str], Winner]) -> Iterator[str]:
+def _settings(resamples: Resamples, best: Mapping[tuple[str, str, str], Winner]) -> Iterator[str]:
     for (backbone, level, slug), w in best.items():
         if slug == "rel":
-            setting = f"{backbone_title(backbone)}, {level_title(u.results, backbone, level)}"
-            yield f"{setting}: {_lead(w)}{_against_control(u, backbone, level)}."
+            setting = f"{backbone_title(backbone)}, {level_title(resamples.results, backbone, level)}"
+            yield f"{setting}: {_lead(w)}{_against_control(resamples, backbone, level)}."
 
 
 def _lead(w: Winner) -> str:
@@ -50,11 +50,11 @@ def _lead(w: Winner) -> str:
     )
 
 
-def _against_control(u: Uncertainty, backbone: str, level: str) -> str:
-    rows = [r for r in u.results.rows(backbone) if r.level == level and r.protocol == "layer_average"]
+def _against_control(resamples: Resamples, backbone: str, level: str) -> str:
+    rows = [r for r in resamples.results.rows(backbone) if r.level == level and r.protocol == "layer_average"]
     tops = next((r for r in rows if r.method == "tops" and not r.variant), None)
-    mine = u.rel(backbone, tops) if tops is not None else None
-    drawn = {r: d for r in rows if r.role == "control" and (d := u.rel(backbone, r)) is not None}
+    mine = resamples.rel(backbone, tops) if tops is not None else None
+    drawn = {r: d for r in rows if r.role == "control" and (d := resamples.rel(backbone, r)) is not None}
     if mine is None or not drawn:
         return ""
     control = max(drawn, key=lambda r: drawn[r].point)

@@ -55,7 +55,7 @@ class Drawn:
 
 
 @dataclass
-class Uncertainty:
+class Resamples:
     """Resamples of an experiment, made once and looked up by place.
 
     Attributes
@@ -66,7 +66,7 @@ class Uncertainty:
 
     results: Results
     cache: Path | None = None
-    resamples: int = RESAMPLES
+    count: int = RESAMPLES
     faults: list[str] = field(default_factory=list)
     places: dict[tuple[Row, Column], Drawn] = field(default_factory=dict)
     scales: dict[str, Scale | None] = field(default_factory=dict)
@@ -108,7 +108,7 @@ class Uncertainty:
             return
         first = next(iter(loaded.values()))
         clusters = Clusters.of(first.clusters, *(g for m in first.metrics.values() for g in m.nested))
-        draws = clusters.draws(self.resamples, SEED + crc32(benchmark.encode()) % 1_000_000)
+        draws = clusters.draws(self.count, SEED + crc32(benchmark.encode()) % 1_000_000)
         for entry in entries:
             drawn = self._place(entry, loaded, clusters, draws)
             if drawn is not None:
@@ -198,7 +198,7 @@ class Winner:
         return self.adjusted < 0.05
 
 
-def winners(uncertainty: Uncertainty) -> Mapping[tuple[str, str, str], Winner]:
+def winners(uncertainty: Resamples) -> Mapping[tuple[str, str, str], Winner]:
     """Best row by backbone, level and column, over methods and controls with the same meaning of the budget."""
     results = uncertainty.results
     found: dict[tuple[str, str, str], tuple[Row, Row, Comparison]] = {}
