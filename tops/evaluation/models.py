@@ -15,9 +15,9 @@ import torch
 from transformers import BatchFeature, GenerationConfig
 
 from tops.backbones.image_layouts import NATIVE, ImageLayout
+from tops.benchmarks.quiet import import_lmms_eval
 from tops.errors import DataError, UnsupportedModelError
 from tops.evaluation.media import VICUNA, Inputs, Media
-from tops.evaluation.quiet import import_lmms_eval
 
 import_lmms_eval()
 
