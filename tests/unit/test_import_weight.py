@@ -33,6 +33,6 @@ def test_reports_need_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 
-def test_the_library_costs_little_more_than_torch() -> None:
-    code = "import sys; from tops import TOPS, prune; print([m for m in ('transformers', 'torch._dynamo') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+def test_the_library_imports_little_beyond_torch() -> None:
+    code = "import sys; from tops import TOPS, prune; print({'transformers', 'torch._dynamo'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
