@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.cache_utils import DynamicCache
 
 from tops.backbones.base import Adapter, Seen, Watch
 from tops.engine.checks import check_prefill, check_step
@@ -167,6 +166,8 @@ class Hooks:
         if use_cache:
             replay = None
             if kwargs.get("past_key_values") is None:
+                from transformers.cache_utils import DynamicCache
+
                 # The state must live as long as the cache, so the cache is made here.
                 kwargs = {**kwargs, "past_key_values": DynamicCache(config=self.setup.adapter.text_config)}
         elif replay is not None and not replay.fits(dict(prompt.call), prompt):

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from tops.backbones.base import Seen
 from tops.errors import ConfigurationError
@@ -120,6 +119,8 @@ class VisionMemory:
                     key, out.pooler_output, {name: calls[before[name] :] for name, calls in seen.items()}, seconds
                 )
         else:
+            from transformers.modeling_outputs import BaseModelOutputWithPooling
+
             self.found += 1
             for name in seen:
                 seen[name] += [Seen(_fetched(value), _fetched(options)) for value, options in held.seen[name]]
