@@ -121,7 +121,7 @@ class Hooks:
         def features(*args: Any, **kwargs: Any) -> Any:
             if self._prompt is None or torch.is_grad_enabled():  # nothing is watched, or a gradient is wanted
                 return compute(*args, **kwargs)
-            return memory.features(compute, args, kwargs, self._seen)
+            return memory.features(compute, args, kwargs, self._seen, self.setup.adapter.packing)
 
         return features
 
