@@ -13,7 +13,7 @@ from tops.engine.hooks import Hooks
 from tops.engine.passes import Setup
 from tops.engine.record import Question, Run
 from tops.errors import UnsupportedModelError
-from tops.methods.base import InputControl, Method
+from tops.methods.base import InputControl, Method, adopted
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -76,7 +76,7 @@ def prune(
     ConfigurationError
         If ``memory`` is another model's.
     BudgetError
-        At the prompt, before any compute, if the budget cannot be met on it.
+        If the method has no budget and needs one; at the prompt, before any compute, if the budget cannot be met on it.
     """
     adapter = adapter_for(model)
     active = getattr(model, _ACTIVE, None)
@@ -84,6 +84,8 @@ def prune(
         raise UnsupportedModelError(
             f"{active} already prunes this model; leave its block first, two methods at once are not defined"
         )
+    method = adopted(method)
+    method.check_budget()
     check_model(adapter)
     check_signals(method, adapter, text_encoder)
     name = adapter.catalogue_name() if backbone is None else backbone

@@ -7,6 +7,7 @@ base classes own the rest: schedule, sharing among images and tiles, order, ties
 
 from __future__ import annotations
 
+import copy
 import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ from tops.budget import Budget, Cut, NoBudget, PromptShape, Schedule
 from tops.errors import BudgetError, ConfigurationError, nearest_names
 from tops.methods.cuts import before_model, one_cut, pyramid, refuse_budget, scaled_layers
 from tops.methods.units import Group, Rows, Scope, assembled, everything, groups
-from tops.signals import PruningPoint, Signal
+from tops.signals import PruningPoint, Signal, Tower
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -73,11 +74,13 @@ class Method(Protocol):
     title: ClassVar[str] = ""
     signals: ClassVar[frozenset[Signal]] = frozenset()
 
-    @property
-    def budget(self) -> Budget: ...
+    if TYPE_CHECKING:  # fields of a frozen dataclass: read-only, and not in the way of its own at run time
 
-    @property
-    def positions(self) -> Positions | None: ...
+        @property
+        def budget(self) -> Budget: ...
+
+        @property
+        def positions(self) -> Positions | None: ...
 
     @property
     def with_newlines(self) -> bool:
@@ -87,6 +90,10 @@ class Method(Protocol):
     def needs(self, have: frozenset[Signal]) -> frozenset[Signal]:
         """Signals that the method with these options reads on a backbone that has ``have``: by default ``signals``."""
         return self.signals
+
+    def tower_layers(self, tower: Tower) -> tuple[int, ...]:
+        """Layers of the vision tower whose attention the method reads, beside the one of saliency and the next."""
+        return ()
 
     def check_budget(self) -> None:
         """Refuse a method that was given no budget and needs one; by default any is fine.
@@ -104,6 +111,21 @@ class Method(Protocol):
     def select(self, point: PruningPoint) -> Selection:
         """Which of ``point.tokens`` stay. Called once per cut and sample."""
         ...
+
+
+def adopted(method: Method) -> Method:
+    """The method itself, or, of one written without this module, a copy with the default of every hook that it lacks.
+
+    Parameters
+    ----------
+    method : Method
+        An object with at least ``title``, ``signals``, ``positions``, ``schedule`` and ``select``.
+    """
+    if isinstance(method, Method):
+        return method
+    out = copy.copy(method)
+    object.__setattr__(out, "__class__", type(Method)(type(method).__name__, (type(method), Method), {}))
+    return out
 
 
 @dataclass(frozen=True)
@@ -133,7 +155,7 @@ class _Selecting(Method):
 
     @property
     def allowance(self) -> Budget:
-        """The field ``budget`` as the :class:`tops.budget.Budget` that it is; mypy takes a field for what it accepts."""
+        """The field ``budget``, typed as what it is: mypy takes an inherited field for what its constructor takes."""
         budget: Budget = vars(self)["budget"]
         return budget
 
