@@ -21,8 +21,8 @@ import tops.engine.passes as passes
 import tops.engine.segment as segment
 from tops.backbones import adapter_for
 from tops.engine import prune
+from tops.engine.cache import state_of
 from tops.engine.positions import renumber
-from tops.engine.segment import PromptState
 
 STEPS = 3
 FAMILIES = tiny.FAMILIES | tiny_families.FAMILIES
@@ -93,7 +93,7 @@ def _mask_error(case: tiny.Case, method: Fixed) -> float:
         tokens, logits = generate(case.model, case.inputs, STEPS)
         with torch.no_grad():
             out = case.model(**case.inputs, use_cache=True)
-    state = PromptState.of(out.past_key_values)
+    state = state_of(out.past_key_values)
     assert state is not None
     start, total = state.prompt_length, state.prompt_length + STEPS
     whole = extended(case.inputs, tokens)
