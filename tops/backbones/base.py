@@ -32,6 +32,7 @@ have ``newline=True`` and ``patch=-1``.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
@@ -46,8 +47,10 @@ from tops.errors import ConfigurationError, UnsupportedModelError
 from tops.signals import Signal, Tower, VisionSignals
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel
+    from PIL.Image import Image
+    from transformers import BatchFeature, PretrainedConfig, PreTrainedModel
 
+    from tops.backbones.image_layouts import ImageLayout
     from tops.methods.base import Positions
 
 
@@ -183,6 +186,38 @@ class Adapter:
 
     def check(self) -> None:
         """Raise ``UnsupportedModelError`` for settings of this model that the family's file cannot serve."""
+
+    # -- image layouts ------------------------------------------------------------------------------------------------
+
+    def process(
+        self, processor: Any, layout: ImageLayout, *, text: Any, images: Sequence[Image] | None, **options: Any
+    ) -> BatchFeature:
+        """Arguments of the model for a prompt with images, under an image layout.
+
+        Parameters
+        ----------
+        processor : ProcessorMixin
+            Of the checkpoint.
+        layout : ImageLayout
+            One of the family's.
+        text : str or list of str
+            The prompt, one placeholder an image.
+        images : sequence of PIL images or None
+            As :meth:`ImageLayout.prepare` gives them.
+        **options
+            For the processor.
+        """
+        features: BatchFeature = processor(text=text, images=images, **options)
+        return features
+
+    def shown(self, layout: ImageLayout) -> AbstractContextManager[None]:
+        """Context in which the model packs image features as a layout says; most models have one way only."""
+        return nullcontext()
+
+    @property
+    def packing(self) -> str:
+        """What beside pixels and sizes decides on image features, such as :meth:`shown`; empty where nothing does."""
+        return ""
 
     # -- the decoder --------------------------------------------------------------------------------------------------
 

@@ -146,7 +146,7 @@ class Hooks:
         memory = None if call is None or call.prompt is None else call.block.setup.memory
         if call is None or memory is None or torch.is_grad_enabled():  # nobody watches, or a gradient is wanted
             return compute(*args, **kwargs)
-        return memory.features(compute, args, kwargs, call.seen)
+        return memory.features(compute, args, kwargs, call.seen, call.block.setup.adapter.packing)
 
     # -- one forward --------------------------------------------------------------------------------------------------
 

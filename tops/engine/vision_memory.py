@@ -87,6 +87,7 @@ class VisionMemory:
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
         seen: dict[str, list[Seen]],
+        packing: str = "",
     ) -> Any:
         """Result of ``compute(*args, **kwargs)``, from memory where it is held.
 
@@ -98,6 +99,8 @@ class VisionMemory:
             Its arguments.
         seen : dict
             Where the watched modules write; filled as they would fill it.
+        packing : str
+            What beside the arguments decides on the result (:attr:`tops.backbones.base.Adapter.packing`).
 
         Returns
         -------
@@ -106,7 +109,7 @@ class VisionMemory:
         """
         begin = time.perf_counter()
         self.calls += 1
-        key = _key((compute.__name__, list(args), dict(kwargs)))
+        key = _key((compute.__name__, packing, list(args), dict(kwargs)))
         held = None if key is None else self._held.get(key)
         # A pass that was held for a method that looked at fewer layers does not serve one that looks at more.
         if held is None or not seen.keys() <= held.seen.keys():
