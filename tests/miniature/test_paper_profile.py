@@ -2,9 +2,9 @@
 
 import pytest
 
-from tops.cli import main
-from tops.experiments.store import CellStatus, Store
+from tops.cli.main import main
 from tops.miniature import checkpoints, data
+from tops.store.store import CellStatus, Store
 
 pytestmark = pytest.mark.slow
 

@@ -2,19 +2,19 @@
 
 import pytest
 
-from tops.cli import main
-from tops.evaluation.benchmark import load_benchmark
-from tops.experiments.answers import Answer
-from tops.experiments.cell import BackboneSpec, Cell, MethodSpec
-from tops.experiments.store import Store
-from tops.experiments.worker import work
+from tops.benchmarks.benchmark import load_benchmark
+from tops.cli.main import main
 from tops.miniature.data import ensure
+from tops.running.worker import work
+from tops.store.answers import Answer
+from tops.store.cell import BackboneSpec, Cell, MethodSpec
+from tops.store.store import Store
 
 
 @pytest.fixture
 def store(tmp_path):
     """A POPE cell that was sealed with LLaVA's rule alone."""
-    from tops.evaluation.scorers import score_answers, summarise
+    from tops.benchmarks.scorers import score_answers, summarise
 
     store = Store(tmp_path, "miniature")
     bench = load_benchmark("pope")
@@ -87,7 +87,7 @@ def run(monkeypatch, root, error):
         work(assignment, emit=emit, load=broken)
 
     ensure()
-    monkeypatch.setattr("tops.experiments.run.launcher", lambda kind: launch)
+    monkeypatch.setattr("tops.running.run.launcher", lambda kind: launch)
     return main(["run", "benchmark=pope", "method=none", "profile=miniature", "limit=1", f"results={root}"])
 
 
@@ -121,7 +121,7 @@ def test_a_path_that_cannot_be_used_is_no_traceback(error, status, monkeypatch, 
     def refuse(argv):
         raise error
 
-    monkeypatch.setattr("tops.evaluation.commands.score.main", refuse)
+    monkeypatch.setattr("tops.cli.score.main", refuse)
     assert main(["score"]) == status
     assert str(error) in capsys.readouterr().err
 
@@ -130,6 +130,6 @@ def test_an_error_of_no_path_keeps_its_traceback(monkeypatch):
     def fail(argv):
         raise OSError("a fault of ours")
 
-    monkeypatch.setattr("tops.evaluation.commands.score.main", fail)
+    monkeypatch.setattr("tops.cli.score.main", fail)
     with pytest.raises(OSError, match="a fault of ours"):
         main(["score"])

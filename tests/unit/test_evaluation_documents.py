@@ -10,12 +10,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from tops.benchmarks.benchmark import load_benchmark
+from tops.benchmarks.data import DataRoot, data_hash
+from tops.benchmarks.documents import cluster_of, limited, question_of, target_of
+from tops.benchmarks.quiet import environment
+from tops.benchmarks.tasks import Task
 from tops.errors import ConfigurationError, DataError
-from tops.evaluation.benchmark import load_benchmark
-from tops.evaluation.data import DataRoot, data_hash
-from tops.evaluation.documents import cluster_of, limited, question_of, target_of
-from tops.evaluation.quiet import environment
-from tops.evaluation.tasks import Task
 
 
 def pope(n=300):

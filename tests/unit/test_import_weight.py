@@ -13,13 +13,13 @@ HEAVY = ("torch", "transformers", "lmms_eval", "datasets", "wandb", "scipy", "pa
 @pytest.mark.parametrize(
     "statement",
     [
-        "import tops, tops.cli, tops.budget, tops.tokens, tops.signals, tops.selection",
+        "import tops, tops.cli.main, tops.budget, tops.tokens, tops.signals, tops.selection",
         "import tops.methods; [tops.methods.method_class(n) for n in tops.methods.method_names()]",
-        "import tops.experiments.plan, tops.experiments.store, tops.experiments.cell",
+        "import tops.planning.plan, tops.store.store, tops.store.cell",
         "import tops.paper.audit",
-        "from tops.cli import main; assert main(['--help']) == 0",
-        "from tops.cli import main; assert main(['bench', '--help']) == 0",
-        "from tops.cli import main; assert main(['plan', 'experiment=table1', 'profile=miniature', 'limit=2']) == 0",
+        "from tops.cli.main import main; assert main(['--help']) == 0",
+        "from tops.cli.main import main; assert main(['bench', '--help']) == 0",
+        "from tops.cli.main import main; assert main('plan experiment=table1 profile=miniature limit=2'.split()) == 0",
     ],
 )
 def test_light(statement: str) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tops.benchmarks.benchmark import benchmark_names, load_benchmark, load_suite
+from tops.benchmarks.scorers import RULES, aggregate, metrics, rule_of, score_answers, summarise
+from tops.benchmarks.scorers.parsing import inferred, llava_yes_or_no, yes_or_no
+from tops.benchmarks.scorers.rule import stock
 from tops.errors import ConfigurationError, DataError
-from tops.evaluation.benchmark import benchmark_names, load_benchmark, load_suite
-from tops.evaluation.scorers import RULES, aggregate, metrics, rule_of, score_answers, summarise
-from tops.evaluation.scorers.parsing import inferred, llava_yes_or_no, yes_or_no
-from tops.evaluation.scorers.rule import stock
-from tops.experiments.answers import Answer
 from tops.statistics.resampling import Clusters
+from tops.store.answers import Answer
 
 WORDS = ["yes", "No", "no.", "Yes, it is", "There is not", "A", "B.", "(C)", "D: dog", "the answer is B", "", "y", "N"]
 WORDS += ["a red cat", "E", "The best answer is C", "A cat is on A mat", "nothing", "B or C", "Dog", "42", "2 1/2"]
@@ -338,7 +338,7 @@ def test_unknown_names_and_failed_documents():
 
 def test_scoring_imports_neither_torch_nor_lmms_eval():
     code = (
-        "import sys, json; from tops.evaluation.scorers import rule_of;"
+        "import sys, json; from tops.benchmarks.scorers import rule_of;"
         "r = rule_of('videomme', None).row('(B)', dict(answer='B', duration='short', domain='x'));"
         "print(json.dumps([r['score'], 'torch' in sys.modules, 'lmms_eval' in sys.modules]))"
     )

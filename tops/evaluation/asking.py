@@ -12,20 +12,20 @@ from PIL.Image import Image
 from torch import Tensor
 
 from tops.backbones.image_layouts import check_view
+from tops.benchmarks.documents import question_of
 from tops.errors import DataError, UnsupportedModelError
 from tops.evaluation.batches import merge, split
-from tops.evaluation.documents import question_of
 from tops.evaluation.media import Inputs, Media, MediaReader
 from tops.evaluation.models import Asker, Prepared, QwenAsker, Reply, asker_for, generate
 from tops.methods.base import InputControl
 
 if TYPE_CHECKING:
     from tops.backbones.loading import Backbone
+    from tops.benchmarks.benchmark import Benchmark
+    from tops.benchmarks.tasks import Task
     from tops.engine import Run
-    from tops.evaluation.benchmark import Benchmark
-    from tops.evaluation.tasks import Task
-    from tops.experiments.cell import Cell
     from tops.methods.base import Method
+    from tops.store.cell import Cell
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from tops.backbones.image_layouts import check_view
+from tops.benchmarks.quiet import import_lmms_eval
 from tops.errors import ConfigurationError
 from tops.evaluation.asking import view
 from tops.evaluation.media import OPTIONS, Inputs, Media
 from tops.evaluation.models import asker_for
-from tops.evaluation.quiet import import_lmms_eval
 from tops.evaluation.videos import read_frames
 
 import_lmms_eval()

@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tops.benchmarks.benchmark import Benchmark
+from tops.benchmarks.scorers import summarise
+from tops.benchmarks.scorers.open import judged_row
 from tops.errors import ConfigurationError, DataError
-from tops.evaluation.benchmark import Benchmark
-from tops.evaluation.scorers import summarise
-from tops.evaluation.scorers.open import judged_row
-from tops.experiments.answers import Answer
-from tops.experiments.store import Store
+from tops.store.answers import Answer
+from tops.store.store import Store
 
 KEY_VARIABLE = "TOPS_JUDGE_KEY"
 PROBES = (("yellow", "It is yellow."), ("yellow", "It is a whale."))

@@ -14,7 +14,7 @@ from tops.methods.base import InputContext, InputControl
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from tops.evaluation.tasks import Task
+    from tops.benchmarks.tasks import Task
 
 VICUNA = (
     "A chat between a curious user and an artificial intelligence assistant. "

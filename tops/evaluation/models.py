@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from transformers import BatchFeature, GenerationConfig
 
+from tops.benchmarks.quiet import import_lmms_eval
 from tops.errors import DataError, UnsupportedModelError
 from tops.evaluation.media import VICUNA, Inputs, Media
-from tops.evaluation.quiet import import_lmms_eval
 
 import_lmms_eval()
 
