@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from tops.benchmarks.scorers.open import normalised
 from tops.benchmarks.scorers.parsing import inferred, letter, mmbench_static
 from tops.benchmarks.scorers.rule import Row, Rule, Target, accuracy, by, column
+from tops.benchmarks.wording import inline_options
 from tops.statistics.metrics import Metric, all_right, mean_of_groups
 
 LETTERS = "ABCDEFGHIJ"
@@ -87,8 +88,7 @@ def _mmstar(answer: str, target: Target) -> Row:
 
 
 def _mmstar_vlmevalkit(answer: str, target: Target) -> Row:
-    found = re.findall(r"([A-D]): (.*?)(?=, [A-D]: |$)", str(target["question"]).split("Options:")[-1], re.DOTALL)
-    options = dict(found) or dict.fromkeys("ABCD", "\0")
+    options = inline_options(str(target["question"]))[1] or dict.fromkeys("ABCD", "\0")
     return _row(inferred(answer, options), _mmstar_truth(target), **_mmstar_place(target))
 
 
