@@ -31,3 +31,8 @@ def test_light(statement: str) -> None:
 def test_reports_need_no_torch() -> None:
     code = "import sys, tops.statistics, tops.reporting.build; print([m for m in sys.modules if m == 'torch'])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_the_library_imports_little_beyond_torch() -> None:
+    code = "import sys; from tops import TOPS, prune; print({'transformers', 'torch._dynamo'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"

@@ -95,6 +95,11 @@ class Watch:
     side: Literal["input", "output"] = "input"
 
 
+def attention_of(layer: int) -> str:
+    """Name of the :class:`Watch` on the attention input of a tower layer."""
+    return f"attention-{layer}"
+
+
 @dataclass(frozen=True)
 class Seen:
     """One call of a watched module: the tensor itself (never a copy) and the call's keyword arguments."""

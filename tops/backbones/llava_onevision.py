@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from tops.backbones.base import Call, Layout, VisionContext
+from tops.backbones.base import Call, Layout, VisionContext, attention_of
 from tops.backbones.llava_next import join
 from tops.backbones.packed import PackedSignals
+from tops.backbones.received import received_per_unit
 from tops.backbones.runs import check_pixels
-from tops.backbones.siglip import SiglipLlava, received_per_unit
+from tops.backbones.siglip import SiglipLlava
 from tops.errors import UnsupportedModelError
-from tops.signals import VisionSignals
+from tops.signals import TowerLayer, VisionSignals
 
 
 @dataclass(frozen=True)
@@ -124,18 +125,18 @@ class LlavaOnevision(SiglipLlava):
 
 
 class _OnevisionSignals(PackedSignals):
-    """Received attention of one SigLIP layer in the order of the prompt."""
+    """Received attention of SigLIP's layers in the order of the prompt."""
 
     def __init__(self, context: VisionContext, adapter: LlavaOnevision) -> None:
-        super().__init__(context, adapter.signals)
+        super().__init__(context, adapter)
         self._adapter = adapter
 
-    def saliency(self, *, reduce: Literal["mean", "sum"] = "mean") -> Tensor:
+    def attention_received(self, *, reduce: Literal["mean", "sum"] = "mean", layer: TowerLayer = "feature") -> Tensor:
         """(N,) float32: mean attention received, over heads, scaled down where the features are."""
-        context, adapter = self.context, self._adapter
+        context, adapter, number = self.context, self._adapter, self.number(layer)
         outer: Any = adapter.outer
-        module, side, parts = adapter.watches()[0].module, adapter.side, []
-        states = torch.cat([seen.value for seen in context.seen["feature"]])
+        module, side, parts = adapter.tower_attention[number], adapter.side, []
+        states = torch.cat([seen.value for seen in context.seen[attention_of(number)]])
         for item in adapter.items(context.call, [len(layout) for layout in context.layouts])[context.sample]:
             patches = received_per_unit(module, states[item.start : item.start + item.rows], reduce)
             if item.size is None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from tops.backbones.base import Call, Layout, VisionContext
 from tops.backbones.packed import PackedSignals
 from tops.backbones.runs import check_pixels
-from tops.backbones.siglip import SiglipLlava, received_per_unit
+from tops.backbones.siglip import SiglipLlava
 from tops.errors import UnsupportedModelError
-from tops.signals import Signal, VisionSignals
+from tops.signals import VisionSignals
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -65,9 +65,7 @@ class LlavaVideo(SiglipLlava):
 
     def vision(self, context: VisionContext) -> VisionSignals:
         """Mean attention received in the feature layer, averaged over each pooling cell."""
-        return _SiglipSignals(
-            context, self.signals, self.watches()[0].module, int(self.model.config.mm_spatial_pool_stride)
-        )
+        return _SiglipSignals(context, self)
 
     @classmethod
     def real_config(cls, checkpoint: str) -> PretrainedConfig:
@@ -134,16 +132,10 @@ class LlavaVideo(SiglipLlava):
 
 
 class _SiglipSignals(PackedSignals):
-    """Received attention of one SigLIP layer, pooled like the features."""
+    """Received attention of SigLIP's layers, pooled like the features."""
 
-    def __init__(self, context: VisionContext, signals: frozenset[Signal], module: nn.Module, stride: int) -> None:
-        super().__init__(context, signals)
-        self._module: Any = module
-        self._stride = stride
-
-    def saliency(self, *, reduce: Literal["mean", "sum"] = "mean") -> Tensor:
-        """(N,) float32: mean attention received, over heads and over each pooling cell."""
-        patches = received_per_unit(self._module, self.context.units("feature"), reduce)
-        side = int(patches.shape[1] ** 0.5)
-        pooled = avg_pool2d(patches.view(len(patches), 1, side, side), self._stride)
-        return self.packed(pooled.flatten(1))
+    def pooled(self, per_patch: Tensor) -> Tensor:
+        """(U, patches) -> (N,): mean of each pooling cell."""
+        side = int(per_patch.shape[1] ** 0.5)
+        stride = int(self.adapter.model.config.mm_spatial_pool_stride)
+        return self.packed(avg_pool2d(per_patch.view(len(per_patch), 1, side, side), stride).flatten(1))

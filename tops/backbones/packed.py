@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 from torch import Tensor
 
-from tops.backbones.base import VisionContext
+from tops.backbones.base import Adapter, VisionContext, attention_of
+from tops.backbones.received import received_per_unit
 from tops.errors import MissingSignalError
-from tops.signals import Signal
+from tops.signals import Signal, TowerLayer
 
 
 class PackedSignals:
-    """Signals of one sample of a family that has saliency at most; families with more override the refusals.
+    """Signals of one sample of a family that has attention received at most; families with more override the refusals.
 
     Parameters
     ----------
     context : VisionContext
         The sample.
-    signals : frozenset of Signal
-        What the family has; ``TEXT_TOWER`` joins them when a text encoder is there.
+    adapter : Adapter
+        Its family, which says what signals there are; ``TEXT_TOWER`` joins them when a text encoder is there.
     """
 
-    def __init__(self, context: VisionContext, signals: frozenset[Signal]) -> None:
-        self.context = context
-        self.signals = signals
+    def __init__(self, context: VisionContext, adapter: Adapter) -> None:
+        self.context, self.adapter = context, adapter
+        self.tower = adapter.tower
+        self.signals = adapter.signals | ({Signal.TEXT_TOWER} if context.text_encoder is not None else frozenset())
 
     def embeddings(self) -> Tensor:
         """(N0, d): projected visual tokens before any cut."""
@@ -42,11 +44,49 @@ class PackedSignals:
         out[real.to(out.device)] = values
         return out
 
-    def saliency(self, *, reduce: Literal["mean", "sum"] = "mean") -> Tensor:
-        """Refused unless the family has it."""
-        self._refuse(Signal.SALIENCY)
+    def saliency(self, *, reduce: Literal["mean", "sum"] = "mean", layer: TowerLayer = "feature") -> Tensor:
+        """(N,) float32: CLS attention over heads; without a CLS, the mean attention received."""
+        if Signal.CLS not in self.signals:
+            return self.attention_received(reduce=reduce, layer=layer)
+        rows = self.cls_attention(layer=layer)[:, :, 1:]
+        return self.packed(rows.mean(1) if reduce == "mean" else rows.sum(1))
 
-    def cls_attention(self) -> Tensor:
+    def attention_received(self, *, reduce: Literal["mean", "sum"] = "mean", layer: TowerLayer = "feature") -> Tensor:
+        """(N,) float32: mean attention that each token receives in a layer, over heads."""
+        module, states = self.attention_input(layer)
+        received = received_per_unit(module, states, reduce)
+        return self.pooled(received[:, 1:] if Signal.CLS in self.signals else received).to(self.context.device)
+
+    def pooled(self, per_patch: Tensor) -> Tensor:
+        """(U, patches) -> (N,): means over the patches that make a token, in the order of the visual tokens."""
+        return self.packed(per_patch)
+
+    def attention_input(self, layer: TowerLayer) -> tuple[Any, Tensor]:
+        """Attention module of a tower layer, and (U, T, c) what entered it."""
+        number = self.number(layer)
+        return self.adapter.tower_attention[number], self.context.units(attention_of(number))
+
+    def number(self, layer: TowerLayer) -> int:
+        """Number of a tower layer.
+
+        Raises
+        ------
+        MissingSignalError
+            For a layer that the tower does not have, or whose states were not kept.
+        """
+        given = {"feature": self.tower.feature, "last": self.tower.feature + 1}
+        number = layer if isinstance(layer, int) else given[layer]
+        if not 0 <= number < self.tower.depth:
+            reason = "; its features come from the very last one" if layer == "last" else ""
+            raise MissingSignalError(f"the vision tower has {self.tower.depth} layers and no layer {layer!r}{reason}")
+        if attention_of(number) not in self.context.seen:
+            raise MissingSignalError(
+                f"the states of layer {number} of the vision tower were not kept; the method must name it in "
+                "tower_layers, before the tower runs"
+            )
+        return number
+
+    def cls_attention(self, *, layer: TowerLayer = "feature") -> Tensor:
         """Refused unless the family has it."""
         self._refuse(Signal.CLS)
 
@@ -54,11 +94,11 @@ class PackedSignals:
         """Refused unless the family has it."""
         self._refuse(Signal.ENCODER)
 
-    def encoder_keys(self, *, layer: Literal["feature", "last"] = "feature") -> Tensor:
+    def encoder_keys(self, *, layer: TowerLayer = "feature") -> Tensor:
         """Refused unless the family has it."""
         self._refuse(Signal.ENCODER)
 
-    def encoder_cls_query(self, *, layer: Literal["feature", "last"] = "feature") -> Tensor:
+    def encoder_cls_query(self, *, layer: TowerLayer = "feature") -> Tensor:
         """Refused unless the family has it."""
         self._refuse(Signal.ENCODER)
 

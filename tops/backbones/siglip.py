@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
-import torch
-from torch import Tensor
+from torch import nn
 
-from tops.backbones.base import Adapter, Watch
-from tops.backbones.received import received_attention
-from tops.backbones.vision import split_heads
+from tops.backbones.base import Adapter
 from tops.errors import UnsupportedModelError
 from tops.signals import Signal
 
@@ -17,7 +14,7 @@ from tops.signals import Signal
 class SiglipLlava(Adapter):
     """The tower's feature layer, and Qwen2's chat template. Serves no class by itself."""
 
-    signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY})
+    signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY, Signal.RECEIVED})
     turns: ClassVar[tuple[tuple[str, str], ...]] = (("<|im_start|>user\n", "<|im_end|>"),)
 
     @property
@@ -37,29 +34,7 @@ class SiglipLlava(Adapter):
         if kind != "siglip_vision_model":
             raise UnsupportedModelError(f"vision tower {kind!r} is not served here, only 'siglip_vision_model'")
 
-    def watches(self) -> list[Watch]:
-        """Attention input of the feature layer."""
-        return [Watch("feature", self._encoder[self.feature_layer].self_attn)]
-
-
-def received_per_unit(module: Any, states: Tensor, reduce: Literal["mean", "sum"]) -> Tensor:
-    """(U, n, c) -> (U, n) float32: mean attention that each patch receives in a layer of a tower without a CLS token.
-
-    One unit at a time: 64 frames of 16 heads and 729 x 729 maps would not be flat in memory.
-
-    Parameters
-    ----------
-    module : nn.Module
-        Attention of the layer, with ``q_proj``, ``k_proj``, ``num_heads`` and ``scale``.
-    states : Tensor, (U, n, c)
-        Its input.
-    reduce : {"mean", "sum"}
-        Over heads.
-    """
-    rows = []
-    with torch.no_grad():
-        for unit in torch.split(states, 1):
-            queries, keys = (split_heads(p(unit), module.num_heads) for p in (module.q_proj, module.k_proj))
-            received = received_attention(queries, keys, module.scale)
-            rows.append(received.mean(1) if reduce == "mean" else received.sum(1))
-    return torch.cat(rows)
+    @property
+    def tower_attention(self) -> list[nn.Module]:
+        """SigLIP's attention modules."""
+        return [layer.self_attn for layer in self._encoder]

@@ -100,6 +100,7 @@ def _evaluate(cells: list[Cell], options: argparse.Namespace) -> int:
     from tops.evaluation import evaluate_cell
     from tops.evaluation.judge import Judge
     from tops.planning import staging
+    from tops.planning.resolve import as_meant
     from tops.running.bar import Bar
     from tops.running.execute import load_evaluator
     from tops.settings.choices import load_profile
@@ -124,7 +125,7 @@ def _evaluate(cells: list[Cell], options: argparse.Namespace) -> int:
                 cell,
                 store=store,
                 backbone=loaded[1],
-                method=build_method(cell.method, cell.budget, seed=cell.seed),
+                method=build_method(as_meant(cell), cell.budget, seed=cell.seed),
                 benchmark=load_benchmark(cell.benchmark.name),
                 data_root=staging.data_root(profile),
                 judge=judge,

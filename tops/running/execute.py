@@ -9,6 +9,7 @@ from tops.benchmarks.benchmark import load_benchmark
 from tops.errors import DataError
 from tops.evaluation import Progress, evaluate_cell
 from tops.planning import staging
+from tops.planning.resolve import as_meant
 from tops.running.judging import judge_of
 from tops.settings.choices import backbone_config
 from tops.settings.methods import build_method
@@ -46,7 +47,7 @@ class LoadedEvaluator:
             cell,
             store=store,
             backbone=self.backbone,
-            method=build_method(cell.method, cell.budget, seed=cell.seed),
+            method=build_method(as_meant(cell), cell.budget, seed=cell.seed),
             benchmark=load_benchmark(cell.benchmark.name),
             data_root=staging.data_root(self.profile),
             record_kept=record_kept,

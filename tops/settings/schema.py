@@ -20,13 +20,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class MiniatureConfig:
-    """The embedded checkpoint that stands for a backbone, and the shape of its prompts."""
+    """The embedded checkpoint that stands for a backbone, and the shape of its prompts.
+
+    ``video`` is the backbone's own for None.
+    """
 
     checkpoint: str
     visual: Positive
     depth: Positive
     frames: Positive = 1
     options: dict[str, Any] = field(default_factory=dict)
+    video: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,9 @@ class BackboneConfig:
         How prompts and pictures are prepared (:class:`tops.evaluation.media.Inputs`).
     video : dict or None
         How videos are shown, in place of the same ``options``, for video benchmarks; None where they cannot be.
+    methods : dict
+        Method to the options that it has on this backbone where nothing else is asked: the paper's condition where it
+        is not the method's own default. Written out in every cell.
     width, feed_forward : int
         Hidden and intermediate size of the language model, for FLOPs.
     miniature : MiniatureConfig or None
@@ -72,6 +79,7 @@ class BackboneConfig:
     attention: Attention = "sdpa"
     options: dict[str, Any] = field(default_factory=dict)
     video: dict[str, Any] | None = None
+    methods: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
