@@ -142,7 +142,7 @@ class Asking:
         except (OSError, SyntaxError) as error:  # Pillow's, for what is no picture or half of one
             name = self._benchmark.source
             raise DataError(
-                f"its image does not decode: {error}; delete the data and run `tops fetch {name}`"
+                f"its image does not decode: {error}; delete the data and run `tops fetch benchmark={name}`"
             ) from error
 
     def ask(self, questions: Sequence[Question]) -> list[Given]:

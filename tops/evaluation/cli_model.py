@@ -67,7 +67,7 @@ class TopsModel(lmms):  # type: ignore[misc]
         if layout.squares:
             raise ConfigurationError(
                 f"image_layout={layout.name!r} resizes images before the stock model sees them; run it with "
-                "`tops evaluate`, or name a layout without a size"
+                "`tops run`, or name a layout without a size"
             )
         check_view(layout, view(self.backbone))
         if method == "none":

@@ -213,7 +213,7 @@ def with_weights(
     if own is not None and not staging.has_own_tower(own):
         raise DataError(
             f"{method_title(method.name)} reads the CLIP text tower {backbone.text_tower}, which is not staged; run "
-            f"`tops fetch {backbone.name}`"
+            f"`tops fetch backbone={backbone.name}`"
         )
     return method
 

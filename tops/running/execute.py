@@ -75,7 +75,9 @@ def load_evaluator(spec: BackboneSpec, profile: ProfileConfig) -> LoadedEvaluato
     choice = backbone_config(spec.name)
     staged = staging.checkpoint(choice, profile, spec.checkpoint)
     if staged is None:
-        raise DataError(f"the checkpoint {spec.checkpoint} of {spec.name} is not staged; run `tops fetch`")
+        raise DataError(
+            f"the checkpoint {spec.checkpoint} of {spec.name} is not staged; run `tops fetch backbone={spec.name}`"
+        )
     if staged.revision != spec.revision:
         raise DataError(
             f"{staged.path} has revision {staged.revision[:12]}, but {spec.revision[:12]} was planned; run again"
