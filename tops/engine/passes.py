@@ -20,7 +20,7 @@ from tops.methods.base import Method, Positions
 from tops.signals import VisionSignals
 
 if TYPE_CHECKING:
-    from tops.backbones.text_tower import TextEncoder
+    from tops.backbones._text_tower import TextEncoder
     from tops.engine.vision_memory import VisionMemory
 
 Kwargs = dict[str, Any]
