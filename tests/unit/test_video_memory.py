@@ -12,7 +12,7 @@ from tiny_families import llava_video
 from torch.profiler import ProfilerActivity, profile
 
 from tops.backbones import adapter_for
-from tops.backbones.received import received_attention, received_per_unit
+from tops.backbones._received import received_attention, received_per_unit
 
 
 @contextmanager

@@ -12,8 +12,8 @@ How to add a family
    :attr:`Adapter.feature_layer` the one that saliency reads; in :meth:`Adapter.watches` whatever else the signals need.
    The engine keeps references for one prompt, copies nothing and computes nothing.
 5. Turn what was seen into :class:`tops.signals.VisionSignals` in :meth:`Adapter.vision`.
-   ``tops.backbones.packed.PackedSignals`` knows the mean attention received in every tower of separate q/k
-   projections, ``tops.backbones.vision.TowerSignals`` the rest where there is a CLS token; subclass one of them where
+   ``tops.backbones._packed.PackedSignals`` knows the mean attention received in every tower of separate q/k
+   projections, ``tops.backbones._vision.TowerSignals`` the rest where there is a CLS token; subclass one of them where
    the tower differs (window order, pooling).
 
 The defaults of everything else fit a ``model.model.language_model`` of Llama or Qwen2 make: decoder layers with
@@ -35,19 +35,18 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from torch import Tensor, nn
-
-from tops.backbones.context import Call as Call
-from tops.backbones.context import Layout as Layout
-from tops.backbones.context import Seen as Seen
-from tops.backbones.context import VisionContext as VisionContext
-from tops.backbones.context import Watch as Watch
-from tops.backbones.context import attention_of as attention_of
+from tops.backbones._context import Call as Call
+from tops.backbones._context import Layout as Layout
+from tops.backbones._context import Seen as Seen
+from tops.backbones._context import VisionContext as VisionContext
+from tops.backbones._context import Watch as Watch
+from tops.backbones._context import attention_of as attention_of
 from tops.errors import ConfigurationError, UnsupportedModelError
 from tops.signals import Signal, Tower, VisionSignals
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from torch import Tensor, nn
     from transformers import BatchFeature, PretrainedConfig, PreTrainedModel
 
     from tops.backbones.image_layouts import ImageLayout
@@ -105,6 +104,8 @@ class Adapter:
     @property
     def layers(self) -> nn.ModuleList:
         """Decoder layers."""
+        from torch import nn
+
         layers = self._module(self.text_model, "layers")
         assert isinstance(layers, nn.ModuleList)
         return layers
@@ -336,6 +337,8 @@ class Adapter:
 
     @staticmethod
     def _module(parent: nn.Module, name: str) -> nn.Module:
+        from torch import nn
+
         child = getattr(parent, name, None)
         if not isinstance(child, nn.Module):
             raise UnsupportedModelError(

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import torch
-from torch import Tensor, nn
-
+from tops.backbones._packed import PackedSignals
+from tops.backbones._received import cls_rows
+from tops.backbones._runs import check_pixels, placeholder_runs
 from tops.backbones.base import Adapter, Call, Layout, VisionContext
-from tops.backbones.packed import PackedSignals
-from tops.backbones.received import cls_rows
-from tops.backbones.runs import check_pixels, placeholder_runs
 from tops.errors import UnsupportedModelError
 from tops.signals import Signal, TowerLayer, VisionSignals
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
     from transformers import PretrainedConfig
 
 
@@ -147,6 +145,8 @@ class _InternVitSignals(PackedSignals):
 
     def cls_attention(self, *, layer: TowerLayer = "feature") -> Tensor:
         """(U, H, 1 + n) float32: softmaxed CLS row, CLS column first; a token has the mass of its 2 x 2 patches."""
+        import torch
+
         row = cls_rows(*self.attention_input(layer))
         units, heads, _ = row.shape
         tokens = self._shuffled(row[..., 1:].flatten(0, 1)).sum(-1).view(units, heads, -1)

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from torch import nn
-
+from tops.backbones._runs import check_pixels
+from tops.backbones._vision import TowerSignals
 from tops.backbones.base import Adapter, Call, Layout, VisionContext, Watch
-from tops.backbones.runs import check_pixels
-from tops.backbones.vision import TowerSignals
 from tops.errors import UnsupportedModelError
 from tops.signals import Signal, VisionSignals
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformers import PretrainedConfig
 
 _DECODERS: dict[str, dict[str, Any]] = {

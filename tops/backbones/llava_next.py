@@ -10,16 +10,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-from torch import Tensor
-
+from tops.backbones._runs import check_pixels
 from tops.backbones.base import Call, Layout
 from tops.backbones.llava15 import Llava15
-from tops.backbones.runs import check_pixels
 from tops.errors import UnsupportedModelError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from torch import Tensor
     from transformers import BatchFeature, PretrainedConfig
 
     from tops.backbones.image_layouts import ImageLayout
@@ -67,6 +65,7 @@ class LlavaNext(Llava15):
 
     def image_layout(self, size: Sequence[int]) -> Layout:
         """Layout of one image of the given (height, width)."""
+        import torch
         from transformers.models.llava_next.modeling_llava_next import get_anyres_image_grid_shape, unpad_image
 
         config: Any = self.model.config
@@ -82,8 +81,8 @@ class LlavaNext(Llava15):
         ends = stitched.new_full((len(stitched), 1 if self.newlines else 0), -1)
         flat = torch.cat([base, torch.cat([stitched, ends], 1).flatten()])
         newline = flat < 0
-        # A newline belongs to the unit and row of the patch before it.
-        place = torch.where(newline, flat.roll(1), flat)
+        # A newline belongs to the unit and row of the last patch before it; a row that is padding has none of its own.
+        place = flat[torch.where(newline, 0, torch.arange(len(flat))).cummax(0).values]
         patch = place % side**2
         return Layout(
             unit=place // side**2,
@@ -92,6 +91,7 @@ class LlavaNext(Llava15):
             col=patch % side + newline.long(),
             patch=torch.where(newline, -1, patch),
             newline=newline,
+            ran=1 + down * across,
         )
 
     @property
@@ -123,6 +123,8 @@ class LlavaNext(Llava15):
         """As the processor; where the layout brings its own views, these through the same normalisation.
 
         Their number and grid are those of a square image, so that the model finds nothing to unpad."""
+        import torch
+
         if layout.views is None or not images:
             return super().process(processor, layout, text=text, images=images, **options)
         vision: Any = self.model.config.vision_config
@@ -166,6 +168,8 @@ class LlavaNext(Llava15):
 
 def join(layouts: Sequence[Layout]) -> Layout:
     """Layouts of several images one after the other; units and images are renumbered."""
+    import torch
+
     if not layouts:
         return Layout.grids([])
     units = images = 0
@@ -183,4 +187,5 @@ def join(layouts: Sequence[Layout]) -> Layout:
         col=torch.cat([layout.col for layout in layouts]),
         patch=torch.cat([layout.patch for layout in layouts]),
         newline=torch.cat([layout.newline for layout in layouts]),
+        ran=units,
     )

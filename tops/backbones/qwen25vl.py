@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import torch
-from torch import Tensor, nn
-
+from tops.backbones._packed import PackedSignals
+from tops.backbones._received import received_attention
+from tops.backbones._runs import placeholder_runs
 from tops.backbones.base import Adapter, Call, Layout, Seen, VisionContext, attention_of
-from tops.backbones.packed import PackedSignals
-from tops.backbones.received import received_attention
-from tops.backbones.runs import placeholder_runs
 from tops.errors import UnsupportedModelError
 from tops.signals import Signal, Tower, TowerLayer, VisionSignals
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
     from transformers import PretrainedConfig
 
 
@@ -172,6 +170,8 @@ class _QwenSignals(PackedSignals):
 
     def attention_received(self, *, reduce: Literal["mean", "sum"] = "mean", layer: TowerLayer = "feature") -> Tensor:
         """(N,) float32: mean attention received, over heads and over the 2 x 2 patches of each token."""
+        import torch
+
         context, adapter, number = self.context, self._adapter, self.number(layer)
         samples = adapter.items(context.call, len(context.layouts))
         calls = list(context.seen[attention_of(number)])
@@ -186,6 +186,7 @@ class _QwenSignals(PackedSignals):
 
     def _received(self, call: Seen, video: bool, reduce: Literal["mean", "sum"], module: Any) -> Tensor:
         """(M,): every merged token of one tower call, in the order in which the model hands them on."""
+        import torch
         from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb_vision
         from transformers.vision_utils import get_vision_window_index
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
-from torch import nn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tops.backbones.base import Adapter
 from tops.errors import UnsupportedModelError
 from tops.signals import Signal
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class SiglipLlava(Adapter):

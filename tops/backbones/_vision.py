@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
+from tops.backbones._packed import PackedSignals
+from tops.backbones._received import cls_rows, tower_keys, tower_queries
 from tops.backbones.base import Adapter, VisionContext
-from tops.backbones.packed import PackedSignals
-from tops.backbones.received import cls_rows, tower_keys, tower_queries
 from tops.errors import MissingSignalError
 from tops.signals import TowerLayer
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class TowerSignals(PackedSignals):
@@ -47,11 +48,15 @@ class TowerSignals(PackedSignals):
 
     def encoder_keys(self, *, layer: TowerLayer = "feature") -> Tensor:
         """(U, H, 1 + n, c / H): key projections, bias included, unscaled."""
+        import torch
+
         with torch.no_grad():
             return tower_keys(*self.attention_input(layer)).to(self.context.device)
 
     def encoder_cls_query(self, *, layer: TowerLayer = "feature") -> Tensor:
         """(U, H, c / H): query projection of the CLS token, bias included, unscaled."""
+        import torch
+
         module, states = self.attention_input(layer)
         with torch.no_grad():
             return tower_queries(module, states[:, :1])[:, :, 0].to(self.context.device)

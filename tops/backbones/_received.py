@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def split_heads(states: Tensor, heads: int) -> Tensor:
@@ -35,6 +35,8 @@ def cls_rows(module: Any, states: Tensor) -> Tensor:
     states : Tensor, (U, T, c)
         Its input.
     """
+    import torch
+
     with torch.no_grad():
         query, keys = tower_queries(module, states[:, :1]).float(), tower_keys(module, states).float()
     scores: Tensor = (query @ keys.transpose(-1, -2)) * module.scale
@@ -53,6 +55,8 @@ def received_per_unit(module: Any, states: Tensor, reduce: Literal["mean", "sum"
     reduce : {"mean", "sum"}
         Over heads.
     """
+    import torch
+
     rows = []
     with torch.no_grad():
         for unit in torch.split(states, 1):
@@ -78,6 +82,8 @@ def received_attention(queries: Tensor, keys: Tensor, scale: float, *, rows: int
     Tensor, (..., N) float32
         Sums to 1 over N.
     """
+    import torch
+
     keys = keys.float().transpose(-1, -2)
     total = torch.zeros(queries.shape[:-1], dtype=torch.float32, device=queries.device)
     for block in torch.split(queries.float(), rows, dim=-2):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from torch import Tensor
-
+from tops.backbones._received import received_per_unit
 from tops.backbones.base import Adapter, VisionContext, attention_of
-from tops.backbones.received import received_per_unit
 from tops.errors import MissingSignalError
 from tops.signals import Signal, TowerLayer
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class PackedSignals:
