@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tops.methods import method_class, method_names
+from tops.methods import build, method_class, method_names
 
 if TYPE_CHECKING:
     from tops.backbones.base import Adapter
@@ -35,7 +35,8 @@ CLIP's vision tower only.
 
 def missing(method: str, adapter: type[Adapter]) -> list[str]:
     """Signals that a method needs and a family lacks, sorted; empty when it runs."""
-    return sorted(frozenset(method_class(method).signals) - adapter.available())
+    have = adapter.available()
+    return sorted(build(method).needs(have) - have)
 
 
 def table() -> str:

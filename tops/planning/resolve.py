@@ -13,7 +13,7 @@ from tops.backbones.inputs import Inputs
 from tops.benchmarks.benchmark import load_benchmark
 from tops.budget import Budget, PromptShape, Protocol
 from tops.errors import ConfigurationError, DataError
-from tops.methods import method_class
+from tops.methods import Method, method_class
 from tops.planning import staging
 from tops.settings.choices import backbone_config, choice_names, load_profile
 from tops.settings.methods import build_method, method_defaults, method_spec, method_title
@@ -173,12 +173,8 @@ def needed_signals(method: MethodSpec, budget: Budget | None, backbone: Backbone
     """Signals that a method reads on a backbone; those of ``needs(have)`` where they depend on it."""
     if method.name == "none":
         return frozenset()
-    cls: Any = method_class(method.name)
-    if not hasattr(cls, "needs"):
-        return frozenset(cls.signals)
-    built = build_method(method, budget, seed=0)
-    more: frozenset[Signal] = built.needs(signals_of(backbone))
-    return frozenset(cls.signals) | more
+    built: Method = build_method(method, budget, seed=0)
+    return built.needs(signals_of(backbone))
 
 
 def refusal(method: MethodSpec, budget: Budget | None, backbone: BackboneConfig, shape: PromptShape) -> str | None:
@@ -190,22 +186,10 @@ def refusal(method: MethodSpec, budget: Budget | None, backbone: BackboneConfig,
         lacking = sorted(needed_signals(method, budget, backbone) - signals_of(backbone))
         if lacking:
             return f"{title} needs {', '.join(lacking)}, which {backbone.title} does not have"
-        schedule = build_method(method, budget, seed=0).schedule(shape)
+        build_method(method, budget, seed=0).schedule(shape)
     except ConfigurationError as error:
         return str(error)
-    if budget is None and not schedule.cuts and _takes_budget(method):
-        return (
-            f"{title} without a budget prunes nothing; give tokens per image (budget=64) or a keep ratio (budget=0.25)"
-        )
     return None
-
-
-def _takes_budget(method: MethodSpec) -> bool:
-    try:
-        build_method(method, Budget(1), seed=0)
-    except ConfigurationError:
-        return False
-    return True
 
 
 def with_weights(
@@ -265,7 +249,7 @@ def cell(
         check_layout(backbone, profile, spec)
         chosen = method_spec(method, on_backbone(method, options, backbone, profile))
         allowance = None if budget is None or method == "none" else Budget(budget, protocol)
-        asked = benchmark_spec(benchmark, profile, limit, convention)
+        asked = benchmark_spec(benchmark, profile, limit, convention, backbone.family)
         if profile.allow_empty:
             asked = replace(asked, generation={**asked.generation, "allow_empty": True})
     except (ConfigurationError, DataError) as error:
@@ -282,11 +266,13 @@ def cell(
 
 
 def benchmark_spec(
-    name: str, profile: ProfileConfig, limit: int | None, convention: str | None = None
+    name: str, profile: ProfileConfig, limit: int | None, convention: str | None = None, family: str = ""
 ) -> BenchmarkSpec:
     """What is asked, with the hash of the documents that are staged (empty when they are not)."""
     benchmark = load_benchmark(name)
-    return benchmark.spec(staging.data(name, profile), profile=profile.name, convention=convention, limit=limit)
+    return benchmark.spec(
+        staging.data(name, profile), profile=profile.name, convention=convention, family=family, limit=limit
+    )
 
 
 @cache
