@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import Any
 
 from tops.benchmarks.benchmark import load_benchmark
-from tops.benchmarks.scorers import rule_of, score_answers, summarise
+from tops.benchmarks.scorers import rule_of
 from tops.errors import ConfigurationError, TopsError
+from tops.evaluation.rescoring import score_again
 from tops.store.store import Record, Store
 
 
@@ -30,10 +32,13 @@ def main(argv: list[str]) -> int:
     if options.benchmark:
         load_benchmark(options.benchmark)
     store = Store(options.results, options.profile)
-    chosen = [r for r in store.records() if _wanted(r, options)]
-    if not chosen:
+    faults: list[str] = []
+    chosen = [r for r in store.records(faults=faults) if _wanted(r, options)]
+    for fault in faults:
+        print(fault, file=sys.stderr)
+    if not chosen and not faults:
         raise ConfigurationError(f"no complete cell in {store.cells} fits; `tops status` tells what is there")
-    failed = 0
+    failed = len(faults)
     for record in chosen:
         try:
             for line in _score(store, record, options):
@@ -53,21 +58,18 @@ def _wanted(record: Record, options: argparse.Namespace) -> bool:
 def _score(store: Store, record: Record, options: argparse.Namespace) -> list[str]:
     benchmark = load_benchmark(record.spec.benchmark.name)
     names = [options.scorer] if options.scorer else list(benchmark.scorers)
+    found: dict[str, dict[str, Any]] = {}
     lines = []
     for name in names:
-        if rule_of(benchmark, name).row is None:
-            if options.judge is None:
-                lines.append(f"{name}: answered, not judged; pass --judge URL")
-                continue
+        if rule_of(benchmark, name).row is not None:
+            found |= score_again(store, record, [name])
+        elif options.judge is None:
+            lines.append(f"{name}: answered, not judged; pass --judge URL")
+        else:
             from tops.evaluation.judge import Judge, judge_record
 
-            entry = judge_record(store, record.key, benchmark, Judge(options.judge, options.judge_model))
-        else:
-            answers = list(record.answers())
-            rows = score_answers(benchmark, name, answers)
-            entry = summarise(benchmark, name, answers, rows)
-            if record.scores.get(name) != entry:
-                store.rescore(record.key, name, entry, rows, default=name == benchmark.scorer)
+            found[name] = judge_record(store, record.key, benchmark, Judge(options.judge, options.judge_model))
+    for name, entry in found.items():
         value = entry["metrics"][entry["metric"]]
         lines.append(f"{name}: {entry['metric']} {value:.4f}, {entry['invalid_rate']:.1%} invalid")
     return lines

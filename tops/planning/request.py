@@ -32,7 +32,7 @@ def split_words(argv: Sequence[str], flags: Sequence[str]) -> tuple[list[str], s
     return words, given
 
 
-ONE_PER_RUN = ("launcher", "tracking", "profile", "results", "limit", "full")
+ONE_PER_RUN = ("launcher", "tracking", "profile", "results", "limit", "full", "stale")
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ def _experiment(config: Composed, words: Sequence[str]) -> Plan:
         limit=config.limit,
         full=config.full,
         backbones=config.backbones,
+        stale=config.stale,
     )
 
 
@@ -147,7 +148,10 @@ def _cells(composed_configs: Sequence[Composed], words: Sequence[str]) -> Plan:
         rows=(),
     )
     limit = None if configs[0].full else configs[0].limit
-    return assemble(experiment, profile, tuple(rows), tuple(columns), cells, limit, results=configs[0].results)
+    first = configs[0]
+    return assemble(
+        experiment, profile, tuple(rows), tuple(columns), cells, limit, results=first.results, stale=first.stale
+    )
 
 
 def _row(config: Composed) -> Row:

@@ -26,11 +26,19 @@ from tops.errors import ConfigurationError, nearest_names
 from tops.methods import method_names
 from tops.settings.choices import check_name, choice_from, choice_names, raw_choice, root_defaults
 from tops.settings.methods import method_defaults, method_spec
-from tops.settings.schema import BackboneConfig, LauncherConfig, ProfileConfig, SuiteConfig, TrackingConfig
+from tops.settings.schema import (
+    BackboneConfig,
+    LauncherConfig,
+    ProfileConfig,
+    Stale,
+    SuiteConfig,
+    TrackingConfig,
+    typed,
+)
 
 GROUPS = ("backbone", "method", "benchmark", "suite", "profile", "launcher", "tracking", "experiment")
 OPEN = ("launcher.options.", "backbone.options.")  # mappings that take keys beyond those of the file
-SCALARS = ("budget", "protocol", "seed", "limit", "full", "backbones", "results")
+SCALARS = ("budget", "protocol", "seed", "limit", "full", "backbones", "results", "stale")
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,7 @@ class Composed:
     full: bool
     backbones: tuple[str, ...] | None
     results: str
+    stale: Stale = "refuse"
 
 
 def names_of(group: str) -> list[str]:
@@ -212,6 +221,7 @@ def _checked(values: dict[str, Any]) -> Composed:
         full=values["full"],
         backbones=None if backbones is None else tuple(backbones),
         results=values["results"],
+        stale=typed(Stale, values["stale"], "stale"),
     )
 
 
