@@ -18,5 +18,5 @@ def main(argv: list[str]) -> int:
         plan = request(words, multirun=bool(given & {"-m", "--multirun"})).plan
         print(status_text(plan))
         if "--watch" not in given or not plan.todo():
-            return 1 if plan.todo() else 0
+            return 0 if plan.complete else 1
         time.sleep(5)

@@ -149,6 +149,12 @@ class Plan:
         """Whether a cell needs nothing more under the plan's rule for stale ones."""
         return planned.status.done or (planned.status is PlanStatus.STALE and self.stale != "rerun")
 
+    @property
+    def complete(self) -> bool:
+        """Whether every cell that can run is there: none missing, damaged, or stale without leave to keep it."""
+        fine = [PlanStatus.STALE] if self.stale == "keep" else []
+        return all(p.status.done or p.status in fine for p in self.unique().values())
+
     def stale_cells(self) -> list[PlannedCell]:
         """Distinct stale cells."""
         return [p for p in self.unique().values() if p.status is PlanStatus.STALE]
