@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -72,11 +72,14 @@ class Results:
         By row and column; a row that a backbone does not have is absent.
     warnings : tuple of str
         What a reader must be told before any number.
+    damaged : tuple of str
+        Those of the warnings that name a cell whose seal does not hold.
     """
 
     plan: Plan
     entries: dict[tuple[Row, Column], Entry] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -128,7 +131,7 @@ def collect(plan: Plan, results: str | Path = "results") -> Results:
     for planned in plan.cells:
         places.setdefault((planned.row, planned.column), []).append(planned)
     entries = {place: _entry(place, cells, matching) for place, cells in places.items()}
-    return Results(plan, entries, tuple(_damaged(entries)))
+    return Results(plan, entries, tuple(_damaged(entries)), tuple(_damaged(entries)))
 
 
 def _entry(place: tuple[Row, Column], planned: list[PlannedCell], matching: MatchingCells) -> Entry:
@@ -146,6 +149,8 @@ def _entry(place: tuple[Row, Column], planned: list[PlannedCell], matching: Matc
             reasons.append(": ".join(p for p in (_WHY.get(one.status, "refused"), one.reason) if p))
             status = one.status
             continue
+        if column.scorer:
+            record = replace(record, default_scorer=column.scorer)
         records.append(record)
         if record.status is CellStatus.ANSWERED:
             reasons.append(_WHY[PlanStatus.ANSWERED])
