@@ -32,7 +32,8 @@ def _keys() -> dict[str, Key]:
 def _help() -> str:
     return (
         "usage: tops report experiment=NAME [KEY=VALUE ...]\n\nTables as Markdown, CSV and LaTeX, figures, and one "
-        f"self-contained page. A half-finished store gives tables with holes; exit status 1 for damaged cells.\n\n{keys_text(_keys())}"
+        "self-contained page. A half-finished store gives tables with holes; a damaged cell is named, with exit status "
+        f"1.\n\n{keys_text(_keys())}"
     )
 
 
