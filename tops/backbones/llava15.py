@@ -76,6 +76,11 @@ class Llava15(Adapter):
         images = 0 if pixels is None else int(pixels.shape[0])
         if pixels is not None:
             check_pixels(pixels, vision.image_size)
+            if call.get("image_sizes") is not None:
+                raise UnsupportedModelError(
+                    "image_sizes are for towers that take images of any size; this one takes squares of "
+                    f"{vision.image_size} pixels, so leave image_sizes out"
+                )
         layouts = []
         for count in placeholders:
             if count % side**2:

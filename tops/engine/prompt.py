@@ -12,6 +12,7 @@ from torch import Tensor
 from tops.backbones.base import Adapter, Layout
 from tops.budget import PromptShape, Schedule
 from tops.engine.segment import Row
+from tops.errors import UnsupportedModelError
 from tops.methods.base import Method
 
 UNPRUNED = "no image: passed through unpruned"
@@ -81,8 +82,14 @@ def read_prompt(adapter: Adapter, method: Method, backbone: str, call: Mapping[s
     """
     ids = call["input_ids"].cpu()
     mask = call.get("attention_mask")
-    real = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.cpu().bool()
-    visual = torch.isin(ids, torch.tensor(adapter.placeholder_ids)) & real
+    real = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.cpu().bool().expand(ids.shape)
+    visual = torch.isin(ids, torch.tensor(adapter.placeholder_ids))
+    hidden = (visual & ~real).sum(1)
+    if bool(hidden.any()):
+        raise UnsupportedModelError(
+            f"attention_mask hides {int(hidden.max())} visual placeholders of prompt {int(hidden.argmax())}, yet the "
+            "model would fill them; let the mask hide padding only, and leave tokens out by a method's budget"
+        )
     layouts = _layouts(adapter, call, visual.sum(1).tolist())
     with_newlines = bool(getattr(method, "with_newlines", False))
     shapes = []
