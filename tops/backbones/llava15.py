@@ -96,6 +96,11 @@ class Llava15(Adapter):
             )
         return layouts
 
+    def media(self, call: Call, layouts: Sequence[Layout]) -> dict[str, list[int]]:
+        """Images of each sample; a view or a tile is no row of its own."""
+        images = [layout.images for layout in layouts]
+        return {"pixel_values": images, "image_sizes": images}
+
     def watches(self, layers: Collection[int] = ()) -> list[Watch]:
         """Also the attention input of the layer after the feature layer, and the feature layer's output."""
         encoder, at = self._encoder, self.feature_layer

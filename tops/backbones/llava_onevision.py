@@ -121,6 +121,11 @@ class LlavaOnevision(SiglipLlava):
         """How many tiles' worth of tokens an image may have at most; the model reads its configuration alone."""
         return str(self.model.config.vision_aspect_ratio)
 
+    def media(self, call: Call, layouts: Sequence[Layout]) -> dict[str, list[int]]:
+        """Images, or videos, of each sample."""
+        count = [len(items) for items in self.items(call, [len(layout) for layout in layouts])]
+        return {"pixel_values": count, "image_sizes": count, "pixel_values_videos": count}
+
     def vision(self, context: VisionContext) -> VisionSignals:
         """Mean attention received in the feature layer, taken through the model's own packing."""
         return _OnevisionSignals(context, self)

@@ -21,7 +21,7 @@ from tops.engine.cache import attach, state_of
 from tops.engine.calls import Block, Call, Generation, Replay
 from tops.engine.checks import check_generation, check_mode, check_names, check_prefill, check_step
 from tops.engine.passes import Decode, Kwargs, Prefill
-from tops.engine.prompt import read_prompt
+from tops.engine.prompt import expanded_media, read_prompt
 from tops.engine.stand_ins import Hook, StandIn
 from tops.errors import UnsupportedModelError
 
@@ -86,6 +86,7 @@ class Hooks:
         for number, layer in enumerate(adapter.layers):
             add(layer.register_forward_pre_hook(Hook(self._layer_hook(number)), with_kwargs=True))
         add(StandIn(adapter.model, "generate", self._generate))
+        add(StandIn(adapter.model, "_expand_inputs_for_generation", self._expand))
         for name in _FEATURES:
             if hasattr(adapter.outer, name):
                 add(StandIn(adapter.outer, name, self._features))
@@ -140,6 +141,17 @@ class Hooks:
             return generate(*args, **options)
         finally:
             calls.finish(generation)
+
+    def _expand(self, expand: Callable[..., Any], args: Args, options: Kwargs) -> Any:
+        """Rows for beams and returned sequences: pixels go with their sample, where transformers repeats each alone."""
+        block = calls.block_of(self)
+        generation = None if block is None else calls.generation_of(block)
+        if generation is None or args or options.get("input_ids") is None:
+            return expand(*args, **options)
+        generation.expand = times = int(options.get("expand_size", 1))
+        media = {} if times == 1 else expanded_media(self.adapter, options, times)
+        ids, rest = expand(**{name: value for name, value in options.items() if name not in media})
+        return ids, {**rest, **media}
 
     def _features(self, compute: Callable[..., Any], args: Args, kwargs: Kwargs) -> Any:
         """Vision features from the block's memory, where it has one."""
