@@ -82,7 +82,7 @@ def read_prompt(adapter: Adapter, method: Method, backbone: str, call: Mapping[s
     """
     ids, real, visual = _placeholders(adapter, call)
     layouts = _layouts(adapter, call, visual.sum(1).tolist())
-    with_newlines = bool(getattr(method, "with_newlines", False))
+    with_newlines = method.with_newlines
     shapes = []
     for layout in layouts:
         candidates = len(layout) if with_newlines else int((~layout.newline).sum())
