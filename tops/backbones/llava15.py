@@ -83,7 +83,13 @@ class Llava15(Adapter):
         pixels, side = call.get("pixel_values"), self.side
         images = 0 if pixels is None else int(pixels.shape[0])
         if pixels is not None:
-            check_pixels(pixels, int(self.model.config.vision_config.image_size))
+            view = int(self.model.config.vision_config.image_size)
+            check_pixels(pixels, view)
+            if call.get("image_sizes") is not None:
+                raise UnsupportedModelError(
+                    "image_sizes are for towers that take images of any size; this one takes squares of "
+                    f"{view} pixels, so leave image_sizes out"
+                )
         layouts = []
         for count in placeholders:
             if count % side**2:
@@ -98,6 +104,11 @@ class Llava15(Adapter):
                 f"the prompts have placeholders for {wanted} image(s), but {images} image(s) were given"
             )
         return layouts
+
+    def media(self, call: Call, layouts: Sequence[Layout]) -> dict[str, list[int]]:
+        """Images of each sample; a view or a tile is no row of its own."""
+        images = [layout.images for layout in layouts]
+        return {"pixel_values": images, "image_sizes": images}
 
     def watches(self, layers: Collection[int] = ()) -> list[Watch]:
         """Also the attention input of the layer after the feature layer, and the feature layer's output."""
