@@ -88,6 +88,7 @@ def fixed_point_on_cpu(values: Values) -> Ints:
     Parameters
     ----------
     values : ndarray, (B, N, d) float32 or float64
+        Features.
 
     Returns
     -------
@@ -96,31 +97,72 @@ def fixed_point_on_cpu(values: Values) -> Ints:
     batch, n, width = values.shape
     result: Ints = np.empty((batch, n, n), dtype=np.int32)
     entries = max(1, _CELLS // (n * width))
-    scratch = np.empty((min(entries, batch), n, width))
     for start in range(0, batch, entries):
-        rows = scratch[: min(entries, batch - start)]
-        np.copyto(rows, values[start : start + entries])
-        if values.dtype == np.float64:  # squares of huge or tiny float64 would leave the range; float32's do not
-            rows /= np.abs(rows).max(-1, keepdims=True).clip(min=np.finfo(np.float64).tiny)
-        _round_cosines(rows @ rows.swapaxes(1, 2), result[start : start + entries])
+        rows = _exact_rows(values[start : start + entries])
+        products = rows @ rows.swapaxes(1, 2)
+        inverse = _inverse_norms(products.diagonal(axis1=1, axis2=2))
+        _round_cosines(products, inverse, inverse, result[start : start + entries])
+    place = np.arange(n)
+    result[:, place, place] = ONE
     return result
 
 
-def _round_cosines(products: NDArray[np.float64], result: Ints) -> None:
-    """Products of rows, (B, N, N), divided by both norms, times ``ONE`` and rounded, into ``result``."""
-    n = products.shape[1]
-    square = products.diagonal(axis1=1, axis2=2)
-    inverse = np.divide(1.0, np.sqrt(square), out=np.zeros(square.shape), where=square > 0)
-    # Powers of two are exact: factors of (i, j) and (j, i) are equal to the last bit.
-    left, right = inverse * 2.0**15, inverse * 2.0**14
-    step = max(1, _CELLS // 8 // n)
-    for start in range(0, n, step):
+def _exact_rows(values: Values) -> NDArray[np.float64]:
+    """A float64 copy whose products stay in range: float64 rows are divided by their largest entry.
+
+    Squares of huge or tiny float64 numbers would leave the range; those of float32 do not.
+    """
+    if values.dtype != np.float64:
+        return values.astype(np.float64)
+    scaled: NDArray[np.float64] = values / np.abs(values).max(-1, keepdims=True).clip(min=np.finfo(np.float64).tiny)
+    return scaled
+
+
+def _inverse_norms(square: NDArray[np.float64]) -> NDArray[np.float64]:
+    """One over the root; zero for zero."""
+    return np.divide(1.0, np.sqrt(square), out=np.zeros(square.shape), where=square > 0)
+
+
+def _round_cosines(
+    products: NDArray[np.float64], left: NDArray[np.float64], right: NDArray[np.float64], result: Ints
+) -> None:
+    """Products of rows, (B, M, N), times both inverse norms and ``ONE``, rounded into ``result``."""
+    # Powers of two are exact: the factors of (i, j) and (j, i) are equal to the last bit.
+    left, right = left * 2.0**15, right * 2.0**14
+    step = max(1, _CELLS // 8 // products.shape[2])
+    for start in range(0, products.shape[1], step):
         scaled = left[:, start : start + step, None] * right[:, None]
         scaled *= products[:, start : start + step]
         # Two unit vectors: at most 1 + 1e-15, which rounds to ONE.
         result[:, start : start + step] = np.rint(scaled, out=scaled)
-    place = np.arange(n)
-    result[:, place, place] = ONE
+
+
+def exact_pairs(
+    values: Values, entry: NDArray[np.int64], left: NDArray[np.int64], right: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Single numbers of :func:`fixed_point_on_cpu`.
+
+    Parameters
+    ----------
+    values : ndarray, (B, N, d) float32 or float64
+        Features.
+    entry, left, right : ndarray, (P,) int64
+        Batch entry and both tokens of each pair.
+
+    Returns
+    -------
+    ndarray, (P,) float64
+        Whole numbers of 1 / ONE.
+    """
+    found = np.empty(len(entry))
+    step = max(1, _CELLS // 8 // values.shape[2])
+    for start in range(0, len(entry), step):
+        part = slice(start, start + step)
+        a, b = (_exact_rows(values[entry[part], side[part]]) for side in (left, right))
+        square = np.einsum("pd,pd->p", a, a) * np.einsum("pd,pd->p", b, b)
+        product = np.einsum("pd,pd->p", a, b)
+        found[part] = np.divide(product * ONE, np.sqrt(square), out=np.zeros(len(a)), where=square > 0)
+    return np.rint(found, out=found)
 
 
 def _fill(result: Tensor, features: Tensor) -> None:
