@@ -17,6 +17,7 @@ HEAVY = ("torch", "transformers", "lmms_eval", "datasets", "wandb", "scipy", "pa
         "import tops.methods; [tops.methods.method_class(n) for n in tops.methods.method_names()]",
         "import tops.planning.plan, tops.store.store, tops.store.cell",
         "import tops.paper.audit",
+        "from tops.backbones import families; assert 'llava' in families()",
         "from tops.cli.main import main; assert main(['--help']) == 0",
         "from tops.cli.main import main; assert main(['bench', '--help']) == 0",
         "from tops.cli.main import main; assert main('plan experiment=table1 profile=miniature limit=2'.split()) == 0",

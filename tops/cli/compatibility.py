@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tops.methods import method_class, method_names
+from tops.methods import build, method_class, method_names
 from tops.signals import Signal
 
 if TYPE_CHECKING:
@@ -25,8 +25,9 @@ pair marked *yes* and expects a refusal by name from every other one.
 """
 _MIDDLE = """
 `saliency`: CLS attention of each visual token, or, where the vision tower has no CLS token, the mean attention that it
-receives. `cls`: a CLS token. `encoder`: features, keys and queries of the tower per patch, and a projector for single
-rows. `text_tower`: CLIP's text tower, which belongs to CLIP's vision tower only.
+receives. `received`: the latter on every tower, in any of its layers. `cls`: a CLS token. `encoder`: features, keys and
+queries of the tower per patch, and a projector for single rows. `text_tower`: CLIP's text tower, which belongs to
+CLIP's vision tower only.
 
 ## Methods
 
@@ -40,7 +41,8 @@ def available(adapter: type[Adapter]) -> frozenset[Signal]:
 
 def missing(method: str, adapter: type[Adapter]) -> list[Signal]:
     """Signals that a method needs and a family lacks, sorted; empty when it runs."""
-    return sorted(frozenset(method_class(method).signals) - available(adapter))
+    have = available(adapter)
+    return sorted(build(method).needs(have) - have)
 
 
 def table() -> str:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import yaml
 
 from tops.errors import ConfigurationError, nearest_names
+from tops.methods import method_names
 from tops.settings.schema import (
     BackboneConfig,
     Experiment,
@@ -21,6 +22,18 @@ from tops.settings.schema import (
 )
 
 T = TypeVar("T")
+
+GROUPS = ("backbone", "method", "benchmark", "suite", "profile", "launcher", "tracking", "experiment")
+# The other keys of `tops run`, with what they say.
+SCALARS = {
+    "budget": "tokens per image or frame (64), or a keep ratio (0.25)",
+    "protocol": "what the budget counts: layer_average, kept or as_printed",
+    "seed": "seed of methods that draw at random",
+    "limit": "documents per benchmark",
+    "full": "true: all documents, whatever the experiment says",
+    "backbones": "of an experiment only these: one name, or [one,another]",
+    "results": "root of the result store",
+}
 
 # choices that know their name, which is that of the file
 NAMED = {"backbone": BackboneConfig, "suite": SuiteConfig, "profile": ProfileConfig, "experiment": Experiment}
@@ -40,6 +53,11 @@ def config_folder() -> Path:
     if not folder.is_dir():
         raise ConfigurationError(f"no folder of configurations at {folder}; set TOPS_CONFIGS to a checkout's configs/")
     return folder
+
+
+def names_of(group: str) -> list[str]:
+    """Every choice of a group, methods included."""
+    return ["none", *method_names()] if group == "method" else choice_names(group)
 
 
 def choice_names(group: str) -> list[str]:

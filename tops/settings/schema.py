@@ -12,7 +12,7 @@ from tops.errors import ConfigurationError, nearest_names
 Role = Literal["reference", "method", "control"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 Attention = Literal["sdpa", "eager", "flash_attention_2"]
-SignalName = Literal["saliency", "cls", "encoder", "text_tower"]  # the values of tops.signals.Signal
+SignalName = Literal["saliency", "received", "cls", "encoder", "text_tower"]  # the values of tops.signals.Signal
 Positive = Annotated[int, 1]  # the least that it may be
 Natural = Annotated[int, 0]
 T = TypeVar("T")
@@ -20,13 +20,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class MiniatureConfig:
-    """The embedded checkpoint that stands for a backbone, and the shape of its prompts."""
+    """The embedded checkpoint that stands for a backbone, and the shape of its prompts.
+
+    ``video`` is the backbone's own for None.
+    """
 
     checkpoint: str
     visual: Positive
     depth: Positive
     frames: Positive = 1
     options: dict[str, Any] = field(default_factory=dict)
+    video: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,9 @@ class BackboneConfig:
         How prompts and pictures are prepared (:class:`tops.evaluation.media.Inputs`).
     video : dict or None
         How videos are shown, in place of the same ``options``, for video benchmarks; None where they cannot be.
+    methods : dict
+        Method to the options that it has on this backbone where nothing else is asked: the paper's condition where it
+        is not the method's own default. Written out in every cell.
     width, feed_forward : int
         Hidden and intermediate size of the language model, for FLOPs.
     miniature : MiniatureConfig or None
@@ -72,6 +79,7 @@ class BackboneConfig:
     attention: Attention = "sdpa"
     options: dict[str, Any] = field(default_factory=dict)
     video: dict[str, Any] | None = None
+    methods: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -174,13 +182,23 @@ class PaperReference:
 class ColumnConfig:
     """A benchmark of an experiment.
 
-    ``slug`` and ``metric`` name a part of it, as in ``videomme_short``; ``backbones`` are those that are asked it, all
-    of the experiment's for None.
+    Attributes
+    ----------
+    slug, metric : str
+        A part of it, as in ``videomme_short``; empty for the benchmark and the metric that papers report.
+    convention : str
+        In which words it is asked, one of the benchmark's ``conventions``; empty for its default.
+    scorer : str
+        Whose rule reads the answers, one of the benchmark's ``scorers``; empty for its default.
+    backbones : tuple of str or None
+        Those that are asked it; None for all of the experiment.
     """
 
     benchmark: str
     slug: str = ""
     metric: str = ""
+    convention: str = ""
+    scorer: str = ""
     backbones: tuple[str, ...] | None = None
 
 
