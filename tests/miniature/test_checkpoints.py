@@ -7,10 +7,10 @@ from PIL import Image
 from safetensors import safe_open
 
 import tops.backbones.llava_video_model  # noqa: F401  registers its classes with transformers
+from scripts.miniature.saving import MOST_BYTES
 from tops.errors import ConfigurationError, DataError
 from tops.miniature import checkpoints
 from tops.miniature.cards import render
-from tops.miniature.saving import MOST_BYTES
 from tops.miniature.scenes import COLOURS, NAMES
 
 IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (96, 96, 3), dtype=np.uint8))

@@ -6,19 +6,21 @@ import pytest
 import torch
 from PIL import Image
 
+from scripts.miniature import __main__ as command
+from scripts.miniature import llava15, llava_next, stages
+from scripts.miniature.grounding import mentions
+from scripts.miniature.language import LanguageRecipe, run_layers, train_language
+from scripts.miniature.llava15_further import Further, open_checkpoint, transplant
+from scripts.miniature.measure import attention_share, cls_attention, packed_layout
+from scripts.miniature.packing import Looks, make_batch, pack
+from scripts.miniature.pool import CHUNK, LABELS, PLAIN, Lesson, corpus, make_pool
+from scripts.miniature.vision import ARITHMETIC, encode, initialise, pixels
 from tops.errors import ConfigurationError, DataError
-from tops.miniature import checkpoints, training, training_command, training_next, training_stages
+from tops.miniature import checkpoints
 from tops.miniature.families import build
-from tops.miniature.grounding import mentions
-from tops.miniature.measure import attention_share, cls_attention, packed_layout
-from tops.miniature.packing import Looks, make_batch, pack
 from tops.miniature.prompts import IMAGE_FORMATS, make_turns
 from tops.miniature.scenes import NAMES, make_scene
 from tops.miniature.tokenizer import train_bpe
-from tops.miniature.training_data import CHUNK, LABELS, PLAIN, Lesson, corpus, make_pool
-from tops.miniature.training_further import Further, open_checkpoint, transplant
-from tops.miniature.training_language import LanguageRecipe, run_layers, train_language
-from tops.miniature.training_vision import ARITHMETIC, encode, initialise, pixels
 from tops.miniature.words import CHINESE, ENGLISH
 
 
@@ -194,7 +196,7 @@ def test_a_checkpoint_opens_as_it_was_trained():
 
 @pytest.fixture(scope="module")
 def tiled():
-    return training_next.shared(checkpoints.ROOT / "llava-1.5")
+    return llava_next.shared(checkpoints.ROOT / "llava-1.5")
 
 
 def test_llava_next_starts_with_llava_15s_weights_and_its_own_tokens(pool, tiled):
@@ -204,9 +206,9 @@ def test_llava_next_starts_with_llava_15s_weights_and_its_own_tokens(pool, tiled
     assert own.keys() - donor.keys() == {"model.image_newline"}
     assert all(torch.equal(value, own[name]) for name, value in donor.items())
     assert clip.vision is model.model.vision_tower
-    patches = training_next.token_patches()
+    patches = llava_next.token_patches()
     model.model.image_newline.data.fill_(3.0)
-    found = training_next.scene_tokens(model, processor, pool.scenes[:2])
+    found = llava_next.scene_tokens(model, processor, pool.scenes[:2])
     model.model.image_newline.data.zero_()
     asked = processor(images=[Image.fromarray(pool.images[0])], text=["<image>\n"], return_tensors="pt")
     assert found.shape[1] == len(patches) == int((asked.input_ids == model.config.image_token_id).sum())
@@ -219,7 +221,7 @@ def test_llava_next_starts_with_llava_15s_weights_and_its_own_tokens(pool, tiled
 
 def test_looks_spread_over_the_tokens_of_a_family():
     looks = Looks(torch.tensor([[0, 5]]), torch.arange(144)[None] == 13)
-    spread = looks.spread(training_next.token_patches())
+    spread = looks.spread(llava_next.token_patches())
     assert spread.target[0].nonzero().flatten().tolist() == [13, 144 + 13 + 1]
     assert spread.token is looks.token
 
@@ -243,17 +245,17 @@ def test_a_step_moves_the_weights(pool, bpe):
 def test_stages_of_another_recipe_and_untrainable_families_are_refused(tmp_path):
     (tmp_path / "recipe.json").write_text("{}")
     with pytest.raises(DataError, match="another recipe"):
-        training.run(tmp_path, training.Recipe())
+        llava15.run(tmp_path, llava15.Recipe())
     with pytest.raises(ConfigurationError, match="no training for the miniature 'internvl3'"):
-        training_command.main("internvl3", tmp_path)
+        command.main("internvl3", tmp_path)
     with pytest.raises(ConfigurationError, match=f"--from is {tmp_path}; it must be a folder named llava-1.5"):
-        training_command.main("llava-1.5", tmp_path, start=tmp_path)
+        command.main("llava-1.5", tmp_path, start=tmp_path)
     (tmp_path / "llava-1.5").mkdir()
     with pytest.raises(DataError, match="cannot read the model card"):
-        training_command.main("llava-next", tmp_path, start=tmp_path / "llava-1.5")
+        command.main("llava-next", tmp_path, start=tmp_path / "llava-1.5")
 
 
 def test_a_shorter_training_keeps_its_proportions():
-    recipe = training_stages.scaled(Further(), 0.5)
+    recipe = stages.scaled(Further(), 0.5)
     assert recipe.minutes == Further().minutes / 2
     assert recipe.together == replace(Further().together, minutes=Further().together.minutes / 2)

@@ -102,9 +102,6 @@ def _table(options: argparse.Namespace) -> int:
     return 0
 
 
-def _train(options: argparse.Namespace) -> int:
-    from tops.miniature.training_command import main as train
-
     return train(options.family, options.work, options.minutes, options.start)
 
 
