@@ -6,11 +6,11 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+from tops.benchmarks.benchmark import load_benchmark
+from tops.benchmarks.data import data_hash
 from tops.budget import Budget
-from tops.evaluation.benchmark import load_benchmark
-from tops.evaluation.data import data_hash
-from tops.experiments.cell import BackboneSpec, Cell, MethodSpec
 from tops.methods import build
+from tops.store.cell import BackboneSpec, Cell, MethodSpec
 
 TEXTS = ["Is there a red circle in the image? Answer the question using a single word or phrase.", "yes no Yes No A B"]
 

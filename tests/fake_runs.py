@@ -5,13 +5,13 @@ import signal
 import time
 from pathlib import Path
 
+from tops.benchmarks.benchmark import load_benchmark
 from tops.budget import Budget
-from tops.evaluation.benchmark import load_benchmark
-from tops.experiments.answers import Answer
-from tops.experiments.cell import BackboneSpec, BenchmarkSpec, Cell, MethodSpec
-from tops.experiments.schema import ProfileChoice
+from tops.settings.schema import ProfileConfig
+from tops.store.answers import Answer
+from tops.store.cell import BackboneSpec, BenchmarkSpec, Cell, MethodSpec
 
-PROFILE = ProfileChoice(name="miniature", title="test", device="cpu", miniature=True)
+PROFILE = ProfileConfig(name="miniature", title="test", device="cpu", miniature=True)
 
 
 def cell(backbone="llava-1.5-7b", method="tops", benchmark="pope", seed=0, budget=32):

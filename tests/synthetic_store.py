@@ -8,11 +8,11 @@ from unittest import mock
 
 import numpy as np
 
-from tops.evaluation.benchmark import load_benchmark
-from tops.evaluation.scorers import score_answers, summarise
-from tops.experiments.answers import Answer
-from tops.experiments.plan import PlanStatus, plan
-from tops.experiments.store import Store
+from tops.benchmarks.benchmark import load_benchmark
+from tops.benchmarks.scorers import score_answers, summarise
+from tops.planning.plan import PlanStatus, plan
+from tops.store.answers import Answer
+from tops.store.store import Store
 
 QUALITY = {"none": 0.80, "tops": 0.77, "text_only": 0.35, "random": 0.62}
 WRONG = "something else"

@@ -2,6 +2,6 @@
 
 import sys
 
-from tops.cli import main
+from tops.cli.main import main
 
 sys.exit(main())

@@ -237,8 +237,8 @@ STATEMENT = (
     "The decoder started as that of the LLaVA-1.5 miniature named by its hashes. {tower} The tower and projector then "
     "learned to say on crowded scenes what LLaVA-1.5's say, beside linear heads that read patch labels from the same "
     "tokens, and stayed. The decoder learned the family's chat, places and {input} on their tokens, with the same "
-    "three heads shown where to look. The recipe was fixed, and the figures below measured, before any pruning method was "
-    "compared on this model. What the accuracy rows mean, LLaVA-1.5's card tells."
+    "three heads shown where to look. The recipe was fixed, and the figures below measured, before any pruning method "
+    "was compared on this model. What the accuracy rows mean, LLaVA-1.5's card tells."
 )
 TOWERS = {
     "qwen2.5-vl": (

@@ -5,10 +5,10 @@ import shutil
 import pytest
 from synthetic_store import fill
 
-from tops.experiments.plan import plan
-from tops.experiments.schema import ColumnChoice, Experiment, PaperReference, RowChoice
+from tops.planning.plan import plan
 from tops.reporting.build import build
-from tops.reporting.results import collect
+from tops.reporting.data.results import collect
+from tops.settings.schema import ColumnConfig, Experiment, PaperReference, RowConfig
 
 pytestmark = pytest.mark.browser
 
@@ -17,11 +17,11 @@ EXPERIMENT = Experiment(
     name="shown",
     title="</title><script>alert('title')</script>",
     backbones=(BACKBONE,),
-    benchmarks=(ColumnChoice("gqa", "gqa"), ColumnChoice("pope", "pope")),
+    benchmarks=(ColumnConfig("gqa", "gqa"), ColumnConfig("pope", "pope")),
     rows=(
-        RowChoice(("none",), "reference", levels=()),
-        RowChoice(("divprune", "visionzip", "tops")),
-        RowChoice(("random",), "control"),
+        RowConfig(("none",), "reference", levels=()),
+        RowConfig(("divprune", "visionzip", "tops")),
+        RowConfig(("random",), "control"),
     ),
     levels={"77.8": {BACKBONE: 128}, "88.9": {BACKBONE: 64}},
     paper=PaperReference(tables=(11,)),

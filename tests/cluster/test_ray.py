@@ -6,10 +6,10 @@ import pytest
 from fake_runs import PROFILE, grid
 
 from tops.errors import ConfigurationError
-from tops.experiments.launchers.ray import launch
-from tops.experiments.schema import LauncherChoice
-from tops.experiments.store import Store
-from tops.experiments.worker import Assignment
+from tops.running.launchers.ray import launch
+from tops.running.worker import Assignment
+from tops.settings.schema import LauncherConfig
+from tops.store.store import Store
 
 pytestmark = pytest.mark.cluster
 
@@ -28,7 +28,7 @@ def run(tmp_path, monkeypatch, cells, kill=None):
     if kill:
         monkeypatch.setenv("TOPS_TEST_KILL", kill)
     events = []
-    choice = LauncherChoice(kind="ray", workers=2, options={"num_gpus": 0, "num_cpus": 1, "max_retries": 3})
+    choice = LauncherConfig(kind="ray", workers=2, options={"num_gpus": 0, "num_cpus": 1, "max_retries": 3})
     assignment = Assignment(str(tmp_path), PROFILE, cells, evaluator="fake_runs:load_from_environment")
     launch(assignment, tmp_path / "run", choice, events.append)
     return events
@@ -49,7 +49,7 @@ def test_a_sweep_and_its_repetition(ray, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("options", "message"), [({"address": "auto"}, "Could not find"), ({"cpus": 1}, "cpus")])
 def test_no_cluster_and_unknown_settings_are_named(ray, tmp_path, options, message):
-    assignment, choice = Assignment(str(tmp_path), PROFILE, grid()), LauncherChoice("ray", workers=1, options=options)
+    assignment, choice = Assignment(str(tmp_path), PROFILE, grid()), LauncherConfig("ray", workers=1, options=options)
     with pytest.raises(ConfigurationError, match=message):
         launch(assignment, tmp_path, choice, print)
 

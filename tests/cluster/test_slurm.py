@@ -8,10 +8,10 @@ import one_machine_slurm
 import pytest
 from fake_runs import PROFILE, grid
 
-from tops.experiments.launchers.slurm import launch
-from tops.experiments.schema import LauncherChoice
-from tops.experiments.store import CellStatus, Store
-from tops.experiments.worker import Assignment
+from tops.running.launchers.slurm import launch
+from tops.running.worker import Assignment
+from tops.settings.schema import LauncherConfig
+from tops.store.store import CellStatus, Store
 
 pytestmark = [
     pytest.mark.cluster,
@@ -45,7 +45,7 @@ class Sweep:
     def run(self, **options):
         self.runs += 1
         events = []
-        choice = LauncherChoice(
+        choice = LauncherConfig(
             kind="slurm",
             workers=3,
             options={"timeout_min": 5, "gpus_per_node": 1, "cpus_per_task": 1, "max_num_timeout": 3, **options},

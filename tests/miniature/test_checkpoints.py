@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-import tops.backbones.llava_video_model  # noqa: F401  registers its classes with transformers
+import tops.backbones._llava_video_model  # noqa: F401  registers its classes with transformers
 from scripts.miniature.saving import MOST_BYTES
 from tops.errors import ConfigurationError, DataError
 from tops.miniature import checkpoints
@@ -72,7 +72,7 @@ def test_weights_that_are_not_those_of_the_card_are_refused(tmp_path):
 def test_unknown_families_and_lost_cards_are_named(tmp_path):
     with pytest.raises(ConfigurationError, match=r"Did you mean 'llava-1.5'"):
         checkpoints.path("llava-15")
-    with pytest.raises(DataError, match="tops miniature train"):
+    with pytest.raises(DataError, match=r"scripts\.miniature llava-1\.5"):
         checkpoints.path("llava-1.5", tmp_path)
 
 

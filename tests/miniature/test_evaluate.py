@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from evaluation_models import backbone, cell, data, evaluate, pruned
 
+from tops.benchmarks.benchmark import benchmark_names, load_benchmark
 from tops.budget import Budget
 from tops.errors import ConfigurationError, DataError, UnsupportedModelError
-from tops.evaluation.benchmark import benchmark_names, load_benchmark
-from tops.experiments.check import check
-from tops.experiments.store import CellStatus, Store
 from tops.methods import build
+from tops.store.check import check
+from tops.store.store import CellStatus, Store
 
 
 @pytest.fixture
@@ -286,7 +286,7 @@ def test_other_data_than_planned_is_refused(store):
         evaluate(store, other)
     with pytest.raises(ConfigurationError, match="no data hash"):
         evaluate(store, replace(of, benchmark=replace(of.benchmark, data_hash="")))
-    with pytest.raises(DataError, match="tops fetch pope"):
+    with pytest.raises(DataError, match="tops fetch benchmark=pope"):
         evaluate(store, replace(of, seed=1), data_root=str(store.root))
 
 
@@ -327,8 +327,8 @@ def damaged_copy(tmp_path: Path, rows: set[int]):
 
 
 def test_truncated_image_fails_alone_and_document_0_is_not_needed(store, tmp_path):
-    from tops.evaluation.data import data_hash
-    from tops.evaluation.tasks import load_task
+    from tops.benchmarks.data import data_hash
+    from tops.benchmarks.tasks import load_task
 
     of = cell(limit=2)
     asked = load_task(load_benchmark("pope"), of.benchmark, data()).numbers(2)

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from evaluation_models import cell, evaluate
 
-from tops.experiments.check import check
-from tops.experiments.store import CellStatus, Store
+from tops.store.check import check
+from tops.store.store import CellStatus, Store
 
 STORE = """
 import sys, time
-from tops.experiments.answers import Answer
-from tops.experiments.cell import *
-from tops.experiments.store import Store
+from tops.store.answers import Answer
+from tops.store.cell import *
+from tops.store.store import Store
 cell = Cell("miniature", BackboneSpec("b", "llava", "c", "r"), MethodSpec("none"), None,
             BenchmarkSpec("pope", "pope", "test", "d"))
 with Store(sys.argv[1], "miniature").open_cell(cell) as writer:
@@ -32,7 +32,7 @@ EVALUATE = """
 import sys
 sys.path.insert(0, sys.argv[2])
 from evaluation_models import cell, evaluate
-from tops.experiments.store import Store
+from tops.store.store import Store
 evaluate(Store(sys.argv[1], "miniature"), cell(limit=12))
 """
 

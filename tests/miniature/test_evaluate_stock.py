@@ -8,12 +8,12 @@ from argparse import Namespace
 import pytest
 from evaluation_models import cell, data, evaluate
 
+from tops.benchmarks.benchmark import load_benchmark
+from tops.benchmarks.data import DataRoot, dataset_folder
+from tops.benchmarks.quiet import environment
+from tops.benchmarks.tasks import stock_yaml
 from tops.errors import ConfigurationError
-from tops.evaluation.benchmark import load_benchmark
-from tops.evaluation.data import DataRoot, dataset_folder
-from tops.evaluation.quiet import environment
-from tops.evaluation.tasks import stock_yaml
-from tops.experiments.store import Store
+from tops.store.store import Store
 
 IMPORT = """
 import json, os, sys, warnings
@@ -23,7 +23,7 @@ seen = []
 logger.add(lambda m: seen.append(str(m)), level="INFO")
 open(".env", "w").write("OPENAI_API_KEY=from-dotenv\\nTOPS_TEST_DOTENV=1\\n")
 filters, folder = list(warnings.filters), os.getcwd()
-from tops.evaluation.quiet import import_lmms_eval
+from tops.benchmarks.quiet import import_lmms_eval
 import_lmms_eval()
 logger.info("still here")
 print(json.dumps([any("still here" in s for s in seen), os.environ.get("TOPS_TEST_DOTENV"),
@@ -47,7 +47,7 @@ def test_stock_yaml_cannot_be_shadowed(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def model():
     """What ``lmms-eval --model tops`` loads, found the way lmms-eval finds it."""
-    from tops.evaluation.quiet import import_lmms_eval
+    from tops.benchmarks.quiet import import_lmms_eval
     from tops.miniature import checkpoints
 
     import_lmms_eval()

@@ -4,9 +4,9 @@ import pytest
 from evaluation_models import backbone, cell, evaluate, pruned
 
 from tops.budget import Budget
-from tops.experiments.check import check
-from tops.experiments.store import CellStatus, Store
 from tops.methods import build
+from tops.store.check import check
+from tops.store.store import CellStatus, Store
 
 
 @pytest.mark.parametrize("benchmark", ["mme_fidelity", "textvqa_fidelity"])

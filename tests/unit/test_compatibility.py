@@ -12,7 +12,7 @@ import torch
 from test_loading import encoder
 
 from tops.backbones import adapter_for, llava_onevision
-from tops.compatibility import DOCUMENT, main, missing, table
+from tops.cli.compatibility import DOCUMENT, main, missing, table
 from tops.engine import prune
 from tops.errors import MissingSignalError
 from tops.methods import build, method_names

@@ -6,17 +6,26 @@ import pytest
 import yaml
 from fake_runs import PROFILE, grid
 
+from tops.cli.main import main
 from tops.errors import ConfigurationError
-from tops.experiments import compose, specs
-from tops.experiments.choices import choice_names, load_backbone, load_experiment, load_launcher, load_tracking
-from tops.experiments.commands.run import main as run_command
-from tops.experiments.compose import GROUPS, composed, names_of
-from tops.experiments.launchers.slurm import launch
-from tops.experiments.plan import plan
-from tops.experiments.request import _expand, composed_by_axis, request
-from tops.experiments.schema import LauncherChoice, SignalName
-from tops.experiments.worker import Assignment
 from tops.methods import method_names
+from tops.planning.plan import plan
+from tops.planning.request import _expand, composed_by_axis, request
+from tops.running.launchers.slurm import launch
+from tops.running.worker import Assignment
+from tops.settings import compose
+from tops.settings.choices import (
+    GROUPS,
+    backbone_config,
+    choice_names,
+    load_experiment,
+    load_launcher,
+    load_tracking,
+    names_of,
+)
+from tops.settings.compose import composed
+from tops.settings.methods import method_defaults, method_spec
+from tops.settings.schema import LauncherConfig, SignalName
 from tops.signals import Signal
 
 CHOICES = [(group, name) for group in GROUPS if group != "experiment" for name in names_of(group)]
@@ -53,7 +62,7 @@ def test_every_method_is_a_choice_without_a_file():
     assert names_of("method") == ["none", *method_names()]
     for name in method_names():
         options = {k: v for k, v in compose.node("method", name).items() if k != "name"}
-        assert specs.method_spec(name, options) == specs.method_spec(name, {})
+        assert method_spec(name, options) == method_spec(name, {})
 
 
 @pytest.mark.parametrize(
@@ -165,7 +174,7 @@ def test_options_reach_the_cell():
 )
 def test_wrong_settings_of_slurm_are_refused_before_anything_is_submitted(options, message, tmp_path, monkeypatch):
     work = Assignment(str(tmp_path), PROFILE, grid())
-    choice = LauncherChoice("slurm", workers=1, options=options)
+    choice = LauncherConfig("slurm", workers=1, options=options)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigurationError, match="needs Slurm's srun"):
         launch(work, tmp_path, choice, print)
@@ -175,10 +184,10 @@ def test_wrong_settings_of_slurm_are_refused_before_anything_is_submitted(option
 
 
 def test_hydra_s_flag_prints_the_composition(capsys):
-    assert run_command(["--cfg", "job", "method=fastv", "method.layer=3"]) == 0
+    assert main(["run", "--cfg", "job", "method=fastv", "method.layer=3"]) == 0
     assert yaml.safe_load(capsys.readouterr().out)["method"] == {
         "name": "fastv",
-        **specs.method_defaults("fastv"),
+        **method_defaults("fastv"),
         "layer": 3,
     }
 
@@ -188,7 +197,7 @@ def test_backbones_fit_their_adapters():
     from tops.backbones import families
 
     for name in choice_names("backbone"):
-        choice = load_backbone(name)
+        choice = backbone_config(name)
         adapter = families()[choice.family]
         assert set(get_args(SignalName)) == {s.value for s in Signal}
         own = set(choice.signals) - {"text_tower"}  # comes with its own weights

@@ -1,16 +1,16 @@
 import pytest
 
+from tops.benchmarks.benchmark import load_suite
+from tops.benchmarks.data import DataRoot
 from tops.errors import ConfigurationError
-from tops.evaluation import doctor
-from tops.evaluation.benchmark import load_suite
-from tops.evaluation.data import DataRoot
 from tops.miniature.data import ensure
+from tops.planning import doctor
 
 
 @pytest.fixture
 def bare(tmp_path, monkeypatch):
     """A machine with nothing staged."""
-    from tops.experiments import staging
+    from tops.planning import staging
 
     for name in ("TOPS_DATA", "TOPS_CACHE", "HF_HOME"):
         monkeypatch.setenv(name, str(tmp_path / name))
@@ -26,9 +26,9 @@ def test_everything_missing_is_named_with_its_command(bare):
     assert bare["python"].state == "ok"
     assert "0.7.3" in bare["lmms_eval"].text
     assert bare["llava-1.5-7b"].state == "missing"
-    assert "tops fetch llava-1.5-7b" in bare["llava-1.5-7b"].text
+    assert "tops fetch backbone=llava-1.5-7b" in bare["llava-1.5-7b"].text
     assert "17.6 GB of GPU memory" in bare["llava-1.5-7b"].text
-    assert "tops fetch yes_no" in bare["suite yes_no"].text
+    assert "tops fetch suite=yes_no" in bare["suite yes_no"].text
     assert "368.0 GB" in bare["suite video"].text
     assert "offline" in bare["network"].text
     assert bare["judge"].state == "warning"
@@ -48,7 +48,7 @@ def test_a_download_that_does_not_fit_is_told(bare, monkeypatch):
 
 
 def test_a_driver_without_cuda_in_torch(monkeypatch):
-    from tops.experiments.choices import load_profile
+    from tops.settings.choices import load_profile
 
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr(doctor, "gpu_count", lambda: 2)
@@ -71,8 +71,8 @@ def test_a_judge_that_is_not_there():
 
 
 def test_a_partly_staged_suite_says_what_would_run(tmp_path, monkeypatch):
-    from tops.experiments import staging
-    from tops.experiments.choices import load_profile
+    from tops.planning import staging
+    from tops.settings.choices import load_profile
 
     folder = tmp_path / "mirror" / "lmms-lab-encoder" / "POPE" / "data"
     folder.mkdir(parents=True)

@@ -10,12 +10,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from tops.benchmarks.benchmark import load_benchmark
+from tops.benchmarks.data import DataRoot, data_hash
+from tops.benchmarks.documents import cluster_of, limited, question_of, target_of
+from tops.benchmarks.quiet import environment
+from tops.benchmarks.tasks import Task
 from tops.errors import ConfigurationError, DataError
-from tops.evaluation.benchmark import load_benchmark
-from tops.evaluation.data import DataRoot, data_hash
-from tops.evaluation.documents import cluster_of, limited, question_of, target_of
-from tops.evaluation.quiet import environment
-from tops.evaluation.tasks import Task
 
 
 def pope(n=300):
@@ -109,17 +109,17 @@ def test_hash_does_not_write_into_the_data(staged):
 
 
 def test_missing_data_names_the_command(staged):
-    with pytest.raises(DataError, match="tops fetch pope"):
+    with pytest.raises(DataError, match="tops fetch benchmark=pope"):
         data_hash("pope", staged)
     (staged / "hf_home" / "videomme" / "data" / "a.mp4").unlink()
-    with pytest.raises(DataError, match=r"no videos.*tops fetch videomme"):
+    with pytest.raises(DataError, match=r"no videos.*tops fetch benchmark=videomme"):
         data_hash("videomme", staged)
 
 
 def test_a_task_that_leaves_the_process_only_fails_its_document():
     """As the stock video tasks do when a file is not there."""
     stock = SimpleNamespace(doc_to_visual=lambda document: sys.exit("video path:x.mp4 does not exist"))
-    with pytest.raises(DataError, match=r"x\.mp4 does not exist; run `tops fetch mlvu`"):
+    with pytest.raises(DataError, match=r"x\.mp4 does not exist; run `tops fetch benchmark=mlvu`"):
         Task(load_benchmark("mlvu"), stock, None).visuals({})
 
 

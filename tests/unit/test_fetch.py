@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tops.cli import main
+from tops.benchmarks.archives import is_archive, unpack, wholes
+from tops.benchmarks.benchmark import load_benchmark
+from tops.benchmarks.data import DataRoot, missing
+from tops.benchmarks.fetch import Fetcher
+from tops.cli.main import main
 from tops.errors import DataError
-from tops.evaluation.archives import is_archive, unpack, wholes
-from tops.evaluation.benchmark import load_benchmark
-from tops.evaluation.data import DataRoot, missing
-from tops.evaluation.fetch import Fetcher
 
 COMMIT = "c" * 40
 
@@ -151,9 +151,9 @@ def test_a_broken_download_goes_on_where_it_broke(hub, fetcher, tmp_path, monkey
 
 
 def test_the_command_shows_sizes_first_and_says_what_it_did(hub, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("tops.evaluation.fetch.Fetcher", partial(Fetcher, endpoint=hub.url))
+    monkeypatch.setattr("tops.benchmarks.fetch.Fetcher", partial(Fetcher, endpoint=hub.url))
     hub.files = {"README.md": b"r", "data/test.parquet": b"p" * 4999}
-    command = ["fetch", "pope", "--data", str(tmp_path)]
+    command = ["fetch", "benchmark=pope", f"data={tmp_path}"]
     assert main([*command, "--dry-run"]) == 0
     plan = ["lmms-lab-encoder/POPE @ cccccccccccc: 5.0 kB of 5.0 kB", "to fetch: 5.0 kB"]
     assert capsys.readouterr().out.splitlines() == plan

@@ -7,11 +7,11 @@ import tiny
 import tiny_families
 import torch
 
+from tops.benchmarks.scorers import RULES
 from tops.budget import Budget
 from tops.engine import prune
 from tops.errors import NonFiniteError
 from tops.evaluation.fidelity import teacher_forced
-from tops.evaluation.scorers import RULES
 from tops.methods import build
 
 FAMILIES = {**tiny.FAMILIES, **tiny_families.FAMILIES}

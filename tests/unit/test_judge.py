@@ -7,15 +7,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from tops.benchmarks.benchmark import load_benchmark
 from tops.errors import ConfigurationError
-from tops.evaluation.benchmark import load_benchmark
 from tops.evaluation.judge import Judge, JudgeError, judge_record, mmvet_prompt
-from tops.experiments.answers import Answer
-from tops.experiments.cell import BackboneSpec, Cell, MethodSpec
-from tops.experiments.judging import judge_of, with_judge
-from tops.experiments.request import request
-from tops.experiments.store import CellStatus, Store
-from tops.experiments.worker import Assignment
+from tops.planning.request import request
+from tops.running.judging import judge_of, with_judge
+from tops.running.worker import Assignment
+from tops.store.answers import Answer
+from tops.store.cell import BackboneSpec, Cell, MethodSpec
+from tops.store.store import CellStatus, Store
 
 
 def honest(prompt: str) -> str:

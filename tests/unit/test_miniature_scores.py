@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from tops.errors import DataError
-from tops.experiments.cell import BackboneSpec, BenchmarkSpec, Cell, MethodSpec
-from tops.experiments.store import CellStatus, Record
 from tops.miniature.contact_sheet import unpruned_runs
 from tops.miniature.scores import Scored, card_scores, stored_scores, table, write_card_scores
+from tops.store.cell import BackboneSpec, BenchmarkSpec, Cell, MethodSpec
+from tops.store.store import CellStatus, Record
 
 DATA = {"pope": "d1", "mme": "d2"}
 

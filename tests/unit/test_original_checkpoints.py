@@ -21,7 +21,7 @@ from tops.backbones import families, llava_video_model
 from tops.backbones.loading import load_backbone
 from tops.bench.prompts import prompt
 from tops.errors import DataError, UnsupportedModelError
-from tops.experiments import choices
+from tops.settings import choices
 
 LLAVA = ((r"^model\.language_model\.", "language_model.model."), (r"^lm_head\.", "language_model.lm_head."),
          (r"^model\.vision_tower\.", "vision_tower.vision_model."), (r"^model\.", ""))  # fmt: skip
@@ -204,7 +204,7 @@ TOKENS = {"llava-1.5": 576, "llava-next": 2880, "llava-video": 64 * 169, "qwen2.
 @pytest.mark.parametrize("name", SIZES)
 def test_random_weights_have_the_published_size_and_see_the_papers_tokens(name: str) -> None:
     """Parameters in billions, as the hub's pages give them (rounded)."""
-    choice = choices.load_backbone(name)
+    choice = choices.backbone_config(name)
     backbone = load_backbone(choice.checkpoint, weights="random", device_map="meta")
     assert round(sum(p.numel() for p in backbone.model.parameters()) / 1e9, 2) == SIZES[name]
     assert backbone.name == name

@@ -3,10 +3,10 @@
 import pytest
 from synthetic_store import fill
 
-from tops.experiments.choices import choice_names
 from tops.paper.claims import CLAIMS, Contrast
 from tops.reporting.build import write_claims
-from tops.reporting.evidence import Stores, _outcome, claims_table, evidence, overall
+from tops.reporting.tables.claims import Stores, _outcome, claims_table, evidence, overall
+from tops.settings.choices import choice_names
 from tops.statistics.comparison import Comparison
 from tops.statistics.intervals import Interval
 

@@ -8,19 +8,19 @@ from dataclasses import replace
 import pytest
 from fake_runs import FakeEvaluator
 
+from tops.benchmarks.benchmark import load_suite
 from tops.errors import ConfigurationError
-from tops.evaluation.benchmark import load_suite
-from tops.experiments import requirements, specs, staging
-from tops.experiments.choices import choice_names, load_backbone, load_profile
-from tops.experiments.cost import estimate
-from tops.experiments.plan import PlanStatus, plan
-from tops.experiments.request import request
-from tops.experiments.schema import Experiment, LauncherChoice, parse
-from tops.experiments.show import plan_text, status_text
-from tops.experiments.specs import profile_budget
-from tops.experiments.store import Store
-from tops.experiments.worker import Assignment, work
 from tops.paper.published import published_rows
+from tops.planning import requirements, resolve, staging
+from tops.planning.cost import estimate
+from tops.planning.plan import PlanStatus, plan
+from tops.planning.request import request
+from tops.planning.resolve import profile_budget
+from tops.planning.show import plan_text, status_text
+from tops.running.worker import Assignment, work
+from tops.settings.choices import backbone_config, choice_names, load_profile
+from tops.settings.schema import Experiment, LauncherConfig, parse
+from tops.store.store import Store
 
 TABLES = [name for name in choice_names("experiment") if name.startswith("table")]
 
@@ -166,7 +166,7 @@ def test_parts_of_a_benchmark_share_one_cell():
 
 def test_the_miniature_keeps_the_ratio():
     small, paper = load_profile("miniature"), load_profile("paper")
-    llava = load_backbone("llava-1.5-7b")
+    llava = backbone_config("llava-1.5-7b")
     assert [profile_budget(t, llava, small) for t in (128, 64, 32)] == [32, 16, 8]
     assert profile_budget(128, llava, paper) == 128
     assert profile_budget(0.25, llava, small) == 0.25
@@ -213,11 +213,11 @@ def test_the_paper_profile_without_a_gpu_names_the_miniature(monkeypatch):
     monkeypatch.setattr(requirements, "gpu_count", lambda: 0)
     found = plan("table1", status=False)
     with pytest.raises(ConfigurationError) as error:
-        requirements.check_requirements(found, LauncherChoice(kind="local"))
+        requirements.check_requirements(found, LauncherConfig(kind="local"))
     assert "a CUDA GPU" in str(error.value)
     assert "llava-hf/llava-1.5-7b-hf" in str(error.value)
     assert "make reproduce-table1 PROFILE=miniature" in str(error.value)
-    requirements.check_requirements(plan("smoke", "miniature", status=False), LauncherChoice(kind="local"))
+    requirements.check_requirements(plan("smoke", "miniature", status=False), LauncherConfig(kind="local"))
 
 
 def test_unknown_keys_of_an_experiment_file():
@@ -229,7 +229,7 @@ def test_unknown_keys_of_an_experiment_file():
 
 def test_the_largest_plan_is_quick_and_free_of_torch():
     code = (
-        "import sys; from tops.experiments.plan import plan; plan('principles');"
+        "import sys; from tops.planning.plan import plan; plan('principles');"
         "print({'torch', 'transformers', 'lmms_eval', 'pandas', 'hydra'} & set(sys.modules))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -243,28 +243,30 @@ def test_a_method_without_its_budget_is_refused():
     """The unpruned model would stand in the table under the method's name."""
     small = load_profile("miniature")
     for name, options in (("tops", {}), ("random", {}), ("downsampling", {})):
-        refused = specs.cell(load_backbone("llava-1.5-7b"), name, options, None, "layer_average", "pope", small, 1, 0)
+        refused = resolve.cell(
+            backbone_config("llava-1.5-7b"), name, options, None, "layer_average", "pope", small, 1, 0
+        )
         assert "prunes nothing" in refused.reason
     for name, options in (("text_only", {}), ("none", {}), ("trim", {"count": "outliers"})):
-        cell = specs.cell(load_backbone("llava-1.5-7b"), name, options, None, "layer_average", "pope", small, 1, 0)
+        cell = resolve.cell(backbone_config("llava-1.5-7b"), name, options, None, "layer_average", "pope", small, 1, 0)
         assert cell.label.endswith(f"{name} / pope")
 
 
 def test_batch_size_is_part_of_a_cell_where_answers_depend_on_it():
-    backbone, paper, small = load_backbone("llava-1.5-7b"), load_profile("paper"), load_profile("miniature")
+    backbone, paper, small = backbone_config("llava-1.5-7b"), load_profile("paper"), load_profile("miniature")
 
     def key(profile, size):
         chosen = replace(profile, batch_size=size)
-        return specs.cell(backbone, "none", {}, None, "layer_average", "pope", chosen, 1, 0).key
+        return resolve.cell(backbone, "none", {}, None, "layer_average", "pope", chosen, 1, 0).key
 
     assert key(paper, 1) != key(paper, 8)
     assert key(small, 1) == key(small, 8)
 
 
 def test_whether_empty_answers_are_allowed_is_part_of_a_cell():
-    backbone, paper = load_backbone("llava-1.5-7b"), load_profile("paper")
+    backbone, paper = backbone_config("llava-1.5-7b"), load_profile("paper")
     strict, lenient = (
-        specs.cell(backbone, "none", {}, None, "layer_average", "pope", replace(paper, allow_empty=allowed), 1, 0)
+        resolve.cell(backbone, "none", {}, None, "layer_average", "pope", replace(paper, allow_empty=allowed), 1, 0)
         for allowed in (False, True)
     )
     assert (strict.benchmark.generation["allow_empty"], lenient.benchmark.generation["allow_empty"]) == (False, True)
@@ -289,7 +291,7 @@ def test_videos_are_shown_as_frames_or_refused_before_a_model_loads():
     small = load_profile("miniature")
 
     def cell(backbone, benchmark):
-        return specs.cell(load_backbone(backbone), "none", {}, None, "layer_average", benchmark, small, 1, 0)
+        return resolve.cell(backbone_config(backbone), "none", {}, None, "layer_average", benchmark, small, 1, 0)
 
     assert cell("llava-1.5-7b", "mlvu").backbone.options == {"frames": 4, "frames_as_images": True}
     assert cell("llava-1.5-7b", "pope").backbone.options == {}
@@ -300,6 +302,45 @@ def test_videos_are_shown_as_frames_or_refused_before_a_model_loads():
     words = ["backbone=llava-next-7b", "method=none", "benchmark=mlvu", "profile=miniature", "limit=1"]
     (planned,) = request([*words, "backbone.video={frames: 2, frames_as_images: true}"]).plan.cells
     assert planned.cell.backbone.options["frames"] == 2
+
+
+def test_the_papers_conditions_are_in_the_key_and_the_others_stay_choices():
+    paper, small = load_profile("paper"), load_profile("miniature")
+
+    def cell(backbone, benchmark="gqa", given=None, profile=paper, **changed):
+        chosen = replace(backbone_config(backbone), **changed)
+        return resolve.cell(chosen, "tops", given or {}, 0.25, "layer_average", benchmark, profile, 1, 0)
+
+    layouts = {"llava-next-7b": "cdpruner-672", "llava-next-13b": "cdpruner-672", "qwen2.5-vl-7b": "square-1008",
+               "internvl3-8b": "fixed-896"}  # fmt: skip
+    for name, layout in layouts.items():
+        assert cell(name).backbone.options["image_layout"] == layout
+    half = ("llava-1.5-7b", "llava-1.5-13b", "llava-next-7b", "llava-next-13b", "llava-video-7b")
+    assert {cell(name, "mlvu" if "video" in name else "gqa").backbone.dtype for name in half} == {"float16"}
+    video = cell("llava-video-7b", "mlvu")
+    assert video.backbone.options == {"frames": 64, "frames_per_second": 1}
+    assert video.method.options["cut_layers"] == [12, 16]
+    # What was asked before the paper's conditions has the key that it had.
+    even = cell("llava-video-7b", "mlvu", {"cut_layers": [10, 21]}, dtype="bfloat16", video={})
+    assert (even.backbone.options, even.method.options["cut_layers"]) == ({"frames": 64}, None)
+    assert resolve.as_meant(even).options["cut_layers"] == [10, 21]
+    assert resolve.as_meant(video) == video.method
+    mini = cell("llava-video-7b", "mlvu", {"cut_layers": [3, 6]}, small)
+    assert (mini.backbone.options, mini.method.options["cut_layers"]) == ({"frames": 8}, None)
+    assert resolve.as_meant(mini).options["cut_layers"] == [3, 6]
+    assert cell("llava-video-7b", "mlvu", profile=small).method.options["cut_layers"] == [3, 5]
+
+
+def test_a_layout_for_other_views_is_refused_in_the_plan(tmp_path):
+    words = ["backbone=llava-next-7b", "method=tops", "budget=0.25", "benchmark=gqa", "limit=1"]
+    (native,) = request([*words, "profile=miniature"]).plan.cells
+    assert native.status is PlanStatus.MISSING
+    (refused,) = request([*words, "profile=miniature", "backbone.options.image_layout=fixed-672"]).plan.cells
+    assert refused.status is PlanStatus.REFUSED
+    assert "gives 2880 tokens with views of 336 pixels; those of this checkpoint are 96" in refused.reason
+    (tmp_path / "llava-next-7b").symlink_to(staging.checkpoints.path("llava-next"))
+    (refused,) = request([*words, f"profile.checkpoints={tmp_path}"]).plan.cells
+    assert "image_layout='cdpruner-672' gives 2880 tokens with views of 336 pixels" in refused.reason
 
 
 def test_one_experiment_has_all_benchmarks():

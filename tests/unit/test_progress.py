@@ -5,9 +5,9 @@ import io
 import pytest
 from fake_runs import answer
 
-from tops.experiments import events, progress
-from tops.experiments.events import DocumentEvents, Event
-from tops.experiments.progress import Progress, duration
+from tops.running import events, progress
+from tops.running.events import DocumentEvents, Event
+from tops.running.progress import Progress, duration
 
 
 class Terminal(io.StringIO):

@@ -12,18 +12,19 @@ from dataclasses import replace
 import pytest
 from synthetic_store import fill
 
-from tops.errors import ConfigurationError, DataError
-from tops.experiments.plan import PlanStatus, plan
-from tops.experiments.schema import ColumnChoice, Experiment, PaperReference, RowChoice
+from tops.cli.main import main
+from tops.errors import DataError
 from tops.paper.aggregation import printed_rule, proper_rule
 from tops.paper.published import published_value
-from tops.reporting import command, render
+from tops.planning.plan import PlanStatus, plan
 from tops.reporting.build import make, write_tables
-from tops.reporting.comparison import verdict
-from tops.reporting.mixing import unmixed
-from tops.reporting.results import collect
-from tops.reporting.scores import aggregate, scale_of
-from tops.reporting.table import Header, Line, Table, hole, letter, number
+from tops.reporting.data.mixing import unmixed
+from tops.reporting.data.results import collect
+from tops.reporting.data.scores import aggregate, scale_of
+from tops.reporting.tables import render
+from tops.reporting.tables.comparison import verdict
+from tops.reporting.tables.table import Header, Line, Table, hole, letter, number
+from tops.settings.schema import ColumnConfig, Experiment, PaperReference, RowConfig
 from tops.statistics.comparison import mcnemar
 from tops.statistics.intervals import Interval
 
@@ -33,13 +34,13 @@ SMALL = Experiment(
     name="small",
     title="Small <experiment> & more",
     backbones=(BACKBONE,),
-    benchmarks=tuple(ColumnChoice(b, b) for b in BENCHMARKS),
+    benchmarks=tuple(ColumnConfig(b, b) for b in BENCHMARKS),
     rows=(
-        RowChoice(("none",), "reference", levels=()),
-        RowChoice(("divprune", "visionzip", "tops")),
-        RowChoice(("random",), "control", seeds=(0, 1)),
-        RowChoice(("downsampling",), "control"),
-        RowChoice(("text_only",), "control", levels=()),
+        RowConfig(("none",), "reference", levels=()),
+        RowConfig(("divprune", "visionzip", "tops")),
+        RowConfig(("random",), "control", seeds=(0, 1)),
+        RowConfig(("downsampling",), "control"),
+        RowConfig(("text_only",), "control", levels=()),
     ),
     levels={"77.8": {BACKBONE: 128}, "88.9": {BACKBONE: 64}},
     paper=PaperReference(tables=(11,)),
@@ -282,7 +283,7 @@ def test_tops_meets_every_row_of_its_budget_on_the_same_documents(report, store)
 
 
 def test_a_budget_that_means_something_else_is_neither_ranked_nor_hidden(tmp_path):
-    rows = (*SMALL.rows[:2], RowChoice(("tops",), protocol="as_printed"), RowChoice(("random",), "control"))
+    rows = (*SMALL.rows[:2], RowConfig(("tops",), protocol="as_printed"), RowConfig(("random",), "control"))
     other = replace(SMALL, name="other", rows=rows, levels={"88.9": {BACKBONE: 64}})
     fill(tmp_path, other, documents=6, layers=lambda p: 23 if p.row.protocol == "as_printed" else None)
     report = make(collected(tmp_path, other))
@@ -322,8 +323,8 @@ def test_table_2_shows_acc_by_both_rules(tmp_path):
         SMALL,
         name="advanced",
         backbones=("qwen2.5-vl-7b",),
-        benchmarks=tuple(ColumnChoice(b, b) for b in proper_rule("2").divisors),
-        rows=(RowChoice(("none",), "reference", levels=()), RowChoice(("tops",))),
+        benchmarks=tuple(ColumnConfig(b, b) for b in proper_rule("2").divisors),
+        rows=(RowConfig(("none",), "reference", levels=()), RowConfig(("tops",))),
         levels={"80.2": {"qwen2.5-vl-7b": 256}},
         paper=PaperReference(tables=(2,)),
     )
@@ -467,9 +468,10 @@ def test_a_second_report_reads_the_cache_and_says_the_same(store, tmp_path):
 
 def test_reports_never_import_torch(tmp_path):
     code = (
-        "import sys; from tops.reporting.command import main; "
-        f"main(['experiment=table1', 'profile=miniature', 'results={tmp_path}/none', 'reports={tmp_path}/out']); "
-        "from tops.reporting.paper_command import main; main(['audit']); "
+        "import sys; from tops.cli.main import main; "
+        f"words = ['profile=miniature', 'results={tmp_path}/none', 'reports={tmp_path}/out']; "
+        "main(['report', 'experiment=table1', *words]); "
+        "main(['paper', 'audit']); "
         "sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'lmms_eval')))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
@@ -478,6 +480,6 @@ def test_reports_never_import_torch(tmp_path):
 @pytest.mark.parametrize(
     "settings", [["experiment"], ["experimnt=table1"], ["profile=miniature"], ["experiment=tabel1"]]
 )
-def test_wrong_settings_are_refused_with_what_to_write(settings):
-    with pytest.raises(ConfigurationError, match=r"table1|experiment"):
-        command.main(settings)
+def test_wrong_settings_are_refused_with_what_to_write(settings, capsys):
+    assert main(["report", *settings]) == 2
+    assert re.search("table1|experiment", capsys.readouterr().err)

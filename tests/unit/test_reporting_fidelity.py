@@ -3,23 +3,23 @@
 import pytest
 import synthetic_store
 
-from tops.experiments.plan import plan
-from tops.experiments.schema import ColumnChoice, Experiment, PaperReference, RowChoice
+from tops.planning.plan import plan
 from tops.reporting.build import make
-from tops.reporting.fidelity import fidelity_columns, increases
-from tops.reporting.figures import write_figures
-from tops.reporting.results import collect
+from tops.reporting.data.results import collect
+from tops.reporting.figures.figures import write_figures
+from tops.reporting.tables.fidelity import fidelity_columns, increases
+from tops.settings.schema import ColumnConfig, Experiment, PaperReference, RowConfig
 
 BACKBONE = "llava-1.5-7b"
 EXPERIMENT = Experiment(
     "fidelity",
     "fidelity",
     (BACKBONE,),
-    (ColumnChoice("mme_fidelity", "mme_fidelity"), ColumnChoice("textvqa_fidelity", "textvqa_fidelity")),
+    (ColumnConfig("mme_fidelity", "mme_fidelity"), ColumnConfig("textvqa_fidelity", "textvqa_fidelity")),
     (
-        RowChoice(("none",), "reference", levels=()),
-        RowChoice(("divprune", "tops")),
-        RowChoice(("text_only",), "control", levels=()),
+        RowConfig(("none",), "reference", levels=()),
+        RowConfig(("divprune", "tops")),
+        RowConfig(("text_only",), "control", levels=()),
     ),
     {"77.8": {BACKBONE: 128}, "88.9": {BACKBONE: 64}, "94.4": {BACKBONE: 32}},
     PaperReference(figures=(2,)),

@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 from synthetic_store import fill
 
-from tops.experiments.plan import Row, plan
-from tops.experiments.schema import ColumnChoice, Experiment, PaperReference, RowChoice
+from tops.planning.plan import Row, plan
 from tops.reporting.build import make
-from tops.reporting.figures import write_figures
-from tops.reporting.kept import Kept, gini, jaccard, kept_tokens, normalised_entropy
-from tops.reporting.qualitative import _mask, _shaded
-from tops.reporting.results import collect
-from tops.reporting.samples import _bits, browser_data, grid
-from tops.reporting.style import look, place, places
+from tops.reporting.data.kept import Kept, gini, jaccard, kept_tokens, normalised_entropy
+from tops.reporting.data.results import collect
+from tops.reporting.data.samples import _bits, browser_data, grid
+from tops.reporting.figures.figures import write_figures
+from tops.reporting.figures.qualitative import _mask, _shaded
+from tops.reporting.figures.style import look, place, places
+from tops.settings.schema import ColumnConfig, Experiment, PaperReference, RowConfig
 
 BACKBONE = "llava-1.5-7b"
 LEVELS = {"77.8": {BACKBONE: 128}, "88.9": {BACKBONE: 64}, "94.4": {BACKBONE: 32}}
-BENCHMARKS = tuple(ColumnChoice(b, b) for b in ("gqa", "pope", "mme"))
-REFERENCE = RowChoice(("none",), "reference", levels=())
+BENCHMARKS = tuple(ColumnConfig(b, b) for b in ("gqa", "pope", "mme"))
+REFERENCE = RowConfig(("none",), "reference", levels=())
 WEIGHTS = {f"alpha={a};lambda={x}": {"alpha": a, "lam": x} for a in (0.5, 1) for x in (0.5, 1)}
 
 
@@ -28,10 +28,10 @@ def experiment(name, rows, **more):
 
 
 EXPERIMENTS = {
-    "budgets": experiment("budgets", (RowChoice(("divprune", "tops")), RowChoice(("random",), "control"))),
-    "radar": experiment("radar", (RowChoice(("divprune", "tops")),), paper=PaperReference(figures=(13,))),
-    "weights": experiment("weights", (RowChoice(("tops",), variants=WEIGHTS, levels=("88.9",)),)),
-    "places": experiment("places", (RowChoice(("tops",), levels=("88.9",)),), record_kept=True),
+    "budgets": experiment("budgets", (RowConfig(("divprune", "tops")), RowConfig(("random",), "control"))),
+    "radar": experiment("radar", (RowConfig(("divprune", "tops")),), paper=PaperReference(figures=(13,))),
+    "weights": experiment("weights", (RowConfig(("tops",), variants=WEIGHTS, levels=("88.9",)),)),
+    "places": experiment("places", (RowConfig(("tops",), levels=("88.9",)),), record_kept=True),
 }
 
 
@@ -135,7 +135,7 @@ def test_cells_of_another_experiment_that_recorded_nothing_are_named(store, tmp_
 
 
 def test_seeds_that_agree_with_all_others_tie(tmp_path):
-    five = experiment("five", (RowChoice(("tops",)), RowChoice(("random",), "control", seeds=(0, 1, 2, 3, 4))))
+    five = experiment("five", (RowConfig(("tops",)), RowConfig(("random",), "control", seeds=(0, 1, 2, 3, 4))))
     fill(tmp_path, five, documents=8, right=lambda i: i % 3 > 0)
     report = make(collect(plan(five, "miniature", results=tmp_path), tmp_path))
     tables = {t.name: t for t in report.more}

@@ -5,17 +5,18 @@ import random
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tops.benchmarks.benchmark import benchmark_names, load_benchmark, load_suite
+from tops.benchmarks.scorers import RULES, aggregate, metrics, rule_of, score_answers, summarise
+from tops.benchmarks.scorers.parsing import inferred, llava_yes_or_no, yes_or_no
+from tops.benchmarks.scorers.rule import stock
 from tops.errors import ConfigurationError, DataError
-from tops.evaluation.benchmark import benchmark_names, load_benchmark, load_suite
-from tops.evaluation.scorers import RULES, aggregate, metrics, rule_of, score_answers, summarise
-from tops.evaluation.scorers.parsing import inferred, llava_yes_or_no, yes_or_no
-from tops.evaluation.scorers.rule import stock
-from tops.experiments.answers import Answer
 from tops.statistics.resampling import Clusters
+from tops.store.answers import Answer
 
 WORDS = ["yes", "No", "no.", "Yes, it is", "There is not", "A", "B.", "(C)", "D: dog", "the answer is B", "", "y", "N"]
 WORDS += ["a red cat", "E", "The best answer is C", "A cat is on A mat", "nothing", "B or C", "Dog", "42", "2 1/2"]
@@ -247,6 +248,22 @@ def test_hallusionbench_groups():
     assert values["mean"] == pytest.approx(175 / 3)
 
 
+def test_toolkits_read_confusing_answers_as_their_own_code_did():
+    found = json.loads(
+        (Path(__file__).parents[1] / "fixtures/scorers/toolkit_answers.json").read_text(encoding="utf-8")
+    )
+    science, pope = rule_of("scienceqa_img", "llava").row, rule_of("pope", "llava").row
+    for case in found["answers"]:
+        text, choices = case["text"], {"choices": ["x"] * case["choices"], "answer": 0}
+        read = {
+            "option": inferred(text, found["options"][case["options"]]),
+            "yes_no": yes_or_no(text),
+            "letter": science(text, choices)["prediction"],
+            "pope": pope(text, {"answer": "yes", "category": "random"})["prediction"],
+        }
+        assert read == {name: case[name] for name in read}, text
+
+
 @pytest.mark.parametrize(
     ("text", "option"),
     [("B", "B"), ("(B)", "B"), ("B. dog", "B"), ("A or B", None), ("dog", "B"), ("", None), ("cat and dog", None)],
@@ -321,7 +338,7 @@ def test_unknown_names_and_failed_documents():
 
 def test_scoring_imports_neither_torch_nor_lmms_eval():
     code = (
-        "import sys, json; from tops.evaluation.scorers import rule_of;"
+        "import sys, json; from tops.benchmarks.scorers import rule_of;"
         "r = rule_of('videomme', None).row('(B)', dict(answer='B', duration='short', domain='x'));"
         "print(json.dumps([r['score'], 'torch' in sys.modules, 'lmms_eval' in sys.modules]))"
     )

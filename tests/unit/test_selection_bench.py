@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tops.bench import scaling, selection
-from tops.bench.command import main
+from tops.cli.bench import main
 from tops.errors import ConfigurationError
 
 

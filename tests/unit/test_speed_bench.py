@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from tops.bench import efficiency, grid
-from tops.bench.command import main
+from tops.cli.bench import main
 from tops.errors import ConfigurationError
-from tops.experiments.cell import BackboneSpec, BenchmarkSpec, Cell, MethodSpec
+from tops.store.cell import BackboneSpec, BenchmarkSpec, Cell, MethodSpec
 
 
 def test_efficiency_record(tmp_path, capsys):

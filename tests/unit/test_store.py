@@ -7,10 +7,10 @@ import pytest
 
 from tops.budget import Budget
 from tops.errors import DataError
-from tops.experiments.answers import Answer
-from tops.experiments.cell import BackboneSpec, BenchmarkSpec, Cell, MethodSpec
-from tops.experiments.check import check
-from tops.experiments.store import CellStatus, Store
+from tops.store.answers import Answer
+from tops.store.cell import BackboneSpec, BenchmarkSpec, Cell, MethodSpec
+from tops.store.check import check
+from tops.store.store import CellStatus, Store
 
 SCORES = {"lmms-eval": {"metrics": {"accuracy": 0.5}, "documents": 2, "invalid_rate": 0.0, "yes_rate": None}}
 
@@ -145,7 +145,7 @@ def test_without_scores_there_is_no_number(store):
 def test_two_processes_one_works(store):
     c = cell()
     code = (
-        "import json,sys; from tops.experiments.cell import Cell; from tops.experiments.store import Store;"
+        "import json,sys; from tops.store.cell import Cell; from tops.store.store import Store;"
         "print(Store(sys.argv[1],'miniature').open_cell(Cell.from_dict(json.loads(sys.argv[2]))))"
     )
     arguments = [sys.executable, "-c", code, str(store.root), json.dumps(c.as_dict())]
@@ -255,6 +255,6 @@ def test_what_a_kill_may_leave_is_no_fault(store, left):
 
 
 def test_no_torch():
-    code = "import sys, tops.experiments.store, tops.experiments.check; print('torch' in sys.modules)"
+    code = "import sys, tops.store.store, tops.store.check; print('torch' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ), check=True)
     assert out.stdout.strip() == "False"

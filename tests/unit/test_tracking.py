@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from fake_runs import PROFILE, FakeEvaluator
 
-from tops.experiments import tracking
-from tops.experiments.plan import plan
-from tops.experiments.schema import TrackingChoice
-from tops.experiments.worker import Assignment, work
-from tops.reporting.command import main as report
+from tops.cli.main import main
+from tops.planning.plan import plan
+from tops.running import tracking
+from tops.running.worker import Assignment, work
+from tops.settings.schema import TrackingConfig
 
 
 @pytest.fixture
@@ -64,12 +64,12 @@ def use(monkeypatch, fake):
 
 def test_disabled_never_imports_wandb(finished, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    assert tracking.publish(finished, TrackingChoice(), tmp_path) == 0
+    assert tracking.publish(finished, TrackingConfig(), tmp_path) == 0
 
 
 def test_one_run_per_cell_with_its_key(finished, tmp_path, monkeypatch):
     fake = use(monkeypatch, Wandb())
-    choice = TrackingChoice("offline", directory=str(tmp_path / "wandb"))
+    choice = TrackingConfig("offline", directory=str(tmp_path / "wandb"))
     assert tracking.publish(finished, choice, tmp_path) == 3
     cells = fake.runs
     done = [k for k, p in finished.unique().items() if p.status.done]
@@ -85,19 +85,19 @@ def test_a_report_sends_its_tables(tmp_path, monkeypatch):
     fake = use(monkeypatch, Wandb())
     words = ["experiment=smoke", "profile=miniature", f"results={tmp_path}", f"reports={tmp_path / 'reports'}"]
     monkeypatch.chdir(tmp_path)
-    assert report(words) == 0
+    assert main(["report", *words]) == 0
     assert fake.runs == []
-    assert report([*words, "tracking=wandb-offline"]) == 0
+    assert main(["report", *words, "tracking=wandb-offline"]) == 0
     assert [(run["mode"], run["group"], run["job_type"]) for run in fake.runs] == [("offline", "smoke", "report")]
     assert {"smoke.md", "smoke.csv", "smoke.tex", "smoke.html"} <= set(fake.artifacts[0].files)
     use(monkeypatch, Wandb(error=RuntimeError("no space left")))
-    assert report([*words, "tracking=wandb-offline"]) == 0
+    assert main(["report", *words, "tracking=wandb-offline"]) == 0
 
 
 def test_a_failure_is_a_warning(finished, tmp_path, monkeypatch, caplog):
     use(monkeypatch, Wandb(error=RuntimeError("no space left")))
     with caplog.at_level(logging.WARNING):
-        assert tracking.publish(finished, TrackingChoice("offline", directory=str(tmp_path / "w")), tmp_path) == 0
+        assert tracking.publish(finished, TrackingConfig("offline", directory=str(tmp_path / "w")), tmp_path) == 0
     assert "no space left" in caplog.text
 
 
@@ -105,7 +105,7 @@ def test_an_unreachable_server_is_found_out_at_once(finished, tmp_path, monkeypa
     fake = use(monkeypatch, Wandb())
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     with caplog.at_level(logging.WARNING):
-        assert tracking.publish(finished, TrackingChoice("online", directory=str(tmp_path / "w")), tmp_path) == 0
+        assert tracking.publish(finished, TrackingConfig("online", directory=str(tmp_path / "w")), tmp_path) == 0
     assert "wandb-offline" in caplog.text
     assert fake.runs == []
 
@@ -113,6 +113,6 @@ def test_an_unreachable_server_is_found_out_at_once(finished, tmp_path, monkeypa
 @pytest.mark.slow
 def test_the_real_wandb_offline(finished, tmp_path):
     pytest.importorskip("wandb")
-    choice = TrackingChoice("offline", directory=str(tmp_path / "w"))
+    choice = TrackingConfig("offline", directory=str(tmp_path / "w"))
     assert tracking.publish(finished, choice, tmp_path) == 3
     assert len(list((tmp_path / "w").rglob("*.wandb"))) == 3

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from fake_runs import PROFILE, FakeEvaluator, cell, failing, grid
 
-from tops.experiments.events import Event
-from tops.experiments.launchers.local import launch
-from tops.experiments.run import Summary
-from tops.experiments.schema import LauncherChoice
-from tops.experiments.store import CellStatus, Store
-from tops.experiments.worker import Assignment, order_for, work
+from tops.running.events import Event
+from tops.running.launchers.local import launch
+from tops.running.run import Summary
+from tops.running.worker import Assignment, order_for, work
+from tops.settings.schema import LauncherConfig
+from tops.store.store import CellStatus, Store
 
 
 def assignment(tmp_path, cells, **more):
@@ -170,7 +170,7 @@ def local(tmp_path, cells, monkeypatch, kill=None, workers=2):
     launch(
         assignment(tmp_path, cells, evaluator="fake_runs:load_from_environment"),
         tmp_path / "run",
-        LauncherChoice(kind="local", workers=workers),
+        LauncherConfig(kind="local", workers=workers),
         events.append,
     )
     return events
@@ -222,7 +222,7 @@ def test_a_worker_ends_with_its_launcher(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
     path = tmp_path / "run" / "assignment.json"
     assignment(tmp_path, cells, evaluator="fake_runs:load_from_environment").save(path)
-    command = [sys.executable, "-m", "tops.experiments.launchers.process", str(path), "0"]
+    command = [sys.executable, "-m", "tops.running.launchers.process", str(path), "0"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
         for line in worker.stdout:
             if Event.from_line(line).kind == "start":
@@ -234,6 +234,7 @@ def test_a_worker_ends_with_its_launcher(tmp_path, monkeypatch):
 
 
 def test_help_imports_nothing_heavy():
-    code = "import sys, tops.cli; tops.cli.main(['--help']); print({'torch', 'hydra', 'pandas'} & set(sys.modules))"
+    heavy = "print({'torch', 'hydra', 'pandas'} & set(sys.modules))"
+    code = f"import sys; from tops.cli.main import main; main(['--help']); {heavy}"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == "set()"

@@ -1,4 +1,7 @@
-"""Model families, found by file: a module here with a subclass of ``Adapter`` serves its ``model_classes``."""
+"""Model families, found by file: a module here with a subclass of ``Adapter`` serves its ``model_classes``.
+
+Finding them loads no torch: a plan asks them what they have. Modules whose name begins with an underscore help several.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["adapter_for", "families"]
 
-_NOT_FAMILIES = frozenset(
-    {
-        "base",
-        "context",
-        "image_layouts",
-        "llava_video_model",
-        "loading",
-        "packed",
-        "received",
-        "runs",
-        "siglip",
-        "text_tower",
-        "vision",
-    }
-)
-
 
 @cache
 def families() -> dict[str, type[Adapter]]:
@@ -38,7 +25,7 @@ def families() -> dict[str, type[Adapter]]:
 
     found: dict[str, type[Adapter]] = {}
     for info in pkgutil.iter_modules(__path__):
-        if info.name in _NOT_FAMILIES or info.name.startswith("_"):
+        if info.name.startswith("_"):
             continue
         module = importlib.import_module(f"{__name__}.{info.name}")
         for value in vars(module).values():

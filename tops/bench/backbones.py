@@ -18,7 +18,7 @@ import torch
 from tops.bench.efficiency import LIMIT, Bench, summary
 from tops.bench.measure import machine, write_json
 from tops.errors import ConfigurationError
-from tops.experiments.choices import check_name, choice_names, load_backbone
+from tops.settings.choices import backbone_config, check_name, choice_names
 
 METHODS = ("tops", "fastv", "divprune")
 
@@ -32,7 +32,9 @@ def main(argv: list[str]) -> int:
     for name in options.backbones:
         check_name("backbone", name)
     names = options.backbones or [
-        name for name in choice_names("backbone") if device.type == "cuda" or load_backbone(name).miniature is not None
+        name
+        for name in choice_names("backbone")
+        if device.type == "cuda" or backbone_config(name).miniature is not None
     ]
     record: dict[str, Any] = {
         "benchmark": "backbones",

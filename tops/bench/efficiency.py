@@ -99,21 +99,21 @@ class Bench:
     """
 
     def __init__(self, device: torch.device, tokens: int, backbone: str = "llava-next-7b") -> None:
-        from tops.backbones.loading import load_backbone as load_model
-        from tops.experiments import staging
-        from tops.experiments.choices import load_backbone, load_profile
+        from tops.backbones.loading import load_backbone
+        from tops.planning import staging
+        from tops.settings.choices import backbone_config, load_profile
 
-        choice = load_backbone(backbone)
+        choice = backbone_config(backbone)
         profile = load_profile("paper" if device.type == "cuda" else "miniature")
         if profile.miniature:
             staged = staging.checkpoint(choice, profile)
             if staged is None or choice.miniature is None:
                 raise ConfigurationError(f"{backbone} has no miniature; use --device cuda, or another backbone")
-            self.backbone = load_model(
+            self.backbone = load_backbone(
                 staged.path, family=choice.family, dtype="float32", device_map="cpu", name=choice.name
             )
         else:
-            self.backbone = load_model(
+            self.backbone = load_backbone(
                 choice.checkpoint, family=choice.family, weights="random", device_map=str(device), name=choice.name
             )
         self.device, self.tokens, self.model = device, tokens, self.backbone.model

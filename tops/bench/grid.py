@@ -18,12 +18,12 @@ from typing import Any
 
 from tops.bench.measure import write_json
 from tops.errors import ConfigurationError
-from tops.experiments import cost, specs
-from tops.experiments.cell import Cell
-from tops.experiments.choices import choice_names, load_backbone, load_profile
-from tops.experiments.plan import plan
-from tops.experiments.schema import ProfileChoice
-from tops.experiments.worker import order_for
+from tops.planning import cost, resolve
+from tops.planning.plan import plan
+from tops.running.worker import order_for
+from tops.settings.choices import backbone_config, choice_names, load_profile
+from tops.settings.schema import ProfileConfig
+from tops.store.cell import Cell
 
 BYTES_PER_SECOND = 1e9  # of loading weights, until measured
 WORKERS = (1, 8, 64)
@@ -89,7 +89,7 @@ def main(argv: list[str]) -> int:
     if not cells:
         raise ConfigurationError("no cell of these experiments can run; see `tops plan experiment=...`")
     durations = {cell.key: seconds(cell, profile, rates) for cell in cells}
-    documents = sum(specs.documents(cell.benchmark, profile) for cell in cells)
+    documents = sum(resolve.documents(cell.benchmark, profile) for cell in cells)
     print(f"{len(cells)} distinct cells, {documents:,} documents; rates {rates.source}")
     rows = []
     for workers in WORKERS:
@@ -106,7 +106,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def grid(experiments: Sequence[str], profile: ProfileChoice) -> list[Cell]:
+def grid(experiments: Sequence[str], profile: ProfileConfig) -> list[Cell]:
     """Distinct cells of several experiments; those that the planner refuses are left out."""
     found: dict[str, Cell] = {}
     for name in experiments:
@@ -116,28 +116,28 @@ def grid(experiments: Sequence[str], profile: ProfileChoice) -> list[Cell]:
     return list(found.values())
 
 
-def seconds(cell: Cell, profile: ProfileChoice, rates: Rates) -> float:
+def seconds(cell: Cell, profile: ProfileConfig, rates: Rates) -> float:
     """Of all documents of a cell, asked one by one.
 
     Parameters
     ----------
     cell : Cell
         Of the plan.
-    profile : ProfileChoice
+    profile : ProfileConfig
         Its profile.
     rates : Rates
         What the machine does in a second.
     """
-    backbone = load_backbone(cell.backbone.name)
-    tokens = cost.TEXT_TOKENS + specs.layer_average(cell, specs.prompt_shape(backbone, profile))
+    backbone = backbone_config(cell.backbone.name)
+    tokens = cost.TEXT_TOKENS + resolve.layer_average(cell, resolve.prompt_shape(backbone, profile))
     prefill = 2 * backbone.parameters * tokens / rates.flops
     per_document = rates.document + prefill + cost.OUTPUT_TOKENS * rates.token
-    return specs.documents(cell.benchmark, profile) * per_document
+    return resolve.documents(cell.benchmark, profile) * per_document
 
 
 def load_seconds(cell: Cell) -> float:
     """Of reading the weights of a cell's backbone, two bytes a parameter."""
-    return 2 * load_backbone(cell.backbone.name).parameters / BYTES_PER_SECOND
+    return 2 * backbone_config(cell.backbone.name).parameters / BYTES_PER_SECOND
 
 
 def simulate(

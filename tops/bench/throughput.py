@@ -20,8 +20,8 @@ from weakref import WeakKeyDictionary
 from tops.bench.clocks import Clock
 from tops.bench.measure import machine, write_json
 from tops.errors import ConfigurationError
-from tops.experiments.cell import Cell
-from tops.experiments.store import Store
+from tops.store.cell import Cell
+from tops.store.store import Store
 
 
 def main(argv: list[str]) -> int:
@@ -29,10 +29,10 @@ def main(argv: list[str]) -> int:
     options = _parser().parse_args(argv)
     import torch
 
-    from tops.experiments.choices import load_profile
-    from tops.experiments.execute import load_evaluator
-    from tops.experiments.plan import plan
-    from tops.experiments.staging import prepare
+    from tops.planning.plan import plan
+    from tops.planning.staging import prepare
+    from tops.running.execute import load_evaluator
+    from tops.settings.choices import load_profile
 
     if options.threads:
         torch.set_num_threads(options.threads)

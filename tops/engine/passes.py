@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from transformers.masking_utils import create_causal_mask
 
-from tops.backbones.base import Adapter, Seen, VisionContext
+from tops.backbones.base import Adapter, Seen, VisionContext, Watch
 from tops.engine.checks import check_selection
 from tops.engine.point import Point
 from tops.engine.prompt import UNPRUNED, Prompt
@@ -21,7 +20,7 @@ from tops.methods.base import Method, Positions
 from tops.signals import VisionSignals
 
 if TYPE_CHECKING:
-    from tops.backbones.text_tower import TextEncoder
+    from tops.backbones._text_tower import TextEncoder
     from tops.engine.vision_memory import VisionMemory
 
 Kwargs = dict[str, Any]
@@ -39,6 +38,7 @@ class Setup:
     backbone: str
     record_kept: bool
     memory: VisionMemory | None = None
+    watches: tuple[Watch, ...] = ()
 
     @property
     def mode(self) -> Positions:
@@ -60,6 +60,9 @@ class _Pass:
         raise NotImplementedError
 
     def _layer_kwargs(self, segment: Segment, hidden: Tensor) -> Kwargs:
+        # Here, not above: this module of transformers costs more than torch itself to import.
+        from transformers.masking_utils import create_causal_mask
+
         key = (segment.start, hidden.device)
         if key not in self._built:
             adapter, (mask, positions) = self.setup.adapter, self._sequence(segment)
@@ -209,7 +212,7 @@ class Prefill(_Pass):
             shape=prompt.shapes[sample],
             vision=self._vision[sample],
             text=self._text(sample),
-            sample=run.sample if isinstance(run.sample, str) else run.sample[sample],
+            sample=run.name_of(sample, len(prompt.layouts)),
             memory=self._memory[sample],
         )
 
@@ -228,8 +231,7 @@ class Prefill(_Pass):
 
     def _text(self, sample: int) -> PromptText:
         row, setup = self._entry_rows[sample], self.setup
-        asked = setup.run.question
-        question = asked if isinstance(asked, str) else asked[sample] if asked else ""
+        question = setup.run.question_of(sample, len(self.prompt.layouts))
         words = ~row.visual
 
         def read() -> str:

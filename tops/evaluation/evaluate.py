@@ -10,25 +10,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tops.benchmarks.benchmark import Benchmark
+from tops.benchmarks.data import DataRoot
+from tops.benchmarks.documents import cluster_of, target_of
+from tops.benchmarks.scorers import rule_of, score_answers, summarise
 from tops.errors import ConfigurationError, DataError, TopsError
-from tops.evaluation.benchmark import Benchmark
-from tops.evaluation.data import DataRoot
-from tops.evaluation.documents import cluster_of, target_of
 from tops.evaluation.provenance import now, provenance
-from tops.evaluation.scorers import rule_of, score_answers, summarise
-from tops.experiments.answers import Answer
-from tops.experiments.cell import Cell
-from tops.experiments.store import CellStatus, CellWriter, Store
+from tops.store.answers import Answer
+from tops.store.cell import Cell
+from tops.store.store import CellStatus, CellWriter, Store
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from tops.backbones.loading import Backbone
+    from tops.benchmarks.data import Staged
+    from tops.benchmarks.tasks import Task
     from tops.engine import Run
     from tops.evaluation.asking import Asking, Given, Question
-    from tops.evaluation.data import Staged
     from tops.evaluation.judge import Judge
-    from tops.evaluation.tasks import Task
     from tops.methods.base import Method
 
 log = logging.getLogger(__name__)
@@ -150,7 +150,7 @@ def _check(cell: Cell, benchmark: Benchmark, limit: int | None) -> None:
     if not cell.benchmark.data_hash:
         raise ConfigurationError(
             f"{cell.label}: the specification has no data hash, so its key would not tell which documents were asked; "
-            "fill it from tops.evaluation.data.data_hash"
+            "fill it from tops.benchmarks.data.data_hash"
         )
 
 
@@ -170,8 +170,8 @@ class _Session:
     def run(self, progress: Progress | None, let_through: tuple[type[BaseException], ...]) -> CellStatus:
         import torch
 
-        from tops.evaluation.quiet import environment
-        from tops.evaluation.tasks import load_task
+        from tops.benchmarks.quiet import environment
+        from tops.benchmarks.tasks import load_task
 
         started, clock, resumed = now(), time.perf_counter(), self.writer.salvaged
         task = load_task(self.benchmark, self.cell.benchmark, self.root)
@@ -273,7 +273,7 @@ class _Session:
 
         window = self.batch_size * (4 if self.batch_size > 1 and self.benchmark.modality == "image" else 1)
         overlap = self.batch_size > 1 and self.backbone.model.device.type == "cuda"
-        with asking.asker.quiet():
+        with asking.shown():
             for outcomes in ahead(prepared, numbers, window, overlap=overlap):
                 for outcome in outcomes:
                     if isinstance(outcome, tuple):

@@ -23,11 +23,11 @@ from tops.evaluation.models import generate
 
 if TYPE_CHECKING:
     from tops.backbones.loading import Backbone
+    from tops.benchmarks.benchmark import Benchmark
+    from tops.benchmarks.tasks import Task
     from tops.engine import Run
-    from tops.evaluation.benchmark import Benchmark
-    from tops.evaluation.tasks import Task
-    from tops.experiments.cell import Cell
     from tops.methods.base import Method
+    from tops.store.cell import Cell
 
 
 @dataclass(frozen=True)

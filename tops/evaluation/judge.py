@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tops.benchmarks.benchmark import Benchmark
+from tops.benchmarks.scorers import summarise
+from tops.benchmarks.scorers.open import judged_row
 from tops.errors import ConfigurationError, DataError
-from tops.evaluation.benchmark import Benchmark
-from tops.evaluation.scorers import summarise
-from tops.evaluation.scorers.open import judged_row
-from tops.experiments.answers import Answer
-from tops.experiments.store import Store
+from tops.store.answers import Answer
+from tops.store.store import Store
 
 KEY_VARIABLE = "TOPS_JUDGE_KEY"
 PROBES = (("yellow", "It is yellow."), ("yellow", "It is a whale."))
@@ -87,7 +87,10 @@ class Judge:
             return self
         models = self._call("models").get("data") or []
         if not models:
-            raise JudgeError(f"the judge at {self.base} lists no model; name one with --judge-model")
+            raise JudgeError(
+                f"the judge at {self.base} lists no model; name one with judge_model=NAME (profile.judge_model=NAME in "
+                "a run)"
+            )
         return Judge(self.url, str(models[0]["id"]), self.timeout, self.attempts, self.workers)
 
     def chat(self, prompt: str, *, temperature: float = 0.0) -> str:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tops.experiments.answers import write_atomically
+from tops.store.answers import write_atomically
 
 
 def write_card(folder: Path, card: dict[str, Any]) -> None:

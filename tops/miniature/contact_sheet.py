@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tops.experiments.answers import Answer
-from tops.experiments.store import Record, Store
 from tops.miniature.benchmarks import BENCHMARKS
 from tops.miniature.data import MiniatureData
 from tops.miniature.documents import png
 from tops.miniature.prompts import lettered
+from tops.store.answers import Answer
+from tops.store.store import Record, Store
 
 FRAMES = 6
 _TEMPLATE = """<!doctype html>

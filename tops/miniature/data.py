@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 
 from tops.errors import DataError, nearest_names
-from tops.experiments.answers import sha256_of
 from tops.miniature.benchmarks import BENCHMARKS, DataSet
 from tops.miniature.chance import chance_of
 from tops.miniature.storage import sha256_of_hashes, write_repository
+from tops.store.answers import sha256_of
 
 VERSION = "1"
 MANIFEST = "manifest.json"

@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tops.benchmarks.benchmark import load_benchmark
 from tops.errors import DataError
-from tops.evaluation.benchmark import load_benchmark
-from tops.experiments.store import Record, Store
 from tops.miniature import checkpoints
 from tops.miniature.cards import write_card
+from tops.store.store import Record, Store
 
 UNPRUNED, BLIND = "none", "text_only"
 FIELD = "benchmarks"  # of the card

@@ -6,24 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tops.reporting import render
-from tops.reporting.comparison import comparison_table, matches
-from tops.reporting.efficiency import efficiency_table, load_measured
-from tops.reporting.fidelity import fidelity_tables
-from tops.reporting.figures import write_figures
-from tops.reporting.honesty import honesty_table, with_true_tokens
-from tops.reporting.kept import unrecorded
-from tops.reporting.layout import heading_of, main_tables
-from tops.reporting.mixing import unmixed
-from tops.reporting.names import backbone_title
-from tops.reporting.page import Picture, page
-from tops.reporting.paired import paired_table
-from tops.reporting.results import Results
-from tops.reporting.samples import browser_data
-from tops.reporting.significance import benchmark_intervals_table, intervals_table, winners_table
-from tops.reporting.summary import sentences
-from tops.reporting.table import Table
-from tops.reporting.uncertainty import Uncertainty, winners
+from tops.reporting.data.headings import heading_of
+from tops.reporting.data.kept import unrecorded
+from tops.reporting.data.mixing import unmixed
+from tops.reporting.data.names import backbone_title
+from tops.reporting.data.resamples import Resamples, winners
+from tops.reporting.data.results import Results
+from tops.reporting.data.samples import browser_data
+from tops.reporting.figures.figures import write_figures
+from tops.reporting.figures.picture import Picture
+from tops.reporting.pages.page import page
+from tops.reporting.tables import render
+from tops.reporting.tables.against_each import paired_table
+from tops.reporting.tables.comparison import comparison_table, matches
+from tops.reporting.tables.controls import honesty_table, with_true_tokens
+from tops.reporting.tables.efficiency import efficiency_table, load_measured
+from tops.reporting.tables.fidelity import fidelity_tables
+from tops.reporting.tables.layout import main_tables
+from tops.reporting.tables.significance import benchmark_intervals_table, intervals_table, winners_table
+from tops.reporting.tables.summary import sentences
+from tops.reporting.tables.table import Table
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Report:
         The sentences on top of the page.
     """
 
-    uncertainty: Uncertainty
+    uncertainty: Resamples
     main: list[Table]
     more: list[Table]
     warnings: tuple[str, ...]
@@ -60,15 +62,15 @@ def make(results: Results, cache: Path | None = None, efficiency: Path | None = 
     Parameters
     ----------
     results : Results
-        From :func:`tops.reporting.results.collect`.
+        From :func:`tops.reporting.data.results.collect`.
     cache : path, optional
         Folder for parsed answers.
     efficiency : path, optional
         Record of ``tops bench efficiency`` for Table 4; the newest beside the store by default.
     """
-    u = Uncertainty(unmixed(results), cache)
-    results = u.results
-    best = winners(u)
+    resamples = Resamples(unmixed(results), cache)
+    results = resamples.results
+    best = winners(resamples)
 
     def bold(backbone: str, row: object, slug: str) -> bool:
         level = getattr(row, "level", "")
@@ -76,23 +78,23 @@ def make(results: Results, cache: Path | None = None, efficiency: Path | None = 
         return winner is not None and winner.row == row and winner.beyond_chance
 
     more = [
-        *fidelity_tables(u),
-        honesty_table(u),
-        paired_table(u),
-        intervals_table(u),
-        benchmark_intervals_table(u),
-        winners_table(u, best),
-        comparison_table(u, matches(u)),
+        *fidelity_tables(resamples),
+        honesty_table(resamples),
+        paired_table(resamples),
+        intervals_table(resamples),
+        benchmark_intervals_table(resamples),
+        winners_table(resamples, best),
+        comparison_table(resamples, matches(resamples)),
     ]
     plumbing = tuple(
         f"The weights of {backbone_title(b)} were never trained: its numbers show that it runs, nothing else."
         for b in results.untrained
     )
-    warnings = (*plumbing, *results.warnings, *u.faults, *unrecorded(results))
-    main = main_tables(with_true_tokens(u), bold)
+    warnings = (*plumbing, *results.warnings, *resamples.faults, *unrecorded(results))
+    main = main_tables(with_true_tokens(resamples), bold)
     if results.plan.experiment.paper.tables == (4,):
-        main = [efficiency_table(u, load_measured(results, efficiency), bold)]
-    return Report(u, main, [t for t in more if t.lines], warnings, sentences(u, best))
+        main = [efficiency_table(resamples, load_measured(results, efficiency), bold)]
+    return Report(resamples, main, [t for t in more if t.lines], warnings, sentences(resamples, best))
 
 
 def write_tables(name: str, tables: Sequence[Table], folder: Path, warnings: Sequence[str] = ()) -> list[Path]:

@@ -1,0 +1,50 @@
+"""Checks that several families share: runs of placeholders in a prompt, pixels of the size that the tower takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from tops.backbones.base import Call
+from tops.errors import UnsupportedModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def placeholder_runs(call: Call, sample: int, ids: Sequence[int]) -> list[tuple[int, int]]:
+    """Token id and length of every run of equal visual placeholders in one sample, in prompt order.
+
+    Raises
+    ------
+    UnsupportedModelError
+        Without ``input_ids``, which alone tell one image from the next.
+    """
+    tokens = call.get("input_ids")
+    if tokens is None:
+        raise UnsupportedModelError("pruning this family needs input_ids; inputs_embeds alone do not tell images apart")
+    return [(token, len(list(run))) for token, run in groupby(tokens[sample].tolist()) if token in ids]
+
+
+def check_pixels(pixels: Tensor, side: int) -> None:
+    """Refuse views that are not squares of the tower's input size: it would fail deep inside, or not at all.
+
+    Parameters
+    ----------
+    pixels : Tensor, (..., height, width)
+        As the model gets them.
+    side : int
+        Side of the tower's input in pixels.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If they have another size.
+    """
+    height, width = pixels.shape[-2:]
+    if (height, width) != (side, side):
+        raise UnsupportedModelError(
+            f"images of {height} x {width} pixels were given, the vision tower takes {side} x {side}; use the "
+            "processor of this checkpoint"
+        )

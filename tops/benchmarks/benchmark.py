@@ -1,0 +1,324 @@
+"""What a benchmark is: one YAML under ``configs/benchmark/``, read into a plain dataclass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from tops.benchmarks.wording import check_wording, is_wording
+from tops.errors import ConfigurationError, nearest_names
+from tops.settings.choices import choice_names, config_folder, raw_choice
+from tops.settings.schema import parse
+from tops.store.cell import BenchmarkSpec
+
+Group = Literal["yes/no", "mcq", "open", "judged", "video"]
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Where the documents come from.
+
+    Attributes
+    ----------
+    path : str
+        Hub repository, and folder below the mirror where it is staged.
+    config : str or None
+        Configuration of the data set; None for the default one.
+    split : str
+        Split that is asked.
+    documents : int
+        Documents of the real split.
+    also : tuple of str
+        Further configurations that the stock task loads, such as GQA's images.
+    revision : str or None
+        Commit to fetch; None: the newest, which is then recorded beside the data.
+    gated : bool
+        Whether the hub asks for an accepted licence and a token.
+    megabytes : int
+        Rough download size.
+    videos : str or None
+        Folder below ``HF_HOME`` that the stock task reads videos from.
+    unpack : str or None
+        Folder below ``HF_HOME`` that archives of videos are unpacked into, as stock does.
+    files : tuple of str
+        Patterns of the files that the task needs.
+    """
+
+    path: str
+    split: str
+    documents: int
+    megabytes: int
+    config: str | None = None
+    also: tuple[str, ...] = ()
+    revision: str | None = None
+    gated: bool = False
+    videos: str | None = None
+    unpack: str | None = None
+    files: tuple[str, ...] = ("README.md", "*.parquet")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One benchmark and how it is asked and scored.
+
+    Attributes
+    ----------
+    task : str
+        Stock lmms-eval task whose prompts and documents are used.
+    metric : str
+        Metric of the default scorer that tables print; its unit is ``scale``.
+    scale : str
+        ``percent`` (0 to 100) or ``points``.
+    maximum : float
+        Best value of ``metric``.
+    chance : float or None
+        Value of ``metric`` for answers drawn at random; None for open questions.
+    cluster : tuple of str
+        Fields that documents which must be resampled together share; ``image`` stands for the picture itself, empty
+        for each document alone. ``cluster_modulo`` is applied to a numeric field.
+    whole_groups : bool
+        Whether documents of a cluster are scored as one, so that a limited run must not split it.
+    strata : tuple of str
+        Fields whose values take turns in a limited run, where the metric is put together from parts.
+    question : str
+        Field with the user's plain words, given to methods that read the question.
+    target : tuple of str
+        Fields that are stored with the answer, all that the scorers need.
+    prompt : dict
+        Overrides of the stock prompt settings (``pre_prompt``, ``post_prompt``, ``ocr``).
+    hint, choices : str
+        Where a document keeps its hint and its options, for conventions with words of their own
+        (:func:`tops.benchmarks.wording.parts_of`).
+    conventions : dict
+        Named alternatives to ``prompt``, chosen with ``benchmark.convention=...`` or by a column of an experiment:
+        settings of the stock prompt, or the words of another toolkit (``text``, ``option``, ...;
+        ``wording: NAME`` takes those of ``configs/wording/NAME.yaml``). ``generation`` overrides answer lengths,
+        ``families`` any of these for one family of models.
+    generation : dict
+        ``max_new_tokens`` and ``allow_empty`` (an empty answer counts as wrong instead of as a failed document).
+    scorers : dict
+        Public scorer name to the rule that implements it (``tops.benchmarks.scorers``).
+    scorer : str
+        The one to report; None until a judge has spoken, for judged benchmarks.
+    reported : str
+        What papers print for this benchmark.
+    miniature : dict
+        Overrides of the miniature profile: ``generation``.
+    extends : str
+        Benchmark whose documents and settings these are, where this file does not give its own.
+    measure : str
+        ``answers``: generated and scored; ``fidelity``: how far the model moves from the unpruned one
+        (:mod:`tops.evaluation.fidelity`).
+    """
+
+    name: str
+    title: str
+    group: Group
+    modality: Literal["image", "video"]
+    task: str
+    data: DataSource
+    metric: str
+    scale: Literal["percent", "points"]
+    scorer: str
+    scorers: dict[str, str]
+    target: tuple[str, ...]
+    generation: dict[str, Any]
+    reported: str
+    question: str = "question"
+    maximum: float = 100.0
+    chance: float | None = None
+    cluster: tuple[str, ...] = ()
+    cluster_modulo: int | None = None
+    whole_groups: bool = False
+    strata: tuple[str, ...] = ()
+    prompt: dict[str, Any] = field(default_factory=dict)
+    hint: str = ""
+    choices: str = ""
+    conventions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    miniature: dict[str, Any] = field(default_factory=dict)
+    extends: str = ""
+    measure: Literal["answers", "fidelity"] = "answers"
+
+    def __post_init__(self) -> None:
+        where = f"benchmark {self.name!r}"
+        if self.scorer not in self.scorers:
+            raise ConfigurationError(f"{where}: scorer {self.scorer!r}. {nearest_names(self.scorer, self.scorers)}")
+        _check_generation(self.generation, where)
+        for name in self.conventions:
+            for family in ("", *self._named(name).get("families", {})):
+                spot = f"{where}, convention {name!r}" + (f" for {family}" if family else "")
+                check_wording(self.prompt_settings(name, family), spot)
+                _check_generation(self.answer_settings(name, family), spot)
+
+    @property
+    def source(self) -> str:
+        """Name under which the documents are staged."""
+        return self.extends or self.name
+
+    @property
+    def judged(self) -> bool:
+        """Whether scoring needs a judge model."""
+        return self.group == "judged"
+
+    def check_convention(self, convention: str | None) -> None:
+        """Refuse a convention that this benchmark does not have.
+
+        Raises
+        ------
+        ConfigurationError
+            With the known names.
+        """
+        if convention not in (None, "", "default") and convention not in self.conventions:
+            known = ["default", *self.conventions]
+            raise ConfigurationError(
+                f"benchmark {self.name!r} has no prompt convention {convention!r}; it has {', '.join(known)}. "
+                f"{nearest_names(str(convention), known)}"
+            )
+
+    def check_scorer(self, scorer: str) -> None:
+        """Refuse a scorer that this benchmark does not have; an empty name is the default one.
+
+        Raises
+        ------
+        ConfigurationError
+            With the known names.
+        """
+        if scorer and scorer not in self.scorers:
+            raise ConfigurationError(
+                f"benchmark {self.name!r} has no scorer {scorer!r}; it has {', '.join(self.scorers)}. "
+                f"{nearest_names(scorer, self.scorers)}"
+            )
+
+    def prompt_settings(self, convention: str | None = None, family: str = "") -> dict[str, Any]:
+        """Prompt settings of a named convention for a family of models; the default ones for None.
+
+        Raises
+        ------
+        ConfigurationError
+            For an unknown convention, with the nearest names.
+        """
+        asked = {k: v for k, v in self._convention(convention, family).items() if k != "generation"}
+        return asked if is_wording(asked) else {**self.prompt, **asked}
+
+    def answer_settings(self, convention: str | None = None, family: str = "") -> dict[str, Any]:
+        """``max_new_tokens`` and ``allow_empty`` of a named convention for a family of models."""
+        return {**self.generation, **self._convention(convention, family).get("generation", {})}
+
+    def _convention(self, convention: str | None, family: str) -> dict[str, Any]:
+        """What a convention changes, with what it says of a family taken in."""
+        self.check_convention(convention)
+        found = self._named(convention or "")
+        own = found.pop("families", {})
+        return {**found, **own.get(family, {})}
+
+    def _named(self, convention: str) -> dict[str, Any]:
+        found = dict(self.conventions.get(convention, {}))
+        name = found.pop("wording", None)
+        return {**raw_choice("wording", name), **found} if name else found
+
+    def spec(
+        self,
+        data_hash: str,
+        *,
+        profile: str = "paper",
+        convention: str | None = None,
+        family: str = "",
+        limit: int | None = None,
+    ) -> BenchmarkSpec:
+        """The part of a cell's specification that this benchmark fills.
+
+        Parameters
+        ----------
+        data_hash : str
+            From :func:`tops.benchmarks.data.data_hash`.
+        profile : str
+            ``miniature`` applies the miniature overrides.
+        convention : str, optional
+            Named prompt convention; it appears in the specification.
+        family : str
+            Family of models that is asked: a toolkit may have words of its own for it.
+        limit : int, optional
+            At most so many documents, drawn over the whole split.
+        """
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+            raise ConfigurationError(f"limit is {limit!r}; give a whole number of documents, at least 1")
+        small = self.miniature if profile == "miniature" else {}
+        return BenchmarkSpec(
+            name=self.name,
+            task=self.task,
+            split=self.data.split,
+            data_hash=data_hash,
+            prompt={"convention": convention or "default", **self.prompt_settings(convention, family)},
+            generation={
+                "allow_empty": False,
+                **self.answer_settings(convention, family),
+                **small.get("generation", {}),
+            },
+            limit=limit,
+        )
+
+
+def _check_generation(settings: dict[str, Any], where: str) -> None:
+    tokens = settings.get("max_new_tokens")
+    if not isinstance(tokens, int) or isinstance(tokens, bool) or tokens < 1:
+        raise ConfigurationError(
+            f"{where}: generation.max_new_tokens is {tokens!r}; it must be pinned to a positive int"
+        )
+    known = ("max_new_tokens", "allow_empty")
+    for key in settings:
+        if key not in known:
+            raise ConfigurationError(f"{where}: generation.{key}: decoding is greedy. {nearest_names(key, known)}")
+
+
+@cache
+def _all(folder: Path) -> dict[str, Benchmark]:
+    found = {}
+    for file in sorted(folder.glob("*.yaml")):
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        if base := values.get("extends"):
+            values = {**yaml.safe_load((folder / f"{base}.yaml").read_text(encoding="utf-8")), **values}
+        found[file.stem] = parse(Benchmark, {"name": file.stem, **values}, f"configs/benchmark/{file.name}")
+    return found
+
+
+def benchmark_names() -> list[str]:
+    """Names of all benchmarks, sorted; other measures on their documents are not among them."""
+    return sorted(name for name, benchmark in _all(config_folder() / "benchmark").items() if not benchmark.extends)
+
+
+def load_benchmark(name: str) -> Benchmark:
+    """A benchmark by name.
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown name, with the nearest ones.
+    """
+    known = _all(config_folder() / "benchmark")
+    if name not in known:
+        raise ConfigurationError(f"unknown benchmark {name!r}. {nearest_names(name, known)}")
+    return known[name]
+
+
+def suite_names() -> list[str]:
+    """Names of all suites, sorted."""
+    return choice_names("suite")
+
+
+def load_suite(name: str) -> tuple[str, ...]:
+    """Benchmarks of a suite, or of the benchmark of that name alone.
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown name, with the nearest ones.
+    """
+    if name in benchmark_names():
+        return (name,)
+    if name not in suite_names():
+        raise ConfigurationError(f"unknown suite {name!r}. {nearest_names(name, [*suite_names(), *benchmark_names()])}")
+    return tuple(load_benchmark(b).name for b in raw_choice("suite", name)["benchmarks"])

@@ -1,0 +1,145 @@
+"""Staged data: where it lies, whether it is all there, and its hash. No network, no torch.
+
+Layout of a data folder::
+
+    mirror/<organisation>/<name>/...   data sets as on the hub: README.md, *.parquet
+    hf_home/<folder>/...               videos, where the stock tasks look for them
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from tops.benchmarks.benchmark import Benchmark, load_benchmark
+from tops.errors import DataError
+from tops.store.answers import sha256_of
+
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz")
+
+
+class Staged(Protocol):
+    """Anything that says where staged data lies, such as the miniature's cache."""
+
+    @property
+    def mirror(self) -> Path: ...
+
+    @property
+    def hf_home(self) -> Path: ...
+
+
+@dataclass(frozen=True)
+class DataRoot:
+    """A data folder."""
+
+    mirror: Path
+    hf_home: Path
+
+    @classmethod
+    def at(cls, root: str | Path | Staged | None = None) -> DataRoot:
+        """The folder at a path; for None the place that ``tops fetch`` uses."""
+        if root is None:
+            root = default_data_folder()
+        if isinstance(root, str | Path):
+            path = Path(root).expanduser().resolve()
+            return cls(path / "mirror", path / "hf_home")
+        return cls(Path(root.mirror).resolve(), Path(root.hf_home).resolve())
+
+
+def default_data_folder() -> Path:
+    """``$TOPS_DATA``, else ``~/.cache/tops/data``."""
+    return Path(os.environ.get("TOPS_DATA") or Path.home() / ".cache" / "tops" / "data")
+
+
+def cache_folder() -> Path:
+    """``$TOPS_CACHE``, else ``~/.cache/tops``: what can be made again from staged data, which is never written to."""
+    return Path(os.environ.get("TOPS_CACHE") or Path.home() / ".cache" / "tops").expanduser()
+
+
+def dataset_folder(benchmark: Benchmark, root: DataRoot) -> Path:
+    """Folder of a benchmark's documents."""
+    return root.mirror / benchmark.data.path
+
+
+def document_files(benchmark: Benchmark, root: DataRoot) -> list[Path]:
+    """Staged files that hold the documents, sorted; archives are not among them."""
+    folder = dataset_folder(benchmark, root)
+    found = {p for pattern in benchmark.data.files for p in folder.glob(pattern)}
+    found |= {p for pattern in benchmark.data.files if "/" not in pattern for p in folder.rglob(pattern)}
+    return sorted(p for p in found if p.is_file() and p.suffix not in ARCHIVES)
+
+
+def video_folder(benchmark: Benchmark, root: DataRoot) -> Path | None:
+    """Folder of a benchmark's videos; None for images."""
+    return root.hf_home / benchmark.data.videos if benchmark.data.videos else None
+
+
+def missing(benchmark: Benchmark, root: DataRoot) -> str | None:
+    """What is not staged, with the command that fetches it; None when all is there."""
+    folder = dataset_folder(benchmark, root)
+    if not any(p.suffix == ".parquet" for p in document_files(benchmark, root)):
+        return f"no documents of {benchmark.name} in {folder}; run `tops fetch benchmark={benchmark.source}`"
+    videos = video_folder(benchmark, root)
+    if videos is not None and not (videos.is_dir() and any(videos.iterdir())):
+        return f"no videos of {benchmark.name} in {videos}; run `tops fetch benchmark={benchmark.source}`"
+    return None
+
+
+def data_hash(benchmark: Benchmark | str, root: str | Path | Staged | None = None) -> str:
+    """sha256 over the documents (every byte) and the videos (names and sizes) of a benchmark, hex.
+
+    Content hashes of unchanged files are remembered in the cache folder, when it can be written.
+
+    Raises
+    ------
+    DataError
+        If something is not staged.
+    """
+    benchmark = load_benchmark(benchmark) if isinstance(benchmark, str) else benchmark
+    place = DataRoot.at(root)
+    lack = missing(benchmark, place)
+    if lack is not None:
+        raise DataError(lack)
+    memory = _Memory(cache_folder() / "hashes.json")
+    folder = dataset_folder(benchmark, place)
+    digest = hashlib.sha256()
+    for file in document_files(benchmark, place):
+        digest.update(f"{file.relative_to(folder)}\0{memory.sha256(file)}\n".encode())
+    videos = video_folder(benchmark, place)
+    for file in sorted(videos.rglob("*")) if videos is not None else ():
+        if file.is_file() and file.suffix not in ARCHIVES:
+            digest.update(f"{file.relative_to(videos or file)}\0{file.stat().st_size}\n".encode())
+    memory.save()
+    return digest.hexdigest()
+
+
+class _Memory:
+    """Hashes by path, size and time of change."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: dict[str, str] = {}
+        self._new = False
+        with suppress(OSError, ValueError):
+            self._known = dict(json.loads(path.read_text()))
+
+    def sha256(self, file: Path) -> str:
+        stat = file.stat()
+        key = f"{file}|{stat.st_size}|{stat.st_mtime_ns}"
+        if key not in self._known:
+            self._known[key] = sha256_of(file)
+            self._new = True
+        return self._known[key]
+
+    def save(self) -> None:
+        if self._new:
+            with suppress(OSError):  # a read-only home is fine
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
+                temporary.write_text(json.dumps(self._known))
+                temporary.replace(self._path)

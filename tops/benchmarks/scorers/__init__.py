@@ -1,0 +1,112 @@
+"""Scoring of stored answers by named rules. Needs no model, no data set, no torch.
+
+A rule turns one answer into a row and rows into metrics; a metric can be evaluated on resamples of the documents
+(:mod:`tops.statistics.metrics`). Which rules a benchmark has, and under which public names, says its YAML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tops.benchmarks.benchmark import Benchmark, load_benchmark
+from tops.benchmarks.scorers import choice, fidelity, open, video, yes_no
+from tops.benchmarks.scorers.rule import Row, Rule
+from tops.benchmarks.scorers.stock import STOCK, stock_rule
+from tops.errors import ConfigurationError, DataError, nearest_names
+from tops.statistics.metrics import Metric
+from tops.store.answers import Answer
+
+__all__ = ["RULES", "Row", "Rule", "aggregate", "metrics", "rule_of", "score_answers", "summarise"]
+
+RULES: dict[str, Rule] = {**yes_no.RULES, **choice.RULES, **open.RULES, **video.RULES, **fidelity.RULES}
+
+
+def rule_of(benchmark: Benchmark | str, scorer: str | None = None) -> Rule:
+    """The rule behind a benchmark's scorer; the default one for None.
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown benchmark, scorer or rule, with the nearest names.
+    """
+    bench = load_benchmark(benchmark) if isinstance(benchmark, str) else benchmark
+    name = scorer or bench.scorer
+    if name not in bench.scorers:
+        raise ConfigurationError(f"{bench.name} has no scorer {name!r}. {nearest_names(name, bench.scorers)}")
+    rule = bench.scorers[name]
+    if rule.startswith(STOCK):
+        return stock_rule(rule.removeprefix(STOCK), f"configs/benchmark/{bench.name}.yaml")
+    if rule not in RULES:
+        raise ConfigurationError(f"configs/benchmark/{bench.name}.yaml: no rule {rule!r}. {nearest_names(rule, RULES)}")
+    return RULES[rule]
+
+
+def score_answers(benchmark: Benchmark | str, scorer: str | None, answers: Iterable[Answer]) -> dict[int, Row]:
+    """Rows of all answers, by document.
+
+    Raises
+    ------
+    ConfigurationError
+        If the scorer needs a judge.
+    DataError
+        If a stored answer cannot be scored: its target is not what the rule expects, or the document failed.
+    """
+    rule = rule_of(benchmark, scorer)
+    if rule.row is None:
+        raise ConfigurationError(f"scorer {scorer!r} needs a judge; pass its address with --judge URL")
+    rows: dict[int, Row] = {}
+    for answer in answers:
+        if answer.error is not None:
+            raise DataError(f"document {answer.doc_id} failed ({answer.error}); run the cell again before scoring")
+        try:
+            rows[answer.doc_id] = rule.row(answer.answer, answer.target)
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise DataError(f"document {answer.doc_id} cannot be scored by {rule.source}: {error!r}") from error
+    return rows
+
+
+def metrics(benchmark: Benchmark | str, scorer: str | None, rows: Sequence[Row]) -> dict[str, Metric]:
+    """Metrics over rows, for resampling; the row order is that of the clusters given to the resampler."""
+    return rule_of(benchmark, scorer).metrics(rows)
+
+
+def aggregate(benchmark: Benchmark | str, scorer: str | None, rows: Sequence[Row]) -> dict[str, float]:
+    """Values of all metrics of a scorer, on the scale that papers print.
+
+    Raises
+    ------
+    DataError
+        If there are no rows.
+    """
+    if not rows:
+        raise DataError("no documents: there is nothing to score")
+    return {name: metric.point for name, metric in metrics(benchmark, scorer, rows).items()}
+
+
+def summarise(
+    benchmark: Benchmark | str, scorer: str | None, answers: Sequence[Answer], rows: Mapping[int, Row]
+) -> dict[str, Any]:
+    """What the store keeps of one scorer.
+
+    Returns
+    -------
+    dict
+        ``metrics``, ``metric`` (the one to print), ``scale``, ``documents``, ``invalid_rate`` (answers that could not
+        be read), ``yes_rate`` (of the predictions; None unless yes/no), ``mean_output_tokens``, ``rule``.
+    """
+    bench = load_benchmark(benchmark) if isinstance(benchmark, str) else benchmark
+    ordered = [rows[a.doc_id] for a in answers]
+    values = aggregate(bench, scorer, ordered)
+    count = len(ordered)
+    says_yes = [row["prediction"] == "yes" for row in ordered]
+    return {
+        "metrics": values,
+        "metric": bench.metric if bench.metric in values else next(iter(values)),
+        "scale": bench.scale,
+        "documents": count,
+        "invalid_rate": sum(not row["valid"] for row in ordered) / count,
+        "yes_rate": sum(says_yes) / count if bench.group == "yes/no" else None,
+        "mean_output_tokens": sum(a.output_tokens for a in answers) / count,
+        "rule": rule_of(bench, scorer).source,
+    }

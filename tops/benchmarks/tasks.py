@@ -1,0 +1,210 @@
+"""A stock lmms-eval task, built from its own YAML with explicit overrides, on staged data only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tops.benchmarks.benchmark import Benchmark
+from tops.benchmarks.data import DataRoot, cache_folder, data_hash, dataset_folder, missing
+from tops.benchmarks.documents import limited
+from tops.benchmarks.quiet import environment, import_lmms_eval, without_dataset_bars
+from tops.benchmarks.wording import is_wording, parts_of, worded
+from tops.errors import ConfigurationError, DataError, TopsError
+from tops.store.cell import BenchmarkSpec
+
+GREEDY: Mapping[str, Any] = {"do_sample": False, "temperature": 0, "num_beams": 1}
+TASKS_HELD = 32  # all benchmarks of an experiment: cells of one benchmark come back row after row
+NEUTRAL = "tops"  # no task has settings for a model of this name: prompts come from its ``default``
+
+
+class Documents:
+    """Documents of one split, read when asked for, so that a damaged one fails alone."""
+
+    def __init__(self, with_media: Any, plain: Any, images: Any = None, image_of: Sequence[int] | None = None) -> None:
+        self._media, self._plain, self._images, self._image_of = with_media, plain, images, image_of
+
+    def __len__(self) -> int:
+        return len(self._plain)
+
+    def plain(self, number: int) -> dict[str, Any]:
+        """A document without its picture."""
+        return dict(self._plain[number])
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        """A document with its picture decoded."""
+        document = dict(self._media[number])
+        if self._images is not None and self._image_of is not None:
+            document["image"] = self._images[self._image_of[number]]["image"]
+        return document
+
+
+class Task:
+    """One benchmark, ready to be asked.
+
+    Attributes
+    ----------
+    stock : ConfigurableMessagesTask
+        The task itself: prompts, visuals.
+    documents : Documents
+        Its split.
+    key : str
+        Names specification and data; two tasks of one key ask the same.
+    """
+
+    def __init__(
+        self, benchmark: Benchmark, stock: Any, documents: Documents, wording: Mapping[str, str] | None = None
+    ) -> None:
+        self.benchmark, self.stock, self.documents, self._wording = benchmark, stock, documents, wording
+        self.key = ""
+        self._numbers: dict[int | None, list[int]] = {}
+
+    def numbers(self, limit: int | None) -> list[int]:
+        """Numbers of the documents that a limited run asks (:func:`tops.benchmarks.documents.limited`)."""
+        if limit not in self._numbers:
+            plain = [self.documents.plain(i) for i in range(len(self.documents))]
+            self._numbers[limit] = limited(self.benchmark, plain, limit)
+        return list(self._numbers[limit])
+
+    def text(self, document: Mapping[str, Any]) -> str:
+        """The prompt text of a document: the stock one, or in the words of the convention."""
+        if self._wording is not None:
+            asked = self.benchmark
+            parts = parts_of(document, question=asked.question, hint=asked.hint, choices=asked.choices)
+            return worded(self._wording, parts)
+        return str(self.stock.doc_to_text(document))
+
+    def visuals(self, document: Mapping[str, Any]) -> list[Any]:
+        """Pictures (PIL) or video paths of a document.
+
+        Raises
+        ------
+        DataError
+            If a video is not staged; stock code would leave the whole process.
+        """
+        try:
+            return list(self.stock.doc_to_visual(document) or [])
+        except SystemExit as error:
+            raise DataError(f"{error}; run `tops fetch benchmark={self.benchmark.name}`") from None
+
+    def request(self, number: int, messages: Any, generation: Mapping[str, Any]) -> Any:
+        """A stock request for one document whose messages are ``messages(document)``."""
+        from lmms_eval.api.instance import Instance
+
+        split = self.benchmark.data.split
+        settings = {**GREEDY, "max_new_tokens": generation["max_new_tokens"]}
+        arguments = ("", messages, settings, number, self.stock.config.task, split)
+        metadata = {"task": self.stock.config.task, "doc_id": number, "repeats": 1}
+        return Instance(
+            request_type="generate_until",
+            arguments=arguments,
+            idx=0,
+            task_name=self.stock.config.task,
+            doc_id=number,
+            metadata=metadata,
+        )
+
+
+_built: dict[str, Task] = {}
+
+
+def stock_yaml(name: str) -> Path:
+    """The YAML of a stock task, by its name; no user folder can shadow it.
+
+    Raises
+    ------
+    ConfigurationError
+        If lmms-eval has no such task.
+    """
+    import lmms_eval
+
+    tasks = Path(lmms_eval.__file__).parent / "tasks"
+    found = sorted(tasks.glob(f"*/{name}.yaml")) or sorted(tasks.rglob(f"{name}.yaml"))
+    if not found:
+        raise ConfigurationError(f"lmms-eval has no task {name!r}; correct `task:` in the benchmark's YAML")
+    return found[0]
+
+
+def load_task(benchmark: Benchmark, spec: BenchmarkSpec, root: DataRoot) -> Task:
+    """Build a task as a cell specifies it, or give the one built before for the same specification and data.
+
+    Raises
+    ------
+    DataError
+        If the data is not staged, is not what the cell was planned on, or cannot be read.
+    """
+    lack = missing(benchmark, root)
+    if lack is not None:
+        raise DataError(lack)
+    found = data_hash(benchmark, root)
+    if spec.data_hash and spec.data_hash != found:
+        raise DataError(
+            f"{benchmark.name}: the data in {dataset_folder(benchmark, root)} has the hash {found[:12]}, but the cell "
+            f"was planned on {spec.data_hash[:12]}; plan again, or stage the data it names"
+        )
+    key = repr((benchmark, replace(spec, limit=None), root, found))
+    if key in _built:
+        return _built[key]
+    import_lmms_eval()
+    with environment(root.hf_home), without_dataset_bars():
+        try:
+            task = _build(benchmark, spec, root, found)
+        except TopsError:
+            raise
+        except (OSError, ValueError, KeyError) as error:
+            raise DataError(f"{benchmark.name} in {dataset_folder(benchmark, root)}: {error}") from error
+    if len(_built) >= TASKS_HELD:
+        del _built[next(iter(_built))]
+    _built[key], task.key = task, key
+    return task
+
+
+def _build(benchmark: Benchmark, spec: BenchmarkSpec, root: DataRoot, found: str) -> Task:
+    from lmms_eval.api.task import ConfigurableMessagesTask
+    from lmms_eval.utils import load_yaml_config
+
+    config = load_yaml_config(str(stock_yaml(benchmark.task)), mode="full")
+    settings = {**config.get("lmms_eval_specific_kwargs", {}).get("default", {})}
+    known = {"pre_prompt", "post_prompt", *settings}
+    overrides = {k: v for k, v in spec.prompt.items() if k != "convention"}
+    wording = overrides if is_wording(overrides) else None
+    overrides = {} if wording else overrides
+    unknown = sorted(set(overrides) - known)
+    if unknown:
+        raise ConfigurationError(f"task {benchmark.task} has no prompt setting {', '.join(unknown)}")
+    cache = str(cache_folder() / "datasets" / found[:16])
+    folder = str(dataset_folder(benchmark, root))
+    config.update(
+        dataset_path=folder,
+        dataset_name=benchmark.data.config,
+        dataset_kwargs={"cache_dir": cache},  # stock asks for a login, or downloads videos
+        process_docs=None,
+        lmms_eval_specific_kwargs={"default": {**settings, **overrides}} if settings or overrides else None,
+        model_specific_generation_kwargs=None,
+        generation_kwargs={**GREEDY, "max_new_tokens": spec.generation["max_new_tokens"]},
+        metric_list=[{"metric": "bypass", "aggregation": "bypass", "higher_is_better": True}],
+        test_split=benchmark.data.split,
+    )
+
+    class Unopened(ConfigurableMessagesTask):  # type: ignore[misc]
+        """The constructor reads document 0; its picture is not needed for that."""
+
+        def test_docs(self) -> Any:
+            return self.dataset_no_image[self.config.test_split]
+
+    stock = Unopened(config=config, model_name=NEUTRAL)
+    with_media, plain = stock.dataset[benchmark.data.split], stock.dataset_no_image[benchmark.data.split]
+    if not benchmark.data.also:
+        return Task(benchmark, stock, Documents(with_media, plain), wording)
+    images = _load(folder, benchmark.data.also[0], benchmark.data.split, cache)
+    row_of = {name: row for row, name in enumerate(images["id"])}
+    documents = Documents(with_media, plain, images, [row_of[i] for i in plain["imageId"]])
+    return Task(benchmark, stock, documents, wording)
+
+
+def _load(folder: str, config: str, split: str, cache: str) -> Any:
+    import datasets
+
+    return datasets.load_dataset(folder, config, split=split, cache_dir=cache)

@@ -1,0 +1,76 @@
+"""Which method runs on which model family: a table derived from what both declare. ``tops compatibility``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tops.methods import method_class, method_names
+from tops.signals import Signal
+
+if TYPE_CHECKING:
+    from tops.backbones.base import Adapter
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "compatibility.md"
+_HEAD = """# Compatibility
+
+Written by `tops compatibility --write` from what methods and families declare; a test holds it up to date, runs every
+pair marked *yes* and expects a refusal by name from every other one.
+
+## Families
+
+| family | transformers class | signals | position ids after a cut |
+|---|---|---|---|
+"""
+_MIDDLE = """
+`saliency`: CLS attention of each visual token, or, where the vision tower has no CLS token, the mean attention that it
+receives. `received`: the latter on every tower, in any of its layers. `cls`: a CLS token. `encoder`: features, keys and
+queries of the tower per patch, and a projector for single rows. `text_tower`: CLIP's text tower, which belongs to
+CLIP's vision tower only.
+
+## Methods
+
+"""
+
+
+def available(adapter: type[Adapter]) -> frozenset[Signal]:
+    """Signals of a family, CLIP's text tower included where its vision tower is CLIP's."""
+    return adapter.signals | ({Signal.TEXT_TOWER} if Signal.ENCODER in adapter.signals else frozenset())
+
+
+def missing(method: str, adapter: type[Adapter]) -> list[Signal]:
+    """Signals that a method needs and a family lacks, sorted; empty when it runs."""
+    return sorted(frozenset(method_class(method).signals) - available(adapter))
+
+
+def table() -> str:
+    """The document, Markdown."""
+    from tops.backbones import families
+
+    known = dict(sorted(families().items()))
+    rows = []
+    for name, adapter in known.items():
+        classes, signals = (f"`{cls}`" for cls in adapter.model_classes), sorted(available(adapter))
+        rows.append(f"| {name} | {', '.join(classes)} | {', '.join(signals)} | {adapter.default_positions} |")
+    lines = [f"| method | {' | '.join(known)} |", f"|---|{'---|' * len(known)}"]
+    for method in sorted(method_names()):
+        cells = [", ".join(missing(method, adapter)) for adapter in known.values()]
+        lines.append(
+            f"| {method_class(method).title} | {' | '.join(f'lacks {cell}' if cell else 'yes' for cell in cells)} |"
+        )
+    return _HEAD + "\n".join(rows) + "\n" + _MIDDLE + "\n".join(lines) + "\n"
+
+
+def main(argv: list[str]) -> int:
+    """Print the table, or write it into the documentation with ``--write``."""
+    parser = argparse.ArgumentParser(prog="tops compatibility", description=__doc__)
+    parser.add_argument(
+        "--write", action="store_true", help=f"write {DOCUMENT.name} of the docs instead of printing it"
+    )
+    if parser.parse_args(argv).write:
+        DOCUMENT.write_text(table(), encoding="utf-8")
+        print(f"wrote {DOCUMENT}")
+    else:
+        print(table(), end="")
+    return 0

@@ -1,0 +1,332 @@
+"""What an experiment consists of, before anything runs: rows, columns, cells, and where each of them stands."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+
+from tops.benchmarks.benchmark import load_benchmark
+from tops.budget import Protocol
+from tops.errors import ConfigurationError, nearest_names
+from tops.planning import resolve
+from tops.settings.choices import backbone_config, load_experiment, load_profile
+from tops.settings.methods import method_spec, method_title
+from tops.settings.schema import ColumnConfig, Experiment, ProfileConfig, Role, RowConfig
+from tops.store.cell import Cell
+from tops.store.store import CellStatus, Store
+
+
+class PlanStatus(StrEnum):
+    """Where a planned cell stands: the store's word, or refused here."""
+
+    SCORED = "scored"
+    ANSWERED = "answered, not judged"
+    RUNNING = "running"
+    FAILED = "failed"
+    MISSING = "missing"
+    REFUSED = "refused"
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to run."""
+        return self in (PlanStatus.SCORED, PlanStatus.ANSWERED)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table: a method at a level.
+
+    Attributes
+    ----------
+    method, title : str
+        Registry name and the name in tables.
+    role : str
+        ``reference`` (the unpruned model), ``method`` or ``control``.
+    level : str
+        Label of the budget level, such as ``77.8`` (percent of tokens dropped); empty without a budget.
+    protocol : str
+        What the budget counts; empty without a budget.
+    variant : str
+        As in the published tables, such as ``criteria=R+D``; empty for the method as it is.
+    """
+
+    method: str
+    title: str
+    role: Role
+    level: str = ""
+    protocol: Protocol | str = ""
+    variant: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: a benchmark, or a named part of one, on a backbone."""
+
+    backbone: str
+    benchmark: str
+    slug: str  # benchmark name in the published tables: pope, videomme_short
+    metric: str = ""  # the part to show; empty for the benchmark's own
+    convention: str = ""  # in which words it is asked; empty for the benchmark's default
+    scorer: str = ""  # whose rule reads the answers; empty for the benchmark's default
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """One place of a table. A row with several seeds has several of them in a column.
+
+    Attributes
+    ----------
+    cell : Cell or None
+        None when it could not even be specified (refused).
+    printed : int, float or None
+        The budget as the paper prints it for this backbone, in both profiles.
+    reason : str
+        Why it is refused, or the error of its last attempt.
+    """
+
+    cell: Cell | None
+    row: Row
+    column: Column
+    printed: int | float | None
+    status: PlanStatus
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An experiment on a profile.
+
+    Attributes
+    ----------
+    rows, columns : tuple
+        In the order of the table.
+    cells : tuple of PlannedCell
+        One per row, column and seed. The same :class:`Cell` stands in several columns when these show its parts.
+    note : str
+        What a title must add: document limits, miniature budgets. Empty when there is nothing to add.
+    counts : mapping
+        Distinct cells per status.
+    store : path or None
+        Root of the results the statuses come from; None when nobody looked.
+    """
+
+    experiment: Experiment
+    profile: ProfileConfig
+    rows: tuple[Row, ...]
+    columns: tuple[Column, ...]
+    cells: tuple[PlannedCell, ...]
+    note: str = ""
+    counts: Mapping[PlanStatus, int] = field(default_factory=dict)
+    store: Path | None = None
+
+    def unique(self, *, refused: bool = False) -> dict[str, PlannedCell]:
+        """Distinct cells by key, in order; those shared between columns or tables once."""
+        out: dict[str, PlannedCell] = {}
+        for planned in self.cells:
+            if planned.cell is not None and (refused or planned.status is not PlanStatus.REFUSED):
+                out.setdefault(planned.cell.key, planned)
+        return out
+
+    def todo(self) -> list[Cell]:
+        """Cells that still have to run, grouped by backbone, in the order of the table."""
+        waiting = [p.cell for p in self.unique().values() if not p.status.done and p.cell is not None]
+        order = {name: i for i, name in enumerate(self.experiment.backbones)}
+        return sorted(waiting, key=lambda cell: order.get(cell.backbone.name, len(order)))
+
+
+def plan(
+    experiment: str | Experiment,
+    profile: str | ProfileConfig = "paper",
+    *,
+    results: str | Path = "results",
+    limit: int | None = None,
+    full: bool = False,
+    backbones: Iterable[str] | None = None,
+    status: bool = True,
+) -> Plan:
+    """Lay out an experiment. No model is loaded, no network used, torch not imported.
+
+    Parameters
+    ----------
+    experiment, profile : str
+        Names of files under ``configs/``, or the parsed choices themselves.
+    results : path
+        Root of the result store; tells what is done.
+    limit : int, optional
+        Documents per benchmark, in place of the experiment's own for this profile.
+    full : bool
+        All documents, whatever the experiment says.
+    backbones : iterable of str, optional
+        Only these of the experiment's backbones.
+    status : bool
+        Look into the store.
+
+    Raises
+    ------
+    ConfigurationError
+        For unknown names, with the nearest known ones.
+    """
+    exp = load_experiment(experiment) if isinstance(experiment, str) else experiment
+    prof = load_profile(profile) if isinstance(profile, str) else profile
+    if backbones is not None:
+        exp = replace(exp, backbones=_subset(tuple(backbones), exp))
+    documents = None if full else (limit if limit is not None else exp.limit.get(prof.name))
+    for choice in exp.benchmarks:
+        _check_column(choice, exp)
+    exp, absent = _present(exp, prof)
+    columns = tuple(
+        Column(b, c.benchmark, c.slug or c.benchmark, c.metric, c.convention, c.scorer)
+        for b in exp.backbones
+        for c in exp.benchmarks
+        if c.backbones is None or b in c.backbones
+    )
+    rows: list[Row] = []
+    cells: list[PlannedCell] = []
+    for block in exp.rows:
+        for row, options in _rows(block, exp):
+            rows.append(row)
+            for column in columns:
+                if block.backbones is None or column.backbone in block.backbones:
+                    cells += _cells(row, options, block, column, exp, prof, documents)
+    return assemble(
+        exp, prof, tuple(rows), columns, cells, documents, results=results if status else None, absent=absent
+    )
+
+
+def assemble(
+    experiment: Experiment,
+    profile: ProfileConfig,
+    rows: tuple[Row, ...],
+    columns: tuple[Column, ...],
+    cells: list[PlannedCell],
+    documents: int | None,
+    *,
+    results: str | Path | None,
+    absent: tuple[str, ...] = (),
+) -> Plan:
+    """A plan from its cells, with the store's word on each of them (``results=None``: without)."""
+    if results is not None:
+        cells = _with_status(cells, Store(results, profile.name))
+    note = _note(profile, documents, absent)
+    where = None if results is None else Path(results)
+    return Plan(experiment, profile, rows, columns, tuple(cells), note, _count(cells), where)
+
+
+def _present(exp: Experiment, prof: ProfileConfig) -> tuple[Experiment, tuple[str, ...]]:
+    """Without the backbones whose miniature stands for another one of the experiment already."""
+    if not prof.miniature:
+        return exp, ()
+    first: dict[str, str] = {}
+    for name in exp.backbones:
+        if (small := backbone_config(name).miniature) is not None:
+            first.setdefault(small.checkpoint, name)
+    absent = tuple(b for b in exp.backbones if (m := backbone_config(b).miniature) and first[m.checkpoint] != b)
+    return replace(exp, backbones=tuple(b for b in exp.backbones if b not in absent)), absent
+
+
+def _check_column(column: ColumnConfig, exp: Experiment) -> None:
+    """Refuse what a benchmark does not have before anything is planned."""
+    benchmark = load_benchmark(column.benchmark)
+    try:
+        benchmark.check_convention(column.convention)
+        benchmark.check_scorer(column.scorer)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"experiment {exp.name!r}: {error}") from None
+
+
+def _subset(names: tuple[str, ...], exp: Experiment) -> tuple[str, ...]:
+    for name in names:
+        backbone_config(name)
+        if name not in exp.backbones:
+            raise ConfigurationError(f"{exp.name} has no backbone {name!r}; it has {', '.join(exp.backbones)}")
+    return tuple(b for b in exp.backbones if b in names)
+
+
+def _rows(block: RowConfig, exp: Experiment) -> Iterable[tuple[Row, dict[str, object]]]:
+    """Rows of a block level by level, as the paper groups its tables."""
+    levels = tuple(exp.levels) if block.levels is None else block.levels
+    for level in levels:
+        if level not in exp.levels:
+            raise ConfigurationError(f"{exp.name}: unknown level {level!r}. {nearest_names(level, exp.levels)}")
+    for level in levels or ("",):
+        for method in block.methods:
+            title = method_title(method)
+            for options in block.variants.values() or ({},):
+                method_spec(method, {**block.options, **options})  # a wrong name is an error, not a refused cell
+            for variant, options in (block.variants or {"": {}}).items():
+                protocol = block.protocol if level else ""
+                yield Row(method, title, block.role, level, protocol, variant), {**block.options, **options}
+
+
+def _cells(
+    row: Row,
+    options: dict[str, object],
+    block: RowConfig,
+    column: Column,
+    exp: Experiment,
+    prof: ProfileConfig,
+    documents: int | None,
+) -> list[PlannedCell]:
+    backbone = backbone_config(column.backbone)
+    printed = exp.levels[row.level].get(backbone.name) if row.level else None
+    if row.level and printed is None:
+        reason = f"{exp.name} names no budget of {backbone.title} at level {row.level}"
+        return [PlannedCell(None, row, column, None, PlanStatus.REFUSED, reason)]
+    budget = None if printed is None else resolve.profile_budget(printed, backbone, prof)
+    options = resolve.profile_options(options, backbone, prof)
+    out = []
+    for seed in block.seeds:
+        result = resolve.cell(
+            backbone, row.method, options, budget, block.protocol, column.benchmark, prof, documents, seed,
+            convention=column.convention or None,
+        )  # fmt: skip
+        if isinstance(result, Cell):
+            out.append(PlannedCell(result, row, column, printed, PlanStatus.MISSING))
+        else:
+            out.append(PlannedCell(result.cell, row, column, printed, PlanStatus.REFUSED, result.reason))
+    return out
+
+
+def _with_status(cells: list[PlannedCell], store: Store) -> list[PlannedCell]:
+    known: dict[str, tuple[PlanStatus, str]] = {}
+    out = []
+    for planned in cells:
+        if planned.cell is None or planned.status is PlanStatus.REFUSED:
+            out.append(planned)
+            continue
+        key = planned.cell.key
+        if key not in known:
+            known[key] = _stored(store, key)
+        status, reason = known[key]
+        out.append(replace(planned, status=status, reason=reason))
+    return out
+
+
+def _stored(store: Store, key: str) -> tuple[PlanStatus, str]:
+    status = store.status(key)
+    if status is CellStatus.INCOMPLETE:
+        failure = store.read(key).failure
+        return (PlanStatus.FAILED, str(failure["error"])) if failure else (PlanStatus.MISSING, "begun, not finished")
+    return PlanStatus(status.value), ""
+
+
+def _note(prof: ProfileConfig, documents: int | None, absent: tuple[str, ...]) -> str:
+    parts = []
+    if prof.miniature:
+        parts.append("miniature models and benchmarks, budgets at the paper's keep ratio")
+    if absent:
+        names = ", ".join(backbone_config(b).title for b in absent)
+        parts.append(f"without {names}: the miniature has one size per family")
+    if documents is not None:
+        parts.append(f"{documents} documents of each benchmark, drawn over all of them")
+    return "; ".join(parts)
+
+
+def _count(cells: list[PlannedCell]) -> dict[PlanStatus, int]:
+    seen: dict[object, PlanStatus] = {}
+    for i, planned in enumerate(cells):
+        seen.setdefault(planned.cell.key if planned.cell else i, planned.status)
+    return dict(Counter(seen.values()))

@@ -1,0 +1,302 @@
+"""From names to the specifications inside a cell: what the profile makes of a backbone, a budget, a benchmark."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+from tops.backbones.image_layouts import check_view, view_of
+from tops.benchmarks.benchmark import load_benchmark
+from tops.budget import Budget, PromptShape, Protocol
+from tops.errors import ConfigurationError, DataError
+from tops.evaluation.media import Inputs
+from tops.methods import method_class
+from tops.planning import staging
+from tops.settings.choices import backbone_config, choice_names, load_profile
+from tops.settings.methods import build_method, method_defaults, method_spec, method_title
+from tops.settings.schema import BackboneConfig, MiniatureConfig, ProfileConfig
+from tops.signals import Signal
+from tops.store.cell import BackboneSpec, BenchmarkSpec, Cell, MethodSpec
+
+
+def prompt_shape(backbone: BackboneConfig, profile: ProfileConfig) -> PromptShape:
+    """The prompt a budget is checked against in the plan: one image (or video) at the configured input size."""
+    if profile.miniature and (small := backbone.miniature) is not None:
+        return PromptShape(small.visual * small.frames, small.depth, small.frames, backbone.name)
+    return PromptShape(backbone.visual * backbone.frames, backbone.depth, backbone.frames, backbone.name)
+
+
+def profile_budget(printed: int | float, backbone: BackboneConfig, profile: ProfileConfig) -> int | float:
+    """The paper's budget on this profile's input: the same number, or the same keep ratio of the miniature's tokens."""
+    if not profile.miniature or backbone.miniature is None or isinstance(printed, float):
+        return printed
+    return max(1, round(printed / backbone.visual * backbone.miniature.visual))
+
+
+def profile_options(options: dict[str, Any], backbone: BackboneConfig, profile: ProfileConfig) -> dict[str, Any]:
+    """Options that name layers of the real model, at the same depth of the miniature.
+
+    Token counts per cut are left out there: whole numbers of so few tokens and layers would miss the layer average,
+    which the budget solves for.
+    """
+    small = backbone.miniature
+    if not profile.miniature or small is None:
+        return options
+
+    def scaled(layer: int) -> int:
+        return min(max(1, round(layer * small.depth / backbone.depth)), small.depth - 1)
+
+    out = {k: v for k, v in options.items() if k != "counts"}
+    if "cut_layers" in out:
+        out["cut_layers"] = sorted({scaled(layer) for layer in out["cut_layers"]})
+    if "layer" in out and out.get("of", 0) is None:
+        out["layer"] = scaled(out["layer"])
+    return out
+
+
+def backbone_spec(backbone: BackboneConfig, profile: ProfileConfig) -> BackboneSpec:
+    """Weights and how they run.
+
+    Raises
+    ------
+    ConfigurationError
+        If the profile has no checkpoint for this backbone.
+    """
+    if profile.miniature and backbone.miniature is None:
+        raise ConfigurationError(
+            f"{backbone.title} has no miniature checkpoint; name one in configs/backbone/{backbone.name}.yaml, or use "
+            "profile=paper"
+        )
+    small = backbone.miniature if profile.miniature else None
+    staged = staging.checkpoint(backbone, profile)
+    frames, options = (backbone.frames, backbone.options) if small is None else (small.frames, _small(backbone, small))
+    return BackboneSpec(
+        name=backbone.name,
+        family=backbone.family,
+        checkpoint=backbone.checkpoint if small is None else small.checkpoint,
+        revision="" if staged is None else staged.revision,
+        trained=staged is None or staged.trained,
+        dtype=profile.dtype or backbone.dtype,
+        attention=backbone.attention,
+        options={**({"frames": frames} if frames > 1 else {}), **options},
+    )
+
+
+def _small(backbone: BackboneConfig, small: MiniatureConfig) -> dict[str, Any]:
+    """The miniature's own options, and those that differ from the backbone's file: somebody asked for them."""
+    written = backbone_config(backbone.name).options if backbone.name in choice_names("backbone") else {}
+    return {**small.options, **{k: v for k, v in backbone.options.items() if k not in written or written[k] != v}}
+
+
+def check_layout(backbone: BackboneConfig, profile: ProfileConfig, spec: BackboneSpec) -> None:
+    """Refuse an image layout that the family lacks, or whose counts are not true for the checkpoint that is staged.
+
+    Raises
+    ------
+    ConfigurationError
+        With the known layouts, or the sizes of the views.
+    """
+    _, layout = Inputs.of(spec.options).laid_out(backbone.family)
+    staged = staging.checkpoint(backbone, profile)
+    if staged is not None:
+        check_view(layout, view_of(staged.path))
+
+
+def shown(benchmark: str, spec: BackboneSpec, backbone: BackboneConfig, *, miniature: bool = False) -> BackboneSpec:
+    """A backbone as a benchmark is shown to it: images as it is, videos by its ``video`` options.
+
+    Raises
+    ------
+    ConfigurationError
+        If the benchmark has videos and the backbone takes none.
+    """
+    asked = load_benchmark(benchmark)
+    if asked.modality == "image":
+        return spec
+    if backbone.video is None:
+        able = [name for name in choice_names("backbone") if backbone_config(name).video is not None]
+        raise ConfigurationError(
+            f"{backbone.title} is not shown videos, so not {asked.title}; choose one of {', '.join(able)}, or show "
+            "frames as images where they fit: 'backbone.video={frames: 2, frames_as_images: true}'"
+        )
+    small = backbone.miniature if miniature else None
+    video = backbone.video if small is None or small.video is None else small.video
+    return replace(spec, options={**spec.options, **video})
+
+
+def on_backbone(
+    method: str, options: dict[str, Any], backbone: BackboneConfig, profile: ProfileConfig
+) -> dict[str, Any]:
+    """Options of a method, with what the backbone's file sets in place of the defaults."""
+    wanted = profile_options(backbone.methods.get(method, {}), backbone, profile)
+    defaults = method_defaults(method) if wanted else {}
+    return options | {k: v for k, v in wanted.items() if options.get(k, defaults.get(k)) == defaults.get(k)}
+
+
+# What an option that a stored cell leaves open meant, before the paper's condition was written out in its place.
+_EARLIER: dict[tuple[str, str], dict[str, Any]] = {("llava-video-7b", "tops"): {"cut_layers": [10, 21]}}
+
+
+def as_stored(method: MethodSpec, backbone: BackboneConfig, profile: ProfileConfig) -> MethodSpec:
+    """A method as its cell's key has it: settings that were once a default are left open, as they were then."""
+    earlier = profile_options(_EARLIER.get((backbone.name, method.name), {}), backbone, profile)
+    same = {k: None for k, v in earlier.items() if method.options.get(k) == v}
+    return replace(method, options={**method.options, **same}) if same else method
+
+
+def as_meant(cell: Cell) -> MethodSpec:
+    """Inverse of :func:`as_stored`: the method to build for a cell."""
+    earlier = _EARLIER.get((cell.backbone.name, cell.method.name))
+    if earlier is None or cell.backbone.name not in choice_names("backbone"):
+        return cell.method
+    earlier = profile_options(earlier, backbone_config(cell.backbone.name), load_profile(cell.profile))
+    left = {k: v for k, v in earlier.items() if cell.method.options.get(k) is None}
+    return replace(cell.method, options={**cell.method.options, **left}) if left else cell.method
+
+
+def needed_signals(method: MethodSpec, budget: Budget | None, backbone: BackboneConfig) -> frozenset[Signal]:
+    """Signals that a method reads on a backbone; those of ``needs(have)`` where they depend on it."""
+    if method.name == "none":
+        return frozenset()
+    cls: Any = method_class(method.name)
+    if not hasattr(cls, "needs"):
+        return frozenset(cls.signals)
+    built = build_method(method, budget, seed=0)
+    more: frozenset[Signal] = built.needs(frozenset(Signal(s) for s in backbone.signals))
+    return frozenset(cls.signals) | more
+
+
+def refusal(method: MethodSpec, budget: Budget | None, backbone: BackboneConfig, shape: PromptShape) -> str | None:
+    """Why this method cannot run on this backbone with this budget; None when it can. No model is loaded."""
+    if method.name == "none":
+        return None
+    title = method_class(method.name).title
+    try:
+        lacking = sorted(needed_signals(method, budget, backbone) - {Signal(s) for s in backbone.signals})
+        if lacking:
+            return f"{title} needs {', '.join(lacking)}, which {backbone.title} does not have"
+        schedule = build_method(method, budget, seed=0).schedule(shape)
+    except ConfigurationError as error:
+        return str(error)
+    if budget is None and not schedule.cuts and _takes_budget(method):
+        return (
+            f"{title} without a budget prunes nothing; give tokens per image (budget=64) or a keep ratio (budget=0.25)"
+        )
+    return None
+
+
+def _takes_budget(method: MethodSpec) -> bool:
+    try:
+        build_method(method, Budget(1), seed=0)
+    except ConfigurationError:
+        return False
+    return True
+
+
+def with_weights(
+    method: MethodSpec, budget: Budget | None, backbone: BackboneConfig, profile: ProfileConfig
+) -> MethodSpec:
+    """A method with the text tower that it reads, where this is staged apart from the backbone.
+
+    Raises
+    ------
+    DataError
+        If the backbone is staged here and the text tower is not.
+    """
+    if profile.miniature or Signal.TEXT_TOWER not in needed_signals(method, budget, backbone):
+        return method
+    own, tower = staging.checkpoint(backbone, profile), staging.text_tower(backbone, profile)
+    if tower is not None:
+        return replace(method, weights=f"{backbone.text_tower}@{tower.revision}")
+    if own is not None and not staging.has_own_tower(own):
+        raise DataError(
+            f"{method_title(method.name)} reads the CLIP text tower {backbone.text_tower}, which is not staged; run "
+            f"`tops fetch backbone={backbone.name}`"
+        )
+    return method
+
+
+# Raised by hand when a change of this package changes answers that were stored before it.
+ANSWERS = "1"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a cell cannot run, and the cell as far as it could be specified."""
+
+    reason: str
+    cell: Cell | None = None
+
+
+def cell(
+    backbone: BackboneConfig,
+    method: str,
+    options: dict[str, Any],
+    budget: int | float | None,
+    protocol: Protocol,
+    benchmark: str,
+    profile: ProfileConfig,
+    limit: int | None,
+    seed: int,
+    *,
+    convention: str | None = None,
+) -> Cell | Refusal:
+    """A cell from choices, or why it cannot run. No model is loaded.
+
+    ``budget`` is what the cell is to have; :func:`profile_budget` maps a printed one.
+    """
+    try:
+        spec = shown(benchmark, backbone_spec(backbone, profile), backbone, miniature=profile.miniature)
+        check_layout(backbone, profile, spec)
+        chosen = method_spec(method, on_backbone(method, options, backbone, profile))
+        allowance = None if budget is None or method == "none" else Budget(budget, protocol)
+        asked = benchmark_spec(benchmark, profile, limit, convention, backbone.family)
+        if profile.allow_empty:
+            asked = replace(asked, generation={**asked.generation, "allow_empty": True})
+    except (ConfigurationError, DataError) as error:
+        return Refusal(str(error))
+    stored = as_stored(chosen, backbone, profile)
+    out = Cell(profile.name, spec, stored, allowance, asked, seed, {**versions(), **batching(spec, profile)})
+    reason = refusal(chosen, allowance, backbone, prompt_shape(backbone, profile))
+    if reason is not None:
+        return Refusal(reason, out)
+    try:
+        return replace(out, method=with_weights(stored, allowance, backbone, profile))
+    except DataError as error:
+        return Refusal(str(error), out)
+
+
+def benchmark_spec(
+    name: str, profile: ProfileConfig, limit: int | None, convention: str | None = None, family: str = ""
+) -> BenchmarkSpec:
+    """What is asked, with the hash of the documents that are staged (empty when they are not)."""
+    benchmark = load_benchmark(name)
+    return benchmark.spec(
+        staging.data(name, profile), profile=profile.name, convention=convention, family=family, limit=limit
+    )
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of the packages that can change an answer."""
+    return {"answers": ANSWERS, **{name: version(name) for name in ("lmms_eval", "torch", "transformers")}}
+
+
+def batching(spec: BackboneSpec, profile: ProfileConfig) -> dict[str, str]:
+    """The batch size, where answers can depend on it: in half precision, when it is not 1."""
+    alone = profile.batch_size == 1 or spec.dtype == "float32"
+    return {} if alone else {"batch_size": str(profile.batch_size)}
+
+
+def documents(spec: BenchmarkSpec, profile: ProfileConfig) -> int:
+    """How many documents a cell will ask, as far as it can be known before loading them."""
+    there = staging.documents(spec.name, profile)
+    return there if spec.limit is None else min(spec.limit, there)
+
+
+def layer_average(cell: Cell, shape: PromptShape) -> float:
+    """Visual tokens per decoder layer of a cell, by its own schedule on the configured prompt."""
+    method = build_method(as_meant(cell), cell.budget, seed=cell.seed)
+    return float(shape.visual if method is None else method.schedule(shape).layer_average)

@@ -1,0 +1,103 @@
+"""Plans and their state as text."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from tops.planning.cost import estimate
+from tops.planning.plan import Plan, PlannedCell, PlanStatus
+
+ORDER = (
+    PlanStatus.SCORED,
+    PlanStatus.ANSWERED,
+    PlanStatus.RUNNING,
+    PlanStatus.FAILED,
+    PlanStatus.MISSING,
+    PlanStatus.REFUSED,
+)
+
+
+def plan_text(plan: Plan, *, short: bool = False, cells: bool = False) -> str:
+    """What would run, on what, and at which cost.
+
+    Parameters
+    ----------
+    plan : Plan
+        What to show.
+    short : bool
+        Title and counts only.
+    cells : bool
+        Every cell on a line of its own.
+    """
+    lines = [_title(plan), _counts(plan)]
+    if short:
+        return "\n".join(lines)
+    lines += ["", *_by_backbone(plan), "", *_refusals(plan), *estimate(plan).lines()]
+    if cells:
+        lines += ["", *(_cell_line(p) for p in plan.unique(refused=True).values())]
+    return "\n".join(lines)
+
+
+def status_text(plan: Plan) -> str:
+    """Counts per backbone and method, then what runs and what failed, by name."""
+    lines = [_title(plan), _counts(plan), "", *_by_backbone(plan)]
+    for status in (PlanStatus.RUNNING, PlanStatus.FAILED):
+        chosen = [p for p in plan.unique().values() if p.status is status]
+        if chosen:
+            lines += ["", f"{status.value}:", *(f"  {_cell_line(p)}" for p in chosen)]
+    return "\n".join(lines)
+
+
+def _title(plan: Plan) -> str:
+    note = f" ({plan.note})" if plan.note else ""
+    return f"{plan.experiment.name}: {plan.experiment.title}, profile {plan.profile.name}{note}"
+
+
+def _counts(plan: Plan) -> str:
+    shown = [f"{plan.counts[s]} {s.value}" for s in ORDER if plan.counts.get(s)]
+    return f"{sum(plan.counts.values())} cells: {', '.join(shown) or 'none'}"
+
+
+def _by_backbone(plan: Plan) -> list[str]:
+    """One line per backbone: how many of its cells stand where."""
+    table: dict[str, Counter[PlanStatus]] = {b: Counter() for b in plan.experiment.backbones}
+    seen: set[object] = set()
+    for i, planned in enumerate(plan.cells):
+        key = planned.cell.key if planned.cell else i
+        if key not in seen:
+            seen.add(key)
+            table[planned.column.backbone][planned.status] += 1
+    statuses = [s for s in ORDER if plan.counts.get(s)]
+    width = max((len(b) for b in table), default=0)
+    head = " " * (width + 2) + "  ".join(f"{s.name.lower():>8}" for s in statuses)
+    return [head, *(f"{b:<{width}}  " + "  ".join(f"{c[s]:>8}" for s in statuses) for b, c in table.items())]
+
+
+def _refusals(plan: Plan) -> list[str]:
+    """Each reason once, with the rows and columns it holds for."""
+    reasons: dict[str, list[PlannedCell]] = {}
+    for planned in plan.cells:
+        if planned.status is PlanStatus.REFUSED:
+            reasons.setdefault(planned.reason, []).append(planned)
+    if not reasons:
+        return []
+    lines = ["refused:"]
+    for reason, cells in reasons.items():
+        rows = dict.fromkeys(_row_text(c) for c in cells)
+        backbones = dict.fromkeys(c.column.backbone for c in cells)
+        lines.append(f"  {len(cells)} of {', '.join(rows)} on {', '.join(backbones)}: {reason}")
+    return [*lines, ""]
+
+
+def _row_text(planned: PlannedCell) -> str:
+    row = planned.row
+    return f"{row.title} @ {row.level} ({row.protocol})" if row.level else row.title
+
+
+def _cell_line(planned: PlannedCell) -> str:
+    cell = planned.cell
+    label = cell.label if cell else f"{planned.column.backbone} / {planned.row.title} / {planned.column.slug}"
+    protocol = f" ({planned.row.protocol})" if planned.row.protocol else ""
+    variant = f" [{planned.row.variant}]" if planned.row.variant else ""
+    reason = f": {planned.reason}" if planned.reason else ""
+    return f"{planned.status.value:<9} {cell.key[:12] if cell else '-' * 12}  {label}{protocol}{variant}{reason}"

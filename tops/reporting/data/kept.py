@@ -1,0 +1,122 @@
+"""Which tokens stayed: frequencies over the image, evenness, and how far two selections agree."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tops.reporting.data.results import Results
+from tops.statistics.resampling import Floats
+from tops.store.store import Record
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Selections of one cell at one cut.
+
+    Attributes
+    ----------
+    mask : array of bool, shape (documents, visual)
+        Kept or not; documents with another number of visual tokens than most are left out.
+    """
+
+    mask: np.ndarray
+
+    @property
+    def probability(self) -> Floats:
+        """Share of documents that keep each token, shape (visual,)."""
+        return np.asarray(self.mask.mean(axis=0), dtype=np.float64)
+
+    @property
+    def gini(self) -> float:
+        """Gini index of the probabilities: 0 when every place is kept equally often."""
+        return gini(self.probability)
+
+    @property
+    def entropy(self) -> float:
+        """Entropy of the places of kept tokens over its maximum: 1 when even."""
+        return normalised_entropy(self.probability)
+
+
+def gini(values: Floats) -> float:
+    """Gini index of non-negative values; NaN when all are zero."""
+    x = np.sort(np.asarray(values, dtype=np.float64))
+    n, total = len(x), x.sum()
+    if n == 0 or total == 0:
+        return float("nan")
+    return float((2 * np.arange(1, n + 1) - n - 1) @ x / (n * total))
+
+
+def normalised_entropy(values: Floats) -> float:
+    """Shannon entropy of the values as a distribution, divided by log of their number; NaN when all are zero."""
+    x = np.asarray(values, dtype=np.float64)
+    if len(x) < 2 or x.sum() == 0:
+        return float("nan")
+    p = x[x > 0] / x.sum()
+    return float(-(p * np.log(p)).sum() / np.log(len(x)))
+
+
+def jaccard(a: np.ndarray, b: np.ndarray) -> float:
+    """Mean over documents of shared / joint kept tokens; masks of shape (documents, visual)."""
+    joint = (a | b).sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return float(np.nanmean(np.where(joint > 0, (a & b).sum(axis=1) / joint, np.nan)))
+
+
+def kept_tokens(record: Record, visual: Mapping[int, int] | None = None) -> dict[int, Kept]:
+    """Selections by cut layer; empty when the cell did not record them.
+
+    Parameters
+    ----------
+    record : Record
+        Complete cell.
+    visual : mapping of int to int, optional
+        Visual tokens of each document before any cut (:func:`visual_tokens` of the unpruned cell). A cell that cuts
+        before the first layer does not tell them itself; without them the last token that it kept counts as the last.
+    """
+    rows: dict[int, list[tuple[int, Sequence[int]]]] = {}
+    for answer in record.answers():
+        whole = (visual or {}).get(answer.doc_id, 0)
+        whole = max(whole, tokens_before(answer.kept, answer.visual_tokens_per_layer))
+        for layer, indices in (answer.kept or {}).items():
+            rows.setdefault(int(layer), []).append((whole, indices))
+    return {layer: Kept(_mask(found, given=bool(visual))) for layer, found in sorted(rows.items())}
+
+
+def visual_tokens(record: Record) -> dict[int, int]:
+    """What the first layer saw of each document."""
+    return {a.doc_id: a.visual_tokens_per_layer[0] for a in record.answers() if a.visual_tokens_per_layer}
+
+
+def tokens_before(kept: Mapping[str, Sequence[int]] | None, seen: Sequence[int]) -> int:
+    """Tokens before any cut, as far as a pruned answer tells: at least what the first layer saw."""
+    highest = max((max(v, default=-1) for v in (kept or {}).values()), default=-1) + 1
+    return max([highest, *seen[:1]])
+
+
+def _mask(found: Sequence[tuple[int, Sequence[int]]], *, given: bool) -> np.ndarray:
+    """Documents of the commonest count; where counts are only bounds, all documents at the largest."""
+    visual = Counter(v for v, _ in found).most_common(1)[0][0] if given else max(v for v, _ in found)
+    rows = [indices for v, indices in found if v == visual or not given]
+    mask = np.zeros((len(rows), visual), dtype=bool)
+    for line, indices in zip(mask, rows, strict=True):
+        line[list(indices)] = True
+    return mask
+
+
+def unrecorded(results: Results) -> tuple[str, ...]:
+    """A warning when an experiment needs kept tokens that some of its cells, run for another one, do not hold."""
+    if not results.plan.experiment.record_kept:
+        return ()
+    entries = (e for (row, _), e in results.entries.items() if row.role == "method" and row.level)
+    cells = {r.key: r for e in entries for r in e.records}
+    without = sorted(key for key, r in cells.items() if (first := next(r.answers(), None)) and first.kept is None)
+    if not without:
+        return ()
+    return (
+        f"{len(without)} of {len(cells)} cells hold no kept tokens (first: {without[0][:12]}): they were run for an "
+        f"experiment that does not record them. Delete these cells and run {results.name} again to see theirs.",
+    )

@@ -1,0 +1,55 @@
+"""How slugs read in tables."""
+
+from __future__ import annotations
+
+from tops.planning.plan import Row
+from tops.settings.choices import backbone_config
+
+_BENCHMARKS = {
+    "gqa": "GQA",
+    "scienceqa_img": "SQA",
+    "textvqa": "TextVQA",
+    "pope": "POPE",
+    "mme": "MME",
+    "mmbench_en": "MMB-EN",
+    "mmbench_cn": "MMB-CN",
+    "mmvet": "MM-Vet",
+    "mmstar": "MMStar",
+    "ai2d": "AI2D",
+    "hallusionbench": "HallBench",
+    "mlvu": "MLVU",
+    "longvideobench_val": "LVB val",
+    "longvideobench_perception": "LVB perc.",
+    "longvideobench_relation": "LVB rel.",
+    "videomme": "V-MME",
+    "videomme_short": "V-MME short",
+    "videomme_medium": "V-MME med.",
+    "videomme_long": "V-MME long",
+    "acc": "Acc",
+    "rel": "Rel (%)",
+    "tokens": "Tokens",
+    "flops_t": "TFLOPs",
+    "flops_x": "Speed-up",
+    "latency_ms": "Latency (ms)",
+    "memory_gb": "Memory (GB)",
+    "f1": "F1",
+    "mme_fidelity": "MME (%)",
+    "textvqa_fidelity": "TextVQA (%)",
+}
+_PROTOCOLS = {"as_printed": "schedule as printed", "kept": "tokens after the cut"}
+
+
+def benchmark_title(slug: str) -> str:
+    """Short title of a benchmark or derived column; an unknown one keeps its slug."""
+    return _BENCHMARKS.get(slug, slug)
+
+
+def backbone_title(name: str) -> str:
+    """Title of a backbone from its configuration."""
+    return backbone_config(name).title
+
+
+def row_title(row: Row) -> str:
+    """Method, variant, and the budget's meaning where it is not the layer average."""
+    more = [p for p in (row.variant, _PROTOCOLS.get(row.protocol, "")) if p]
+    return f"{row.title} ({'; '.join(more)})" if more else row.title

@@ -1,0 +1,228 @@
+"""Resamples of every place of a table, drawn together wherever the documents are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+
+from tops.errors import DataError
+from tops.planning.plan import Column, PlanStatus, Row
+from tops.reporting.data.documents import Brief, Documents, load_documents
+from tops.reporting.data.headline import metric_name
+from tops.reporting.data.mixing import marked
+from tops.reporting.data.results import Entry, Results
+from tops.reporting.data.scores import Scale, scale_of
+from tops.statistics.comparison import Comparison, compare, holm
+from tops.statistics.intervals import Interval, percentile_interval
+from tops.statistics.resampling import Clusters, Floats, same_documents
+from tops.store.store import Record
+
+RESAMPLES = 1000
+SEED = 2026
+_DIGITS = 9
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A value and its resamples.
+
+    Attributes
+    ----------
+    units : int
+        Clusters behind it, of the smallest benchmark where several are mixed.
+    pooled : int
+        Clusters of all benchmarks together; 0 stands for ``units``.
+    """
+
+    point: float
+    resampled: Floats
+    units: int
+    pooled: int = 0
+
+    @property
+    def interval(self) -> Interval:
+        """95 % interval."""
+        return percentile_interval(self.point, self.resampled, self.units)
+
+    def against(self, other: Drawn) -> Comparison:
+        """Paired comparison with a value drawn from the same resamples."""
+        units, pooled = min(self.units, other.units), min(self.pooled or self.units, other.pooled or other.units)
+        return compare(self.point, other.point, self.resampled, other.resampled, units, pooled)
+
+
+@dataclass
+class Resamples:
+    """Resamples of an experiment, made once and looked up by place.
+
+    Attributes
+    ----------
+    faults : list of str
+        Cells whose stored score is not what their stored answers give, and columns that cannot be paired.
+    """
+
+    results: Results
+    cache: Path | None = None
+    count: int = RESAMPLES
+    faults: list[str] = field(default_factory=list)
+    places: dict[tuple[Row, Column], Drawn] = field(default_factory=dict)
+    scales: dict[str, Scale | None] = field(default_factory=dict)
+    documents: dict[str, Brief] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for backbone in self.results.backbones:
+            self.scales[backbone] = scale_of(self.results, backbone)
+            groups: dict[str, list[Column]] = {}
+            for column in self.results.columns(backbone):
+                groups.setdefault(column.benchmark, []).append(column)
+            for benchmark, columns in groups.items():
+                self._draw(benchmark, columns)
+
+    def of(self, record: Record) -> Brief:
+        """The documents of a scored cell, in brief."""
+        name = _scored(record)
+        if name not in self.documents:
+            self.documents[name] = self._load(record).brief
+        return self.documents[name]
+
+    def _load(self, record: Record) -> Documents:
+        assert record.default_scorer is not None
+        return load_documents(record, record.default_scorer, self.cache)
+
+    def _draw(self, benchmark: str, columns: list[Column]) -> None:
+        """All rows and parts of one benchmark share their draws, so that differences and sums stay paired."""
+        entries = [e for (_, c), e in self.results.entries.items() if c in columns and e.values]
+        if not entries:
+            return
+        loaded = self._readable(entries)
+        entries = [e for e in entries if all(_scored(r) in loaded for r in e.records)]
+        if not entries:
+            return
+        self.documents |= {key: documents.brief for key, documents in loaded.items()}
+        if not same_documents(d.ids.tolist() for d in loaded.values()):
+            self.faults.append(
+                f"{columns[0].backbone}, {benchmark}: the cells answered different documents, so nothing can be paired"
+            )
+            return
+        by_scorer = {d.scorer: d for d in reversed(loaded.values())}
+        nested = [g for d in by_scorer.values() for m in d.metrics.values() for g in m.nested]
+        clusters = Clusters.of(next(iter(loaded.values())).clusters, *nested)
+        draws = clusters.draws(self.count, SEED + crc32(benchmark.encode()) % 1_000_000)
+        for entry in entries:
+            drawn = self._place(entry, loaded, clusters, draws)
+            if drawn is not None:
+                self.places[entry.row, entry.column] = drawn
+
+    def _readable(self, entries: Sequence[Entry]) -> dict[str, Documents]:
+        """Documents by cell and scorer; a place whose answers are damaged becomes a hole, and is named."""
+        loaded: dict[str, Documents] = {}
+        for entry in entries:
+            try:
+                for record in entry.records:
+                    loaded.setdefault(_scored(record), self._load(record))
+            except DataError as error:
+                hole = replace(entry, status=PlanStatus.FAILED, records=(), values=(), reason=f"unreadable: {error}")
+                known = {**self.results.entries, (entry.row, entry.column): hole}
+                self.results = replace(self.results, entries=known)
+                self.faults.append(f"{entry.row.title} on {entry.column.slug} ({entry.column.backbone}): {error}")
+        return loaded
+
+    def _place(self, entry: Entry, loaded: Mapping[str, Documents], clusters: Clusters, draws: Floats) -> Drawn | None:
+        """Mean over seeds."""
+        name, resampled = metric_name(entry.column), []
+        for record, value in zip(entry.records, entry.values, strict=True):
+            metric = loaded[_scored(record)].metrics[name]
+            if not np.isclose(metric.point, value, rtol=1e-6, atol=1e-6):
+                self.faults.append(
+                    f"cell {record.key[:12]} ({record.spec.label}): stored {name} {value:.4f}, but its answers give "
+                    f"{metric.point:.4f}; run `tops score`"
+                )
+                return None
+            resampled.append(metric.resampled(clusters, draws))
+        assert entry.value is not None
+        # A mean over seeds differs from its equal terms in the last bit; a tie must stay one.
+        return Drawn(round(entry.value, _DIGITS), np.mean(resampled, axis=0).round(_DIGITS), clusters.count)
+
+    def score(self, row: Row, column: Column) -> Drawn | None:
+        """One benchmark."""
+        return self.places.get((row, column))
+
+    def acc(self, backbone: str, row: Row, scale: Scale | None = None) -> Drawn | None:
+        """Acc, each benchmark resampled by itself (stratified)."""
+        scale = scale or self.scales[backbone]
+        if scale is None:
+            return None
+        found: dict[str, Drawn] = {}
+        for slug, column in scale.slugs.items():
+            drawn = self.places.get((row, column))
+            if drawn is None:
+                return None
+            found[slug] = drawn
+        acc = scale.rule.acc({slug: d.resampled for slug, d in found.items()})
+        point = float(scale.rule.acc({slug: d.point for slug, d in found.items()}))
+        benchmarks = {scale.slugs[slug].benchmark: d.units for slug, d in found.items()}  # parts share their documents
+        return Drawn(point, acc, min(d.units for d in found.values()), sum(benchmarks.values()))
+
+    def rel(self, backbone: str, row: Row, scale: Scale | None = None) -> Drawn | None:
+        """Rel in percent, the unpruned model resampled on the same draws."""
+        reference = self.results.reference(backbone)
+        mine = self.acc(backbone, row, scale)
+        base = self.acc(backbone, reference, scale) if reference is not None else None
+        if mine is None or base is None or base.point == 0:
+            return None
+        with np.errstate(divide="ignore", invalid="ignore"):
+            resampled = 100 * mine.resampled / base.resampled
+        return Drawn(100 * mine.point / base.point, resampled, mine.units, mine.pooled)
+
+    def measure(self, backbone: str, row: Row, slug: str) -> Drawn | None:
+        """``rel``, ``acc`` or a benchmark by its slug."""
+        if slug in ("rel", "acc"):
+            return self.rel(backbone, row) if slug == "rel" else self.acc(backbone, row)
+        column = next((c for c in self.results.columns(backbone) if c.slug == slug), None)
+        return None if column is None else self.score(row, column)
+
+
+def _scored(record: Record) -> str:
+    """Names a cell under one scorer: columns of one cell may be read by different rules."""
+    return f"{record.key}-{record.default_scorer}"
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The best of a group of rows at one budget, and whether it beats the runner-up beyond chance."""
+
+    row: Row
+    runner_up: Row
+    comparison: Comparison
+    adjusted: float
+
+    @property
+    def beyond_chance(self) -> bool:
+        """Holm-adjusted over the table at 5 %."""
+        return self.adjusted < 0.05
+
+
+def winners(uncertainty: Resamples) -> Mapping[tuple[str, str, str], Winner]:
+    """Best row by backbone, level and column, over methods and controls with the same meaning of the budget."""
+    results = uncertainty.results
+    found: dict[tuple[str, str, str], tuple[Row, Row, Comparison]] = {}
+    for backbone in results.backbones:
+        slugs = ["rel", *(c.slug for c in results.columns(backbone))]
+        for level in dict.fromkeys(row.level for row in results.rows(backbone) if row.level):
+            rivals = [
+                r
+                for r in results.rows(backbone)
+                if r.level == level
+                and r.protocol == "layer_average"
+                and not marked(results, r, results.columns(backbone))
+            ]
+            for slug in slugs:
+                drawn = {row: d for row in rivals if (d := uncertainty.measure(backbone, row, slug)) is not None}
+                if len(drawn) > 1:
+                    best, second = sorted(drawn, key=lambda row: drawn[row].point, reverse=True)[:2]
+                    found[backbone, level, slug] = best, second, drawn[best].against(drawn[second])
+    adjusted = holm({place: comparison.p for place, (_, _, comparison) in found.items()})
+    return {place: Winner(*winner, adjusted[place]) for place, winner in found.items()}

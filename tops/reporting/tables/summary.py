@@ -1,0 +1,63 @@
+"""The few sentences a reader needs first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from tops.planning.plan import PlanStatus
+from tops.reporting.data.headings import level_title
+from tops.reporting.data.names import backbone_title, row_title
+from tops.reporting.data.resamples import Resamples, Winner
+from tops.reporting.tables.table import signed
+
+
+def sentences(resamples: Resamples, best: Mapping[tuple[str, str, str], Winner]) -> list[str]:
+    """What is there; then for each model and budget who leads on Rel, and whether TOPS beats the best control."""
+    return [_progress(resamples), *_power(best), *_settings(resamples, best)]
+
+
+def _progress(resamples: Resamples) -> str:
+    entries = resamples.results.entries.values()
+    total, there = len(entries), sum(bool(e.values) for e in entries)
+    refused = sum(e.status is PlanStatus.REFUSED for e in entries)
+    text = f"{there} of {total} places have a number"
+    return text + (f"; {refused} cannot be run, each with its reason." if refused else ".")
+
+
+def _power(best: Mapping[tuple[str, str, str], Winner]) -> Iterator[str]:
+    found = [w.comparison.detectable for (_, _, slug), w in best.items() if slug == "rel"]
+    known = sorted(d for d in found if d > 0)  # NaN is not
+    if known:
+        span = f"{known[0]:.1f}" if round(known[0], 1) == round(known[-1], 1) else f"{known[0]:.1f} to {known[-1]:.1f}"
+        yield f"At this number of documents a difference on Rel shows with 80 % power only from {span} points on."
+
+
+def _settings(resamples: Resamples, best: Mapping[tuple[str, str, str], Winner]) -> Iterator[str]:
+    for (backbone, level, slug), w in best.items():
+        if slug == "rel":
+            setting = f"{backbone_title(backbone)}, {level_title(resamples.results, backbone, level)}"
+            yield f"{setting}: {_lead(w)}{_against_control(resamples, backbone, level)}."
+
+
+def _lead(w: Winner) -> str:
+    d = w.comparison.difference
+    if d.estimate == 0:
+        return f"{row_title(w.row)} and {row_title(w.runner_up)} tie on Rel"
+    verdict = "beyond chance" if w.beyond_chance else "which may be chance"
+    return (
+        f"{row_title(w.row)} leads on Rel by {d.estimate:.1f} points ({signed(d.low)} to {signed(d.high)}) before "
+        f"{row_title(w.runner_up)}, {verdict}"
+    )
+
+
+def _against_control(resamples: Resamples, backbone: str, level: str) -> str:
+    rows = [r for r in resamples.results.rows(backbone) if r.level == level and r.protocol == "layer_average"]
+    tops = next((r for r in rows if r.method == "tops" and not r.variant), None)
+    mine = resamples.rel(backbone, tops) if tops is not None else None
+    drawn = {r: d for r in rows if r.role == "control" and (d := resamples.rel(backbone, r)) is not None}
+    if mine is None or not drawn:
+        return ""
+    control = max(drawn, key=lambda r: drawn[r].point)
+    gap = mine.against(drawn[control]).difference
+    interval = f"{signed(gap.estimate)} ({signed(gap.low)} to {signed(gap.high)})"
+    return f"; TOPS minus the best control, {row_title(control)}: {interval}"

@@ -1,0 +1,1 @@
+"""How planned cells get done: workers, launchers, progress, tracking."""

@@ -1,0 +1,106 @@
+"""Loading the model of a cell's backbone and evaluating cells on it: here alone torch is needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from tops.benchmarks.benchmark import load_benchmark
+from tops.errors import DataError
+from tops.evaluation import Progress, evaluate_cell
+from tops.planning import staging
+from tops.planning.resolve import as_meant
+from tops.running.judging import judge_of
+from tops.settings.choices import backbone_config
+from tops.settings.methods import build_method
+from tops.settings.schema import ProfileConfig
+from tops.store.cell import BackboneSpec, Cell
+from tops.store.store import CellStatus, Store
+
+if TYPE_CHECKING:
+    from tops.backbones.loading import Backbone
+
+
+@dataclass
+class LoadedEvaluator:
+    """Evaluates every cell of one backbone on the one model in memory."""
+
+    backbone: Backbone
+    profile: ProfileConfig
+    tower: str = ""  # the text tower that is loaded, as in ``MethodSpec.weights``
+
+    def __call__(
+        self,
+        cell: Cell,
+        store: Store,
+        *,
+        record_kept: bool,
+        let_through: tuple[type[BaseException], ...],
+        progress: Progress | None = None,
+    ) -> CellStatus:
+        """Evaluate one cell into the store."""
+        if cell.method.weights not in ("", self.tower):
+            raise DataError(
+                f"{self.tower or 'no text tower'} is staged, but {cell.method.weights} was planned; run again"
+            )
+        return evaluate_cell(
+            cell,
+            store=store,
+            backbone=self.backbone,
+            method=build_method(as_meant(cell), cell.budget, seed=cell.seed),
+            benchmark=load_benchmark(cell.benchmark.name),
+            data_root=staging.data_root(self.profile),
+            record_kept=record_kept,
+            batch_size=self.profile.batch_size,
+            judge=judge_of(self.profile),
+            let_through=let_through,
+            progress=progress,
+        )
+
+
+def load_evaluator(spec: BackboneSpec, profile: ProfileConfig) -> LoadedEvaluator:
+    """Load the weights that a specification names.
+
+    Raises
+    ------
+    DataError
+        If they are not here, or are not those the cell was planned on.
+    """
+    from transformers.utils.logging import disable_progress_bar
+
+    from tops.backbones.loading import load_backbone
+    from tops.engine.vision_memory import VisionMemory
+
+    disable_progress_bar()  # type: ignore[no-untyped-call]
+    choice = backbone_config(spec.name)
+    staged = staging.checkpoint(choice, profile, spec.checkpoint)
+    if staged is None:
+        raise DataError(
+            f"the checkpoint {spec.checkpoint} of {spec.name} is not staged; run `tops fetch backbone={spec.name}`"
+        )
+    if staged.revision != spec.revision:
+        raise DataError(
+            f"{staged.path} has revision {staged.revision[:12]}, but {spec.revision[:12]} was planned; run again"
+        )
+    tower = None if profile.miniature else staging.text_tower(choice, profile)
+    model: Any = load_backbone(
+        staged.path,
+        family=spec.family,
+        dtype=spec.dtype,
+        device_map=device(profile),
+        attention=spec.attention,
+        text_tower=None if tower is None else tower.path,
+        name=spec.name,
+    )
+    if profile.vision_memory_gb:
+        model = replace(model, memory=VisionMemory(int(profile.vision_memory_gb * 1e9)))
+    return LoadedEvaluator(model, profile, "" if tower is None else f"{choice.text_tower}@{tower.revision}")
+
+
+def device(profile: ProfileConfig) -> str:
+    """Device of a worker: the GPU where the profile asks for one, or where there is one."""
+    import torch
+
+    if profile.device != "auto":
+        return profile.device
+    return "cuda" if torch.cuda.is_available() else "cpu"

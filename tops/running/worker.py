@@ -1,0 +1,290 @@
+"""One process that works through cells: one model in memory at a time, one cell locked at a time."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from tops.benchmarks.benchmark import load_benchmark
+from tops.running.events import DocumentEvents, Event
+from tops.settings.choices import choice_from
+from tops.settings.schema import ProfileConfig
+from tops.store.cell import BackboneSpec, Cell
+from tops.store.store import CellStatus, Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What a set of workers shares: read by each of them, written once by the launcher.
+
+    Attributes
+    ----------
+    results : str
+        Root of the result store.
+    profile : ProfileConfig
+        Where weights and data are on this installation.
+    cells : tuple of Cell
+        All cells of the run. Each worker takes those nobody has.
+    attempts : int
+        A cell that has failed this often is set aside.
+    threads : int
+        CPU threads of each worker; 0 leaves the default.
+    record_kept : bool
+        Store which tokens each cut kept.
+    began : float
+        Start of the run, seconds of the epoch: what failed since then in another worker is not tried again.
+    evaluator : str
+        ``module:function`` that loads the model of a backbone, as :func:`tops.running.execute.load_evaluator`.
+    """
+
+    results: str
+    profile: ProfileConfig
+    cells: tuple[Cell, ...]
+    attempts: int = 3
+    threads: int = 0
+    record_kept: bool = False
+    began: float = field(default_factory=time.time)
+    evaluator: str = "tops.running.execute:load_evaluator"
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = {**asdict(self), "cells": [cell.as_dict() for cell in self.cells]}
+        path.write_text(json.dumps(content))
+
+    @classmethod
+    def load(cls, path: Path) -> Assignment:
+        """Inverse of :meth:`save`."""
+        content = json.loads(path.read_text())
+        profile = dict(content.pop("profile"))
+        cells = tuple(Cell.from_dict(cell) for cell in content.pop("cells"))
+        return cls(profile=choice_from("profile", profile.pop("name"), profile), cells=cells, **content)
+
+
+class Evaluator(Protocol):
+    """Evaluates cells of one backbone on one loaded model."""
+
+    def __call__(
+        self,
+        cell: Cell,
+        store: Store,
+        *,
+        record_kept: bool,
+        let_through: tuple[type[BaseException], ...],
+        progress: DocumentEvents,
+    ) -> Any: ...
+
+
+@dataclass
+class ModelCache:
+    """The one model of this process; asking for another backbone frees it first."""
+
+    profile: ProfileConfig
+    load: Callable[[BackboneSpec, ProfileConfig], Evaluator]
+    loads: int = 0
+    _held: tuple[BackboneSpec, Evaluator] | None = field(default=None, repr=False)
+
+    def get(self, spec: BackboneSpec) -> Evaluator:
+        """The evaluator of a backbone, loaded when it is not the one in memory."""
+        if not self.holds(spec):
+            self.free()
+            self._held = (_weights(spec), self.load(spec, self.profile))
+            self.loads += 1
+        assert self._held is not None
+        return self._held[1]
+
+    def holds(self, spec: BackboneSpec) -> bool:
+        """Whether that model is in memory."""
+        return self._held is not None and self._held[0] == _weights(spec)
+
+    def free(self) -> None:
+        """Give the memory back."""
+        self._held = None
+        gc.collect()
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def order_for(worker: int, cells: Iterable[Cell]) -> list[Cell]:
+    """The order in which a worker looks at cells: by backbone, each worker beginning with another one.
+
+    Workers that share a backbone begin at different places of its list, so that they seldom ask for one lock.
+    """
+    groups: dict[BackboneKey, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(_backbone_key(cell.backbone), []).append(cell)
+    lists = list(groups.values())
+    if not lists:
+        return []
+    first = worker % len(lists)
+    out: list[Cell] = []
+    for group in lists[first:] + lists[:first]:
+        lap = worker // len(lists)
+        start = (lap * 7919) % len(group)  # a prime, so that starts spread over any length
+        out += group[start:] + group[:start]
+    return out
+
+
+BackboneKey = str
+
+
+def _backbone_key(spec: BackboneSpec) -> BackboneKey:
+    return json.dumps(asdict(_weights(spec)), sort_keys=True)
+
+
+def _weights(spec: BackboneSpec) -> BackboneSpec:
+    """What is loaded: how prompts and pictures are prepared is each cell's own."""
+    return replace(spec, options={})
+
+
+def work(
+    assignment: Assignment,
+    worker: int = 0,
+    *,
+    emit: Callable[[Event], None] = lambda event: None,
+    load: Callable[[BackboneSpec, ProfileConfig], Evaluator] | None = None,
+    let_through: tuple[type[BaseException], ...] = (),
+) -> int:
+    """Work until no cell is left that nobody has; returns how many of the cells it took are complete.
+
+    Cells that a worker began and did not end come last: one that kills its process keeps no other from being done.
+
+    Parameters
+    ----------
+    assignment : Assignment
+        Shared by all workers of the run.
+    worker : int
+        Number of this worker, from 0.
+    emit : callable
+        Told of every event.
+    load : callable, optional
+        Loads the model of a backbone; by default what the assignment names.
+    let_through : tuple of exception types
+        Not failures of a cell: a scheduler's notice that the time is up.
+    """
+    if assignment.threads:  # read by torch, which is imported with the first model
+        os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(assignment.threads)
+    if load is None:
+        module, function = assignment.evaluator.split(":")
+        load = getattr(importlib.import_module(module), function)
+    store = Store(assignment.results, assignment.profile.name)
+    models = ModelCache(assignment.profile, load)
+    tried: set[str] = set()
+    postponed: set[str] = set()
+    broken: dict[BackboneKey, str] = {}
+    finished = 0
+    pending = order_for(worker, assignment.cells)
+    progress = True
+    while progress:
+        progress, waiting = False, []
+        for cell in pending:
+            state = store.status(cell.key)
+            if state.done or cell.key in tried:
+                continue
+            if state is CellStatus.RUNNING:
+                waiting.append(cell)
+                continue
+            failure = store.read(cell.key).failure if state is CellStatus.INCOMPLETE else None
+            if state is CellStatus.INCOMPLETE and failure is None and cell.key not in postponed:
+                postponed.add(cell.key)
+                waiting.append(cell)
+                progress = True
+                continue
+            tried.add(cell.key)
+            if failure is not None and float(failure["time"]) >= assignment.began:
+                continue
+            if failure is not None and int(failure["attempts"]) >= assignment.attempts:
+                detail = f"failed {failure['attempts']} times, last with {failure['error']}"
+                emit(Event("aside", worker, cell.key, cell.label, detail=detail))
+                continue
+            outcome = _one(cell, store, models, worker, emit, broken, let_through, assignment.record_kept)
+            finished += outcome
+            progress = progress or outcome
+        pending = waiting
+    return finished
+
+
+def _one(
+    cell: Cell,
+    store: Store,
+    models: ModelCache,
+    worker: int,
+    emit: Callable[[Event], None],
+    broken: dict[BackboneKey, str],
+    let_through: tuple[type[BaseException], ...],
+    record_kept: bool,
+) -> bool:
+    """Run one cell; True when it is complete afterwards. Any error but ``let_through`` is that cell's alone."""
+    began, before = time.monotonic(), _attempts(store, cell)
+    backbone = _backbone_key(cell.backbone)
+    try:
+        if backbone in broken:
+            raise RuntimeError(broken[backbone])
+        if not models.holds(cell.backbone):
+            emit(Event("load", worker, label=cell.backbone.name))
+        try:
+            evaluate = models.get(cell.backbone)
+        except let_through:
+            raise
+        except Exception as error:
+            broken[backbone] = f"{cell.backbone.name} did not load: {describe(error)}"
+            raise
+        emit(Event("start", worker, cell.key, cell.label))
+        progress = DocumentEvents(emit, worker, cell.key)
+        evaluate(cell, store, record_kept=record_kept, let_through=let_through, progress=progress)
+    except let_through:
+        raise
+    except Exception as error:
+        log.exception("%s", cell.label)
+        if _attempts(store, cell) == before:  # not noted by the evaluation itself
+            note_failure(store, cell, broken.get(backbone) or describe(error))
+    state = store.status(cell.key)
+    seconds = time.monotonic() - began
+    if state.done:
+        emit(Event("done", worker, cell.key, cell.label, seconds, _headline(store, cell)))
+        return True
+    if state is CellStatus.RUNNING:
+        return False
+    failure = store.read(cell.key).failure if state is CellStatus.INCOMPLETE else None
+    emit(Event("failed", worker, cell.key, cell.label, seconds, str((failure or {}).get("error", "not finished"))))
+    return False
+
+
+def describe(error: BaseException) -> str:
+    """Type and first line of an error."""
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+def _attempts(store: Store, cell: Cell) -> int:
+    failure = store.read(cell.key).failure if store.status(cell.key) is CellStatus.INCOMPLETE else None
+    return int(failure["attempts"]) if failure else 0
+
+
+def note_failure(store: Store, cell: Cell, error: str) -> None:
+    """Tell the store why; whoever holds the cell meanwhile may finish it undisturbed."""
+    writer = store.open_cell(cell)
+    if writer is not None:
+        with writer:
+            writer.fail(error)
+
+
+def _headline(store: Store, cell: Cell) -> str:
+    """The metric that tables print, or that none can be given."""
+    record = store.read(cell.key)
+    if record.default_scorer is None:
+        return "answered, not judged"
+    metric = load_benchmark(cell.benchmark.name).metric
+    return f"{metric} {record.scores[record.default_scorer]['metrics'][metric]:.4g}"

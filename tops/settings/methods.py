@@ -1,0 +1,80 @@
+"""Options of a method as settings: their defaults, their types, and the method that they build."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, fields
+from functools import cache
+from typing import Any, get_type_hints
+
+from tops.budget import Budget
+from tops.errors import ConfigurationError
+from tops.methods import build, method_class, method_names
+from tops.settings.schema import typed
+from tops.store.cell import MethodSpec
+
+
+def method_title(name: str) -> str:
+    """Name of a method in tables."""
+    if name == "none":
+        return "Unpruned"
+    return str(method_class(name).title) if name in method_names() else name
+
+
+def method_spec(name: str, options: dict[str, Any]) -> MethodSpec:
+    """A method with every option, defaults included, so that two spellings of one setting are one cell.
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown method or option.
+    """
+    if name == "none":
+        if options:
+            raise ConfigurationError(f"the unpruned model takes no options, not {', '.join(options)}")
+        return MethodSpec("none")
+    defaults = method_defaults(name)
+    unknown = [o for o in options if o not in defaults]
+    if unknown:
+        build(name, **{o: options[o] for o in unknown})  # raises with the nearest names
+    hints = _option_types(name)
+    for option, value in options.items():
+        typed(hints[option], value, f"method {name!r}: option {option!r}")
+    return MethodSpec(name, {**defaults, **options})
+
+
+@cache
+def _option_types(name: str) -> dict[str, Any]:
+    return get_type_hints(method_class(name))
+
+
+@cache
+def method_defaults(name: str) -> dict[str, Any]:
+    """Options of a method and their defaults, without its budget and seed: those are axes of a cell of their own."""
+    out: dict[str, Any] = {}
+    for f in fields(method_class(name)):
+        if f.name in ("budget", "seed") or not f.init:
+            continue
+        default = f.default if f.default is not MISSING else None
+        if f.default_factory is not MISSING:
+            default = f.default_factory()
+        out[f.name] = list(default) if isinstance(default, tuple) else default
+    return out
+
+
+def changed_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The options that differ from the method's defaults."""
+    defaults = {} if name == "none" else method_defaults(name)
+    return {k: v for k, v in options.items() if k not in defaults or v != defaults[k]}
+
+
+def build_method(method: MethodSpec, budget: Budget | None, *, seed: int) -> Any:
+    """The method of a cell; None for the unpruned model."""
+    if method.name == "none":
+        return None
+    known = {f.name for f in fields(method_class(method.name))}
+    options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in method.options.items()}
+    if budget is not None and "budget" in known:
+        options["budget"] = budget
+    if "seed" in known:
+        options["seed"] = seed
+    return build(method.name, **options)

@@ -1,0 +1,1 @@
+"""Stored results: the cell that names them, the answers, the store, and its checks."""

@@ -1,0 +1,158 @@
+"""Validation of a whole result store: every fault by name, nothing repaired."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tops.errors import DataError
+from tops.store.answers import Answer, read_answers, sha256_of
+from tops.store.cell import SCHEMA_VERSION, Cell
+from tops.store.store import SEALED, Store, content_hash, read_json
+
+_KNOWN = {*SEALED, "complete.json", "failure.json", "lock", "rescored", "images"}
+_BEGINNING = {"lock", "images"}  # what a kill before the first atomic write may leave behind
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with one file of one cell."""
+
+    key: str
+    file: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.key[:12]} {self.file}".strip() + f": {self.message}"
+
+
+def check(store: Store) -> list[Fault]:
+    """Faults of all cells of a store, sorted by key. An incomplete cell is no fault; what it holds must be sound."""
+    faults: list[Fault] = []
+    for shelf in sorted(store.cells.glob("*")):
+        for folder in sorted(shelf.iterdir()) if shelf.is_dir() else [shelf]:
+            if folder.is_dir():
+                faults += [Fault(folder.name, file, message) for file, message in _cell(folder, store.profile)]
+            else:
+                faults.append(Fault("", str(folder.relative_to(store.root)), "does not belong here"))
+    return faults
+
+
+def _cell(folder: Path, profile: str) -> Iterator[tuple[str, str]]:
+    names = {p.name for p in folder.iterdir() if not p.name.endswith(".tmp")}
+    if names <= _BEGINNING:
+        return
+    for extra in sorted(names - _KNOWN):
+        yield extra, "does not belong here"
+    spec = yield from _object(folder / "spec.json")
+    if spec is None:
+        return
+    if spec.get("schema") != SCHEMA_VERSION:
+        yield "spec.json", f"schema {spec.get('schema')!r} instead of {SCHEMA_VERSION}"
+        return
+    try:
+        key = Cell.from_dict(spec).key
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        yield "spec.json", f"not a cell: {error}"
+        return
+    if key != folder.name or folder.parent.name != key[:2]:
+        yield "spec.json", f"has the key {key[:12]}, but the folder is {folder.parent.name}/{folder.name[:12]}"
+    if spec["profile"] != profile:
+        yield "spec.json", f"a cell of profile {spec['profile']!r} in the store of {profile!r}"
+    if (folder / "complete.json").exists():
+        yield from _sealed(folder)
+        yield from _rescored(folder)
+    else:
+        yield from _unfinished(folder)
+
+
+def _object(path: Path) -> Generator[tuple[str, str], None, dict[str, Any] | None]:
+    """The JSON object of a file, as the value of ``yield from``; None after a fault."""
+    if not path.exists():
+        yield path.name, "missing"
+        return None
+    try:
+        return read_json(path)
+    except DataError as error:
+        yield path.name, f"damaged: {error.__cause__ or error}"
+        return None
+
+
+def _unfinished(folder: Path) -> Iterator[tuple[str, str]]:
+    """A cell that was begun: a last line that is cut off is what a kill leaves, and the next run cuts it away."""
+    if (folder / "failure.json").exists():
+        yield from _object(folder / "failure.json")
+    path = folder / "answers.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    for number, line in enumerate(lines, 1):
+        try:
+            if line.endswith(b"\n") or number < len(lines):
+                Answer.from_line(line)
+        except ValueError as error:
+            yield path.name, f"line {number} is {error}; the next run asks its document again"
+
+
+def _sealed(folder: Path) -> Iterator[tuple[str, str]]:
+    seal = yield from _object(folder / "complete.json")
+    if seal is None:
+        return
+    try:
+        hashes: dict[str, Any] = dict(seal["sha256"])
+        documents = int(seal["documents"])
+    except (KeyError, TypeError, ValueError) as error:
+        yield "complete.json", f"damaged: {error!r}"
+        return
+    if seal.get("schema") != SCHEMA_VERSION:
+        yield "complete.json", f"schema {seal.get('schema')!r} instead of {SCHEMA_VERSION}"
+    for name in SEALED:
+        if not (folder / name).exists():
+            yield name, "missing from a complete cell"
+        elif sha256_of(folder / name) != hashes.get(name):
+            yield name, "changed after the cell was complete"
+    if not (folder / "answers.jsonl").exists() or not (folder / "scores.json").exists():
+        return
+    scores = yield from _object(folder / "scores.json")
+    if scores is None:
+        return
+    scorers = set(scores.get("scorers") or ())
+    seen: list[int] = []
+    try:
+        for answer in read_answers(folder / "answers.jsonl"):
+            seen.append(answer.doc_id)
+            if answer.error is not None:
+                yield "answers.jsonl", f"document {answer.doc_id} failed ({answer.error}) in a complete cell"
+            if not scorers <= set(answer.scores):
+                missing = ", ".join(sorted(scorers - set(answer.scores)))
+                yield "answers.jsonl", f"document {answer.doc_id} has no row of {missing}"
+            if answer.image is not None and not (folder / answer.image).is_file():
+                yield answer.image, f"missing; document {answer.doc_id} shows it"
+    except ValueError as error:
+        yield "answers.jsonl", str(error)
+        return
+    if len(seen) != documents:
+        yield "answers.jsonl", f"{len(seen)} documents instead of {documents}"
+    if seen != sorted(set(seen)):
+        yield "answers.jsonl", "documents repeat or are out of order"
+
+
+def _rescored(folder: Path) -> Iterator[tuple[str, str]]:
+    for file in sorted((folder / "rescored").glob("*")):
+        name = f"rescored/{file.name}"
+        if file.name.startswith(".verdicts-") or file.name.endswith(".tmp"):
+            continue
+        if file.suffix != ".json":
+            yield name, "does not belong here"
+            continue
+        try:
+            content = json.loads(file.read_bytes())
+            if content["scorer"] != file.stem:
+                yield name, f"holds the scores of {content['scorer']!r}"
+            if content["answers_sha256"] != sha256_of(folder / "answers.jsonl"):
+                yield name, "scores other answers than those stored; run `tops score` again"
+            if content["sha256"] != content_hash(content):
+                yield name, "changed after it was written; delete it and run `tops score` again"
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            yield name, f"damaged: {error!r}"
