@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from scripts.miniature.packing import LLAVA, NONE, Batch, Looks, Picture, Template, make_batch
 from scripts.miniature.pool import LABELS, Lesson
+from scripts.miniature.video_pool import VideoLesson
 from scripts.miniature.vision import schedule
 from tops.miniature.scenes import COLOURS, NAMES
 
@@ -149,7 +150,7 @@ class LanguageRecipe:
     mixed: float = 0.3  # share of direct conversations after that
     align: float = 1.0  # weight of the projector's distance to the patch words
     look: float = 0.3  # weight of attention missing the object asked for, the one named and the right option
-    lesson: Lesson = field(default_factory=Lesson)
+    lesson: Lesson | VideoLesson = field(default_factory=Lesson)
     seed: int = 0
 
 

@@ -152,7 +152,7 @@ def adopt(tower: Any, clip: Any, conv: Tensor, projector: Any, deviation: float)
             target.bias.copy_(bias)
     first, second = projector.linear_1, projector.linear_2
     merger = tower.merger.mlp
-    merger[0].weight.copy_(torch.block_diag(*[deviation * first.weight] * MERGE**2))
+    merger[0].weight.copy_(torch.kron(torch.eye(MERGE**2), deviation * first.weight))
     merger[0].bias.copy_(first.bias.repeat(MERGE**2))
     merger[2].weight.copy_(second.weight.repeat(1, MERGE**2) / MERGE**2)
     merger[2].bias.copy_(second.bias)

@@ -222,7 +222,7 @@ def video_view() -> Tensor:
     """What each of a video's tokens shows, newlines none: (FRAMES * 42, FRAMES * patches)."""
     frame = frame_view().view(POOLED, POOLED, -1)
     rows = torch.cat([frame, torch.zeros(POOLED, 1, GRID**2)], 1).flatten(0, 1)
-    return torch.block_diag(*[rows] * FRAMES)
+    return torch.kron(torch.eye(FRAMES), rows)
 
 
 def llava_video(donor: Any, bpe: Tokenizer) -> Student:

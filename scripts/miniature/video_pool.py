@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from scripts.miniature.packing import Picture
 from tops.miniature.prompts import VIDEO_FORMATS, Turn, make_video_turn
-from tops.miniature.scenes import Scene, paint, patch_labels
+from tops.miniature.scenes import Scene, Split, paint, patch_labels
 from tops.miniature.video_questions import VIDEO_MAKERS, ask_video
-from tops.miniature.videos import SECONDS, Duration, Split, Video, make_video
+from tops.miniature.videos import Duration, Video, make_video
 
 FRAMES = 8
-DURATIONS: tuple[Duration, ...] = tuple(SECONDS)
+DURATIONS: tuple[Duration, ...] = ("short", "medium", "long")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class VideoLesson:
         for _ in range(3 * length // 24):
             if plain:
                 question = ask_video(rng, video, [self.direct[int(rng.integers(len(self.direct)))]])
-                turn = question and Turn(question.text, question.answer, "plain", question)
+                turn = Turn(question.text, question.answer, "plain", question) if question else None
             else:
                 name = self.formats[int(rng.integers(len(self.formats)))]
                 options = 4 + int(name == "longvideobench" and rng.random() < 0.5)
