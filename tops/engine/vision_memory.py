@@ -7,13 +7,16 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from tops.backbones.base import Seen
 from tops.errors import ConfigurationError
+
+_FEATURES = ("pooler_output", "deepstack_features")
+"""What a model reads of its vision features."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +107,9 @@ class VisionMemory:
 
         Returns
         -------
-        BaseModelOutputWithPooling
-            With ``pooler_output``, the projected features; from memory it has nothing else.
+        ModelOutput
+            With ``pooler_output``, the projected features, and ``deepstack_features``, where the tower gives some;
+            from memory it has nothing else.
         """
         begin = time.perf_counter()
         self.calls += 1
@@ -115,19 +119,18 @@ class VisionMemory:
         if held is None or not seen.keys() <= held.seen.keys():
             before, start = {name: len(calls) for name, calls in seen.items()}, time.perf_counter()
             out = compute(*args, **kwargs)
-            _wait_for(out.pooler_output)
+            features = {name: out[name] for name in _FEATURES if out.get(name) is not None}
+            _wait_for(features)
             seconds = time.perf_counter() - start
             if key is not None:
-                self._hold(
-                    key, out.pooler_output, {name: calls[before[name] :] for name, calls in seen.items()}, seconds
-                )
+                self._hold(key, features, {name: calls[before[name] :] for name, calls in seen.items()}, seconds)
         else:
-            from transformers.modeling_outputs import BaseModelOutputWithPooling
+            from transformers.utils.generic import ModelOutput
 
             self.found += 1
             for name in seen:
                 seen[name] += [Seen(_fetched(value), _fetched(options)) for value, options in held.seen[name]]
-            out, seconds = BaseModelOutputWithPooling(pooler_output=_fetched(held.features)), held.seconds
+            out, seconds = cast(Any, ModelOutput)(_fetched(held.features)), held.seconds
         self.saved_seconds += seconds - (time.perf_counter() - begin)
         return out
 
