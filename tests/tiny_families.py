@@ -290,13 +290,6 @@ def qwen2vl(images: int = 1, *, attention: str = "sdpa", seed: int = 0) -> Case:
     return _as_qwen(qwen25vl(images, seed=seed), _qwen2vl_model(), attention)
 
 
-def qwen2vl_video(steps: int = 3, *, attention: str = "sdpa", seed: int = 0) -> Case:
-    """Qwen2-VL: a video of several steps."""
-    case = qwen25vl_video(steps, seed=seed)
-    del case.inputs["second_per_grid_ts"]
-    return _as_qwen(case, _qwen2vl_model(), attention)
-
-
 def _qwen3vl_model() -> Qwen3VLForConditionalGeneration:
     """Features of two vision layers are added behind the first two decoder layers."""
     vision = {
@@ -365,7 +358,6 @@ FAMILIES = {
     "llava-onevision": llava_onevision,
     "llava-onevision-video": llava_onevision_video,
     "qwen2-vl": qwen2vl,
-    "qwen2-vl-video": qwen2vl_video,
     "qwen3-vl": qwen3vl,
     "qwen3-vl-video": qwen3vl_video,
     "internvl3.5": internvl35,

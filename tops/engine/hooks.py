@@ -159,9 +159,14 @@ class Hooks:
         """Vision features from the block's memory, where it has one."""
         call = calls.call_of(self)
         memory = None if call is None or call.prompt is None else call.block.setup.memory
-        if call is None or memory is None or torch.is_grad_enabled():  # nobody watches, or a gradient is wanted
+        # Nobody watches, this is within another one, or a gradient is wanted.
+        if call is None or memory is None or call.looking or torch.is_grad_enabled():
             return compute(*args, **kwargs)
-        return memory.features(compute, args, kwargs, call.seen, call.block.setup.adapter.packing)
+        call.looking = True
+        try:
+            return memory.features(compute, args, kwargs, call.seen, call.block.setup.adapter.packing)
+        finally:
+            call.looking = False
 
     def _add(self, add: Callable[..., Any], args: Args, kwargs: Kwargs) -> Any:
         """Features that the text model adds behind a layer, for the tokens that are still there."""

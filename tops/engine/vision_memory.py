@@ -7,7 +7,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -107,7 +107,7 @@ class VisionMemory:
 
         Returns
         -------
-        ModelOutput
+        BaseModelOutputWithPooling
             With ``pooler_output``, the projected features, and ``deepstack_features``, where the tower gives some;
             from memory it has nothing else.
         """
@@ -119,18 +119,20 @@ class VisionMemory:
         if held is None or not seen.keys() <= held.seen.keys():
             before, start = {name: len(calls) for name, calls in seen.items()}, time.perf_counter()
             out = compute(*args, **kwargs)
-            features = {name: out[name] for name in _FEATURES if out.get(name) is not None}
+            features = {name: getattr(out, name) for name in _FEATURES if hasattr(out, name)}
             _wait_for(features)
             seconds = time.perf_counter() - start
             if key is not None:
                 self._hold(key, features, {name: calls[before[name] :] for name, calls in seen.items()}, seconds)
         else:
-            from transformers.utils.generic import ModelOutput
+            from transformers.modeling_outputs import BaseModelOutputWithPooling
 
             self.found += 1
             for name in seen:
                 seen[name] += [Seen(_fetched(value), _fetched(options)) for value, options in held.seen[name]]
-            out, seconds = cast(Any, ModelOutput)(_fetched(held.features)), held.seconds
+            out, seconds = BaseModelOutputWithPooling(), held.seconds
+            for name, value in held.features.items():
+                setattr(out, name, _fetched(value))
         self.saved_seconds += seconds - (time.perf_counter() - begin)
         return out
 
