@@ -40,6 +40,8 @@ class Entry:
         Why there is no number.
     mark : str
         What a reader must know of the number that is there.
+    seen : float or None
+        Visual tokens a layer saw, where that is another number than the budget asked for.
     """
 
     row: Row
@@ -51,6 +53,7 @@ class Entry:
     values: tuple[float, ...] = ()
     reason: str = ""
     mark: str = ""
+    seen: float | None = None
 
     @property
     def value(self) -> float | None:
