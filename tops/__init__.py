@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tops.engine import Run as Run
     from tops.engine import prune as prune
     from tops.methods.tops import TOPS as TOPS
+    from tops.registration import register as register
     from tops.tokens import Selection as Selection
     from tops.tokens import VisualTokens as VisualTokens
 
@@ -34,6 +35,7 @@ _HOMES = {
     "VisualTokens": "tops.tokens",
     "load_backbone": "tops.backbones.loading",
     "prune": "tops.engine",
+    "register": "tops.registration",
 }
 
 

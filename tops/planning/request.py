@@ -13,6 +13,7 @@ from tops.planning import resolve
 from tops.planning.plan import Column, Plan, PlannedCell, PlanStatus, Row, assemble, plan
 from tops.settings.compose import GROUPS, Composed, composed, parse_overrides
 from tops.settings.methods import changed_options, method_title
+from tops.settings.own import named_words
 from tops.settings.schema import ColumnConfig, Experiment
 from tops.store.cell import Cell
 
@@ -51,6 +52,8 @@ def request(words: Sequence[str], *, multirun: bool = False) -> Request:
     ConfigurationError
         For anything in the overrides that is unknown or contradictory.
     """
+    words = named_words(words)
+    _PARTS.clear()
     overrides = parse_overrides(words)
     if not multirun:
         config = composed(words)

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
-from tops.benchmarks.benchmark import load_benchmark
+from tops.backbones._outside import family_sources
+from tops.benchmarks.benchmark import benchmark_source, load_benchmark
 from tops.budget import Budget, PromptShape, Protocol
 from tops.errors import ConfigurationError, DataError
 from tops.methods import method_class
 from tops.planning import staging
-from tops.settings.choices import backbone_config, choice_names
+from tops.references import is_reference, locate
+from tops.settings.choices import backbone_config, choice_file, choice_names
 from tops.settings.methods import build_method, method_spec, method_title
 from tops.settings.schema import BackboneConfig, ProfileConfig
 from tops.signals import Signal
@@ -79,7 +82,16 @@ def backbone_spec(backbone: BackboneConfig, profile: ProfileConfig) -> BackboneS
         dtype=profile.dtype or backbone.dtype,
         attention=backbone.attention,
         options={**({"frames": frames} if frames > 1 else {}), **options},
+        source=family_source(backbone),
     )
+
+
+def family_source(backbone: BackboneConfig) -> str:
+    """Digest of the adapter of a backbone whose family is not part of the package; nothing is imported for it."""
+    if is_reference(backbone.family):
+        return locate(backbone.family, choice_file("backbone", backbone.name).parent, Path()).digest
+    own = family_sources().get(backbone.family)
+    return "" if own is None else own.digest
 
 
 def shown(benchmark: str, spec: BackboneSpec, backbone: BackboneConfig) -> BackboneSpec:
@@ -217,7 +229,8 @@ def benchmark_spec(
 ) -> BenchmarkSpec:
     """What is asked, with the hash of the documents that are staged (empty when they are not)."""
     benchmark = load_benchmark(name)
-    return benchmark.spec(staging.data(name, profile), profile=profile.name, convention=convention, limit=limit)
+    spec = benchmark.spec(staging.data(name, profile), profile=profile.name, convention=convention, limit=limit)
+    return replace(spec, source=benchmark_source(name))
 
 
 @cache

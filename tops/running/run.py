@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
+from tops import registration
 from tops.planning.plan import Plan
 from tops.running.launchers import launcher
 from tops.running.progress import Progress, duration
@@ -78,7 +79,13 @@ def run(plan: Plan, choice: LauncherConfig, results: str | Path, *, out: TextIO 
             json.dumps({"experiment": plan.experiment.name, "cells": len(todo), "command": sys.argv}, indent=1)
         )
         assignment = Assignment(
-            str(results), plan.profile, tuple(todo), choice.attempts, choice.threads, plan.experiment.record_kept
+            str(results),
+            plan.profile,
+            tuple(todo),
+            choice.attempts,
+            choice.threads,
+            plan.experiment.record_kept,
+            own=registration.known(),
         )
         with Progress(len(todo), out or sys.stderr) as progress:
             launcher(choice.kind)(assignment, folder, choice, progress)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from typing import Any, cast
 
 from hydra import compose, initialize
@@ -26,6 +25,7 @@ from tops.errors import ConfigurationError, nearest_names
 from tops.methods import method_names
 from tops.settings.choices import check_name, choice_from, choice_names, raw_choice, root_defaults
 from tops.settings.methods import method_defaults, method_spec
+from tops.settings.own import named_words
 from tops.settings.schema import BackboneConfig, LauncherConfig, ProfileConfig, SuiteConfig, TrackingConfig
 
 GROUPS = ("backbone", "method", "benchmark", "suite", "profile", "launcher", "tracking", "experiment")
@@ -69,7 +69,6 @@ def names_of(group: str) -> list[str]:
     return ["none", *method_names()] if group == "method" else choice_names(group)
 
 
-@cache
 def node(group: str, name: str) -> dict[str, Any]:
     """A choice with every default filled in, as plain values.
 
@@ -148,6 +147,7 @@ def composed(words: Sequence[str]) -> Composed:
     ConfigurationError
         For unknown names and keys (with the nearest ones) and values of the wrong type.
     """
+    words = named_words(words)
     overrides = parse_overrides(words)
     for override in overrides:
         if override.is_sweep_override():
