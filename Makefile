@@ -9,37 +9,42 @@ export HF_HUB_OFFLINE ?= 1
 # Of an experiment: LIMIT=N documents per benchmark, FULL=1 all of them, RUN="launcher=slurm ..." any setting of `tops run`.
 SETTINGS = profile=$(PROFILE) $(if $(FULL),full=true) $(if $(LIMIT),limit=$(LIMIT))
 
-.PHONY: setup test lint format smoke sweep-keep-ratio ablate-principles falsify reproduce-all miniature miniature-scores bench-selection bench-methods bench-scaling bench-efficiency bench-backbones bench-throughput bench-grid
+.DEFAULT_GOAL := help
+.PHONY: help setup test lint format smoke sweep-keep-ratio ablate-principles falsify reproduce-all miniature miniature-scores bench-selection bench-methods bench-scaling bench-efficiency bench-backbones bench-throughput bench-grid
+
+help: ## this list
+	@echo "make TARGET [PROFILE=paper|miniature] [LIMIT=N] [FULL=1] [RUN='key=value ...'] [BENCH='--device cuda']"; echo
+	@awk -F ':.*## ' '/^[a-z0-9%-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml scripts/constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c scripts/constraints.txt -e ".[dev]"
 	touch $@
 
-setup: $(STAMP)
+setup: $(STAMP) ## install everything into .venv
 
-test: setup
+test: setup ## the unit tests
 	$(BIN)/pytest -n 2 -m "not slow and not cluster and not browser"
 
-lint: setup
+lint: setup ## linters, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: setup
+format: setup ## rewrite the code as the linters want it
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 # reproduce-table1 ... reproduce-figure18: run what is missing, then build the report of what is there.
-reproduce-%: setup
+reproduce-%: setup ## reproduce-table1 ... reproduce-figure18: run what is missing, then the report
 	$(BIN)/tops run experiment=$* $(SETTINGS) $(RUN); status=$$?; \
 	if [ $$status -le 1 ]; then $(BIN)/tops report experiment=$* $(SETTINGS) $(filter results=% backbones=% tracking=%,$(RUN)) || exit 1; fi; exit $$status
 
-plan-%: setup
+plan-%: setup ## plan-table1 ...: what it would run and cost
 	$(BIN)/tops plan experiment=$* $(SETTINGS) $(RUN)
 
-status-%: setup
+status-%: setup ## status-table1 ...: where its cells stand
 	$(BIN)/tops status experiment=$* $(SETTINGS) $(RUN)
 
 TABLES := 1 2 3 4 5 6 11 12 13 14 15 16 17
@@ -47,23 +52,23 @@ FIGURES := 2 4 5 6 8 9 10 13 14 15 16 17 18
 STUDIES := principles falsification protocols keep_ratio
 
 # One failing experiment does not stop the others; make -k goes on and still ends with an error.
-reproduce-all: setup
+reproduce-all: setup ## every table, figure and study
 	$(MAKE) -k $(TABLES:%=reproduce-table%) $(FIGURES:%=reproduce-figure%) $(STUDIES:%=reproduce-%)
 
-sweep-keep-ratio: reproduce-keep_ratio
+sweep-keep-ratio: reproduce-keep_ratio ## accuracy over keep ratios
 
-ablate-principles: reproduce-principles
+ablate-principles: reproduce-principles ## every subset of the three principles
 
-falsify: reproduce-falsification
+falsify: reproduce-falsification ## the falsification test
 
 # What the embedded benchmarks and models are: documents, unpruned score, blind score, chance.
-miniature: setup
+miniature: setup ## what the embedded benchmarks and models are
 	$(BIN)/tops miniature build
 	$(BIN)/tops miniature table llava-1.5
 	$(BIN)/tops miniature table llava-video
 
 # All benchmarks with and without images and videos, then the scores into the cards and the replies into the sheets.
-miniature-scores: setup
+miniature-scores: setup ## score the miniature models and write it into their cards
 	$(BIN)/tops run experiment=miniature profile=miniature full=true $(RUN)
 	$(BIN)/tops run experiment=miniature_video profile=miniature full=true $(RUN)
 	$(BIN)/tops miniature card llava-1.5
@@ -71,31 +76,31 @@ miniature-scores: setup
 	$(BIN)/tops miniature sheets
 
 smoke: PROFILE = miniature
-smoke: reproduce-smoke
+smoke: reproduce-smoke ## a few documents through every step, on the miniature
 
 # BENCH="--device cuda" on a machine with a GPU, whose records stand beside those of the CPU.
 RECORDS := results/benchmarks
 ON := $(if $(findstring cuda,$(BENCH)),-cuda)
 
-bench-selection: setup
+bench-selection: setup ## selection of TOPS against the direct evaluation
 	$(BIN)/tops bench selection --json $(RECORDS)/selection$(ON).json $(BENCH)
 
-bench-methods: setup
+bench-methods: setup ## selection of every method
 	$(BIN)/tops bench methods --json $(RECORDS)/methods$(ON).json $(BENCH)
 
-bench-scaling: setup
+bench-scaling: setup ## selection against numbers of tokens and picks
 	$(BIN)/tops bench scaling --json $(RECORDS)/scaling$(ON).json --plot $(RECORDS)/scaling$(ON).svg $(BENCH)
 
 # Table 4: LLaVA-NeXT-7B with random weights on a GPU, the miniature elsewhere.
-bench-efficiency: setup
+bench-efficiency: setup ## Table 4: latency, memory, FLOPs
 	$(BIN)/tops bench efficiency --json $(RECORDS)/efficiency$(ON).json $(BENCH)
 
 # Every backbone at its true size with random weights on a GPU, its miniature elsewhere.
-bench-backbones: setup
+bench-backbones: setup ## every backbone at its true size
 	$(BIN)/tops bench backbones --json $(RECORDS)/backbones$(ON).json $(BENCH)
 
-bench-throughput: setup
+bench-throughput: setup ## documents per second
 	$(BIN)/tops bench throughput --json $(RECORDS)/throughput$(ON).json $(BENCH)
 
-bench-grid: setup
+bench-grid: setup ## hours of the whole grid
 	$(BIN)/tops bench grid --json $(RECORDS)/grid$(ON).json $(BENCH)

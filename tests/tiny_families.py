@@ -17,7 +17,7 @@ from transformers import (
     Qwen2Config,
 )
 
-from tops.backbones.llava_video_model import LlavaVideoConfig, LlavaVideoForConditionalGeneration
+from tops.backbones._llava_video_model import LlavaVideoConfig, LlavaVideoForConditionalGeneration
 
 START, END = 92, 93
 NEXT_SIZES = [[40, 56], [50, 20], [28, 28]]  # height, width: wide with padding, tall, square

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -16,17 +17,48 @@ class Signal(StrEnum):
     """Names of the signals that not every backbone has; a method lists those it needs, a backbone those it has."""
 
     SALIENCY = "saliency"  # CLS attention, or attention received where there is no CLS
+    RECEIVED = "received"  # mean attention that each visual token receives, in any layer of the vision tower
     CLS = "cls"  # a CLS token in the vision tower
     ENCODER = "encoder"  # vision-tower features, keys and queries per patch, and a projector that maps single rows
     TEXT_TOWER = "text_tower"  # CLIP's text tower and joint space
 
 
+TowerLayer = int | Literal["feature", "last"]
+"""A layer of the vision tower: its number from 0, the layer that saliency reads, or the one after that."""
+
+
+@dataclass(frozen=True)
+class Tower:
+    """The layers of a vision tower, numbered from 0.
+
+    Attributes
+    ----------
+    depth : int
+        How many there are.
+    feature : int
+        The layer that saliency reads: the one whose output the projector reads (CLIP: the penultimate); on towers whose
+        layers attend in windows the last that does not.
+    whole : tuple of int
+        Layers in which every patch attends to its whole unit.
+    """
+
+    depth: int
+    feature: int
+    whole: tuple[int, ...]
+
+
 class VisionSignals(Protocol):
     """Vision-tower signals of one sample. U units (tiles or frames) of n projected patches each.
 
-    Shapes with a CLS column put it first. Layer numbers follow the tower's own order: ``"feature"`` is the layer whose
-    output the projector reads (CLIP: the penultimate), ``"last"`` the one after it (CLIP: the last).
+    Shapes with a CLS column put it first. ``layer`` is a :data:`TowerLayer`: ``"feature"`` is the layer whose output
+    the projector reads (CLIP: the penultimate), ``"last"`` the one after it (CLIP: the last). Numbers must be among
+    those that the method named beforehand in ``tower_layers``: the engine keeps the states of no other layer.
     """
+
+    @property
+    def tower(self) -> Tower:
+        """The tower's layers, for methods that choose one by its relative depth."""
+        ...
 
     @property
     def signals(self) -> frozenset[Signal]:
@@ -37,26 +69,33 @@ class VisionSignals(Protocol):
         """(N0, d): the prompt's projected visual tokens before any cut (SparseVLM chooses raters on them)."""
         ...
 
-    def saliency(self, *, reduce: Literal["mean", "sum"] = "mean") -> Tensor:
+    def saliency(self, *, reduce: Literal["mean", "sum"] = "mean", layer: TowerLayer = "feature") -> Tensor:
         """(N,) float32: CLS attention of each visual token, reduced over heads, in the order of ``VisualTokens``.
 
         Families without a CLS give the mean attention a token receives (docs: backbones)."""
+        ...
+
+    def attention_received(self, *, reduce: Literal["mean", "sum"] = "mean", layer: TowerLayer = "feature") -> Tensor:
+        """(N,) float32: softmaxed attention that each visual token receives, reduced over heads, in prompt order.
+
+        The mean over all queries of the unit, a CLS among them; a token made of several patches has their mean. Only
+        with ``Signal.RECEIVED``."""
         ...
 
     def encoder_features(self) -> Tensor:
         """(U, 1 + n, c): features the projector reads, CLS first. Only with ``Signal.ENCODER``."""
         ...
 
-    def encoder_keys(self, *, layer: Literal["feature", "last"] = "feature") -> Tensor:
+    def encoder_keys(self, *, layer: TowerLayer = "feature") -> Tensor:
         """(U, H, 1 + n, c / H): key projections of that layer, bias included, unscaled."""
         ...
 
-    def encoder_cls_query(self, *, layer: Literal["feature", "last"] = "feature") -> Tensor:
+    def encoder_cls_query(self, *, layer: TowerLayer = "feature") -> Tensor:
         """(U, H, c / H): query projection of the CLS token in that layer, bias included, unscaled."""
         ...
 
-    def cls_attention(self) -> Tensor:
-        """(U, H, 1 + n) float32: softmaxed CLS row of the feature layer, CLS column included."""
+    def cls_attention(self, *, layer: TowerLayer = "feature") -> Tensor:
+        """(U, H, 1 + n) float32: softmaxed CLS row of a layer, CLS column included. Only with ``Signal.CLS``."""
         ...
 
     def joint_embeddings(self) -> Tensor:
@@ -129,10 +168,11 @@ class PruningPoint(Protocol):
         """(L, d): the whole sequence entering ``layer``."""
         ...
 
-    def attention(self, rows: Tensor, *, layer: Literal["own", "previous"] = "own") -> Tensor:
+    def attention(self, rows: Tensor, *, layer: Literal["own", "previous"] = "own", rope: bool = True) -> Tensor:
         """(H, R, L) float32: attention probabilities of the query rows over the whole sequence, causal.
 
-        ``own``: layer ``layer`` on its present input. ``previous``: layer ``layer - 1`` as it has just run."""
+        ``own``: layer ``layer`` on its present input. ``previous``: layer ``layer - 1`` as it has just run. Without
+        ``rope`` queries and keys are compared as if all stood at one place."""
         ...
 
     def keys(self, *, layer: Literal["own", "previous"] = "own") -> Tensor:

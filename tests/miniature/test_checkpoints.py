@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-import tops.backbones.llava_video_model  # noqa: F401  registers its classes with transformers
+import tops.backbones._llava_video_model  # noqa: F401  registers its classes with transformers
 from tops.errors import ConfigurationError, DataError
 from tops.miniature import checkpoints
 from tops.miniature.cards import render

@@ -286,7 +286,7 @@ def test_other_data_than_planned_is_refused(store):
         evaluate(store, other)
     with pytest.raises(ConfigurationError, match="no data hash"):
         evaluate(store, replace(of, benchmark=replace(of.benchmark, data_hash="")))
-    with pytest.raises(DataError, match="tops fetch pope"):
+    with pytest.raises(DataError, match="tops fetch benchmark=pope"):
         evaluate(store, replace(of, seed=1), data_root=str(store.root))
 
 

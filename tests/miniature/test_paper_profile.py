@@ -32,4 +32,4 @@ def test_the_paper_profile_runs_where_its_paths_point(tmp_path, capsys):
         assert all(sum(a.visual_tokens_per_layer) == 36 * 8 for a in answers)
     assert main(["run", *words]) == 0
     assert "(4 were before)" in capsys.readouterr().err
-    assert main(["results", "check", "--results", str(tmp_path / "results")]) == 0
+    assert main(["results", "check", f"results={tmp_path / 'results'}"]) == 0

@@ -88,8 +88,10 @@ def test_table_6() -> None:
 def test_a_backbone_without_a_schedule() -> None:
     assert cuts(TOPS(budget=128), PromptShape(576, 16)) == [(0, 256), (6, 64), (12, 32)]
     video = TOPS(budget=64).schedule(shape("llava-video-7b", images=64))
-    assert [cut.layer for cut in video.cuts] == [0, 10, 21]
+    assert cuts(TOPS(budget=64), shape("llava-video-7b", images=64)) == [(0, 8192), (12, 2224), (16, 624)]
     assert abs(video.layer_average - 64 * 64) <= 1
+    later = TOPS(budget=64, cut_layers=(10, 21)).schedule(shape("llava-video-7b", images=64))
+    assert [cut.layer for cut in later.cuts] == [0, 10, 21]
     with pytest.raises(BudgetError, match="prints no"):
         TOPS(budget=Budget(64, "as_printed")).schedule(shape("llava-video-7b"))
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from fake_runs import PROFILE, grid
 
-from tops.cli.run import main as run_command
+from tops.cli.main import main
 from tops.errors import ConfigurationError
 from tops.methods import method_names
 from tops.planning.plan import plan
@@ -14,8 +14,16 @@ from tops.planning.request import _expand, composed_by_axis, request
 from tops.running.launchers.slurm import launch
 from tops.running.worker import Assignment
 from tops.settings import compose
-from tops.settings.choices import backbone_config, choice_names, load_experiment, load_launcher, load_tracking
-from tops.settings.compose import GROUPS, composed, names_of
+from tops.settings.choices import (
+    GROUPS,
+    backbone_config,
+    choice_names,
+    load_experiment,
+    load_launcher,
+    load_tracking,
+    names_of,
+)
+from tops.settings.compose import composed
 from tops.settings.methods import method_defaults, method_spec
 from tops.settings.schema import LauncherConfig, SignalName
 from tops.signals import Signal
@@ -176,7 +184,7 @@ def test_wrong_settings_of_slurm_are_refused_before_anything_is_submitted(option
 
 
 def test_hydra_s_flag_prints_the_composition(capsys):
-    assert run_command(["--cfg", "job", "method=fastv", "method.layer=3"]) == 0
+    assert main(["run", "--cfg", "job", "method=fastv", "method.layer=3"]) == 0
     assert yaml.safe_load(capsys.readouterr().out)["method"] == {
         "name": "fastv",
         **method_defaults("fastv"),

@@ -26,9 +26,9 @@ def test_everything_missing_is_named_with_its_command(bare):
     assert bare["python"].state == "ok"
     assert "0.7.3" in bare["lmms_eval"].text
     assert bare["llava-1.5-7b"].state == "missing"
-    assert "tops fetch llava-1.5-7b" in bare["llava-1.5-7b"].text
+    assert "tops fetch backbone=llava-1.5-7b" in bare["llava-1.5-7b"].text
     assert "17.6 GB of GPU memory" in bare["llava-1.5-7b"].text
-    assert "tops fetch yes_no" in bare["suite yes_no"].text
+    assert "tops fetch suite=yes_no" in bare["suite yes_no"].text
     assert "368.0 GB" in bare["suite video"].text
     assert "offline" in bare["network"].text
     assert bare["judge"].state == "warning"

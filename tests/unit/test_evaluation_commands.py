@@ -35,7 +35,7 @@ def store(tmp_path):
 def test_scoring_again_adds_rules_beside_the_sealed_files(store, capsys):
     (key,) = store.keys()
     before = (store.path(key) / "scores.json").read_bytes()
-    assert main(["score", "--results", str(store.root), "--profile", "miniature"]) == 0
+    assert main(["score", f"results={store.root}", "profile=miniature"]) == 0
     out = capsys.readouterr().out
     assert "vlmevalkit: f1 50.0000, 33.3% invalid" in out
     record = store.read(key)
@@ -43,38 +43,41 @@ def test_scoring_again_adds_rules_beside_the_sealed_files(store, capsys):
     assert record.default_scorer == "llava"
     assert record.rows("vlmevalkit")[2]["prediction"] is None
     assert (store.path(key) / "scores.json").read_bytes() == before
-    assert main(["results", "check", "--results", str(store.root)]) == 0
+    assert main(["results", "check", f"results={store.root}"]) == 0
     assert "1 complete and sound" in capsys.readouterr().out
 
 
 def test_unknown_scorer_and_empty_choice(store, capsys):
-    base = ["score", "--results", str(store.root), "--profile", "miniature"]
-    assert main([*base, "--scorer", "lava"]) == 1
+    base = ["score", f"results={store.root}", "profile=miniature"]
+    assert main([*base, "scorer=lava"]) == 1
     assert "Did you mean 'llava'" in capsys.readouterr().err
-    assert main([*base, "--benchmark", "mme"]) == 2
-    assert main([*base, "--benchmark", "popo"]) == 2
+    assert main([*base, "benchmark=mme"]) == 2
+    assert main([*base, "benchmark=popo"]) == 2
     assert "Did you mean 'pope'" in capsys.readouterr().err
 
 
 def test_check_fails_on_a_fault(store, capsys):
     (key,) = store.keys()
     (store.path(key) / "provenance.json").write_text("{}")
-    assert main(["results", "check", "--results", str(store.root)]) == 1
+    assert main(["results", "check", f"results={store.root}"]) == 1
     assert "provenance.json: changed after the cell was complete" in capsys.readouterr().out
 
 
 def test_no_store(tmp_path, capsys):
-    assert main(["results", "check", "--results", str(tmp_path)]) == 2
+    assert main(["results", "check", f"results={tmp_path}"]) == 2
     assert "no result store" in capsys.readouterr().err
 
 
-def test_evaluate_refuses_before_it_loads(capsys):
-    assert main(["evaluate", "--suite", "popee"]) == 2
-    assert "Did you mean 'pope'" in capsys.readouterr().err
-    assert main(["evaluate", "--method", "topps"]) == 2
-    assert "Did you mean 'tops'" in capsys.readouterr().err
-    assert main(["evaluate", "--method", "random", "--budget", "many"]) == 2
-    assert "neither a count" in capsys.readouterr().err
+def test_a_run_refuses_before_it_loads(capsys):
+    for words, told in (
+        (["suite=yess_no"], "Did you mean 'yes_no'"),
+        (["method=topps"], "Did you mean 'tops'"),
+        (["method=random", "budget=many"], "neither a token count"),
+        (["nowhere/spec.json"], "is no specification of a cell"),
+        (["--watch"], "unknown option '--watch'"),
+    ):
+        assert main(["run", *words]) == 2
+        assert told in capsys.readouterr().err
 
 
 def run(monkeypatch, root, error):
@@ -118,18 +121,18 @@ def test_a_cell_that_cannot_run_is_refused_before_anything_else(tmp_path, capsys
     ("error", "status"), [(PermissionError(13, "Permission denied", "/x"), 2), (OSError(28, "full"), 2)]
 )
 def test_a_path_that_cannot_be_used_is_no_traceback(error, status, monkeypatch, capsys):
-    def refuse(argv):
+    def refuse():
         raise error
 
-    monkeypatch.setattr("tops.cli.score.main", refuse)
+    monkeypatch.setattr("tops.cli.score._keys", refuse)
     assert main(["score"]) == status
     assert str(error) in capsys.readouterr().err
 
 
 def test_an_error_of_no_path_keeps_its_traceback(monkeypatch):
-    def fail(argv):
+    def fail():
         raise OSError("a fault of ours")
 
-    monkeypatch.setattr("tops.cli.score.main", fail)
+    monkeypatch.setattr("tops.cli.score._keys", fail)
     with pytest.raises(OSError, match="a fault of ours"):
         main(["score"])

@@ -109,17 +109,17 @@ def test_hash_does_not_write_into_the_data(staged):
 
 
 def test_missing_data_names_the_command(staged):
-    with pytest.raises(DataError, match="tops fetch pope"):
+    with pytest.raises(DataError, match="tops fetch benchmark=pope"):
         data_hash("pope", staged)
     (staged / "hf_home" / "videomme" / "data" / "a.mp4").unlink()
-    with pytest.raises(DataError, match=r"no videos.*tops fetch videomme"):
+    with pytest.raises(DataError, match=r"no videos.*tops fetch benchmark=videomme"):
         data_hash("videomme", staged)
 
 
 def test_a_task_that_leaves_the_process_only_fails_its_document():
     """As the stock video tasks do when a file is not there."""
     stock = SimpleNamespace(doc_to_visual=lambda document: sys.exit("video path:x.mp4 does not exist"))
-    with pytest.raises(DataError, match=r"x\.mp4 does not exist; run `tops fetch mlvu`"):
+    with pytest.raises(DataError, match=r"x\.mp4 does not exist; run `tops fetch benchmark=mlvu`"):
         Task(load_benchmark("mlvu"), stock, None).visuals({})
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tops.errors import DataError
 from tops.evaluation import videos
-from tops.evaluation.videos import frame_numbers, read_frames
+from tops.evaluation.videos import frame_numbers, frames_by_duration, read_frames
 
 
 @pytest.fixture
@@ -45,6 +45,18 @@ def test_frames_are_the_ones_asked_for(clip):
     assert frames.indices == (0, 9, 19, 29, 39)
     assert greys(frames) == [0, 9, 19, 29, 39]
     assert (frames.total, frames.fps) == (40, 8.0)
+
+
+def test_frames_by_duration(clip):
+    """Stock ``llava_vid`` without forced sampling: ``range(0, n, round(fps))``, evenly spaced beyond the most."""
+    assert frames_by_duration(40, 8.0, 64, 1) == [0, 8, 16, 24, 32]
+    assert frames_by_duration(600, 29.97, 64, 1) == list(range(0, 600, 30))
+    assert frames_by_duration(64 * 25, 25.0, 64, 1) == list(range(0, 1600, 25))
+    assert frames_by_duration(64 * 25 + 1, 25.0, 64, 1) is None
+    assert frames_by_duration(3, 0.2, 64, 1) == [0, 1, 2]
+    assert read_frames(clip, 64, "floor", 1).indices == (0, 8, 16, 24, 32)
+    assert read_frames(clip, 64, "floor", 2).indices == tuple(range(0, 40, 4))
+    assert read_frames(clip, 4, "floor", 1).indices == (0, 13, 26, 39)
 
 
 def test_seeking_finds_the_same_frames(clip, monkeypatch):

@@ -77,12 +77,17 @@ def eager_weights(module: torch.nn.Module, case: Any) -> list[torch.Tensor]:
     return seen
 
 
-def expected(name: str, case: Any) -> torch.Tensor:
-    """Saliency in prompt order, from eager weights and an arrangement written out by hand."""
+def expected(name: str, case: Any, layer: int | None = None, *, received: bool = False) -> torch.Tensor:
+    """Saliency in prompt order, from eager weights and an arrangement written out by hand.
+
+    Of another layer than the feature layer, or attention received on towers with a CLS token, if so asked."""
     adapter: Any = adapter_for(case.model)
-    weights = eager_weights(adapter.watches()[0].module, case)
+    weights = eager_weights(adapter.tower_attention[adapter.feature_layer if layer is None else layer], case)
+    queries = slice(None) if received else slice(0, 1)
+    if name == "llava":
+        return torch.cat(weights).mean(1)[:, queries, 1:].mean(1).flatten()
     if name.startswith("llava-next"):
-        rows = weights[0].mean(1)[:, 0, 1:]
+        rows = weights[0].mean(1)[:, queries, 1:].mean(1)
         model = case.model.model
         sizes = case.inputs["image_sizes"]
         tiles = [5 if h > 28 and w > 28 else 3 for h, w in sizes.tolist()]
@@ -107,7 +112,7 @@ def expected(name: str, case: Any) -> torch.Tensor:
         flat = torch.cat(packed)[:, 0]
         return flat[flat >= 0]
     if name == "internvl3":
-        rows = torch.cat(weights).mean(1)[:, 0, 1:].view(-1, 4, 2, 4, 2)
+        rows = torch.cat(weights).mean(1)[:, queries, 1:].mean(1).view(-1, 4, 2, 4, 2)
         return rows.mean((2, 4)).flatten()
     # Qwen: eager runs one softmax per segment, on tokens in window order.
     received = torch.cat([w[0].mean((0, 1)) for w in weights]).view(-1, 4).mean(1)

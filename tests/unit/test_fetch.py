@@ -153,7 +153,7 @@ def test_a_broken_download_goes_on_where_it_broke(hub, fetcher, tmp_path, monkey
 def test_the_command_shows_sizes_first_and_says_what_it_did(hub, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("tops.benchmarks.fetch.Fetcher", partial(Fetcher, endpoint=hub.url))
     hub.files = {"README.md": b"r", "data/test.parquet": b"p" * 4999}
-    command = ["fetch", "pope", "--data", str(tmp_path)]
+    command = ["fetch", "benchmark=pope", f"data={tmp_path}"]
     assert main([*command, "--dry-run"]) == 0
     plan = ["lmms-lab-encoder/POPE @ cccccccccccc: 5.0 kB of 5.0 kB", "to fetch: 5.0 kB"]
     assert capsys.readouterr().out.splitlines() == plan

@@ -56,7 +56,13 @@ def counted(family: str, layout: str, size: tuple[int, int]) -> int:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(
     ("family", "layout", "placeholders"),
-    [("llava-next", "fixed-672", 2880 + 48), ("qwen2.5-vl", "fixed-1008", 1296), ("internvl3", "fixed-5-tiles", 1280)],
+    [
+        ("llava-next", "fixed-672", 2880 + 48),
+        ("qwen2.5-vl", "fixed-1008", 1296),
+        ("qwen2.5-vl", "square-1008", 1296),
+        ("internvl3", "fixed-5-tiles", 1280),
+        ("internvl3", "fixed-896", 1280),
+    ],
 )
 def test_fixed_layouts_give_the_papers_counts(family: str, layout: str, placeholders: int, size: Any) -> None:
     assert counted(family, layout, size) == placeholders
@@ -91,6 +97,25 @@ def test_padding_keeps_the_picture_and_stretching_does_not() -> None:
     assert padded.getpixel((336, 10)) == (1, 2, 3)
     assert padded.getpixel((336, 336)) == (255, 0, 0)
     assert image_layout("qwen2.5-vl", "fixed-1008").prepare(picture, (1, 2, 3)).getpixel((0, 0)) == (255, 0, 0)
+    squared = image_layout("qwen2.5-vl", "square-1008").prepare(picture, (1, 2, 3))
+    assert (squared.size, squared.getpixel((0, 100)), squared.getpixel((0, 504))) == (
+        (1008, 1008),
+        (1, 2, 3),
+        (255, 0, 0),
+    )
+
+
+@pytest.mark.parametrize("size", [(100, 50), (50, 100), (3000, 40)])
+def test_internvl_sees_two_by_two_tiles_of_every_picture(size: tuple[int, int]) -> None:
+    """Not four in a row, which ``fixed-5-tiles`` makes of a wide picture."""
+    picture = image_layout("internvl3", "fixed-896").prepare(Image.new("RGB", size), (0, 0, 0))
+    quarter = Image.new("RGB", (448, 448), (255, 255, 255))
+    picture.paste(quarter, (448, 0))
+    pixels = processor("internvl3").image_processor(
+        [picture], crop_to_patches=True, min_patches=4, max_patches=4, return_tensors="pt"
+    )["pixel_values"]
+    bright = [bool(tile.mean() > 0) for tile in pixels[:4]]
+    assert bright == [False, True, False, False]
 
 
 def test_what_a_layout_refuses() -> None:
@@ -104,6 +129,10 @@ def test_what_a_layout_refuses() -> None:
         Inputs(image_layout="fixed-1008", min_pixels=3136).laid_out("qwen2.5-vl")
     with pytest.raises(ConfigurationError, match="leave image_padding out"):
         Inputs(image_layout="fixed-672", image_padding="square").laid_out("llava-next")
+    with pytest.raises(ConfigurationError, match="leave image_padding out"):
+        Inputs(image_layout="cdpruner-672", image_padding="square").laid_out("llava-next")
+    with pytest.raises(ConfigurationError, match="frames_per_second=0 must be a whole number of at least 1"):
+        Inputs(frames_per_second=0)
     with pytest.raises(ConfigurationError, match="views of 336 pixels; those of this checkpoint are 96"):
         check_view(image_layout("llava-next", "fixed-672"), 96)
     assert Inputs(max_patches=4, min_patches=4).laid_out("internvl3")[0].max_patches == 4

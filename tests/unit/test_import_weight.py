@@ -17,6 +17,7 @@ HEAVY = ("torch", "transformers", "lmms_eval", "datasets", "wandb", "scipy", "pa
         "import tops.methods; [tops.methods.method_class(n) for n in tops.methods.method_names()]",
         "import tops.planning.plan, tops.store.store, tops.store.cell",
         "import tops.paper.audit",
+        "from tops.backbones import families; assert 'llava' in families()",
         "from tops.cli.main import main; assert main(['--help']) == 0",
         "from tops.cli.main import main; assert main(['bench', '--help']) == 0",
         "from tops.cli.main import main; assert main('plan experiment=table1 profile=miniature limit=2'.split()) == 0",
@@ -31,3 +32,8 @@ def test_light(statement: str) -> None:
 def test_reports_need_no_torch() -> None:
     code = "import sys, tops.statistics, tops.reporting.build; print([m for m in sys.modules if m == 'torch'])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_the_library_imports_little_beyond_torch() -> None:
+    code = "import sys; from tops import TOPS, prune; print({'transformers', 'torch._dynamo'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"

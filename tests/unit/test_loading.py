@@ -23,8 +23,8 @@ from transformers import (
 
 from tops import load_backbone
 from tops.backbones import adapter_for, families
+from tops.backbones._text_tower import TextEncoder, load_text_encoder, save_text_encoder
 from tops.backbones.loading import Backbone
-from tops.backbones.text_tower import TextEncoder, load_text_encoder, save_text_encoder
 from tops.errors import ConfigurationError, DataError, UnsupportedModelError
 from tops.signals import PruningPoint, Signal
 from tops.tokens import Selection

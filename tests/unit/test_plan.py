@@ -304,6 +304,45 @@ def test_videos_are_shown_as_frames_or_refused_before_a_model_loads():
     assert planned.cell.backbone.options["frames"] == 2
 
 
+def test_the_papers_conditions_are_in_the_key_and_the_others_stay_choices():
+    paper, small = load_profile("paper"), load_profile("miniature")
+
+    def cell(backbone, benchmark="gqa", given=None, profile=paper, **changed):
+        chosen = replace(backbone_config(backbone), **changed)
+        return resolve.cell(chosen, "tops", given or {}, 0.25, "layer_average", benchmark, profile, 1, 0)
+
+    layouts = {"llava-next-7b": "cdpruner-672", "llava-next-13b": "cdpruner-672", "qwen2.5-vl-7b": "square-1008",
+               "internvl3-8b": "fixed-896"}  # fmt: skip
+    for name, layout in layouts.items():
+        assert cell(name).backbone.options["image_layout"] == layout
+    half = ("llava-1.5-7b", "llava-1.5-13b", "llava-next-7b", "llava-next-13b", "llava-video-7b")
+    assert {cell(name, "mlvu" if "video" in name else "gqa").backbone.dtype for name in half} == {"float16"}
+    video = cell("llava-video-7b", "mlvu")
+    assert video.backbone.options == {"frames": 64, "frames_per_second": 1}
+    assert video.method.options["cut_layers"] == [12, 16]
+    # What was asked before the paper's conditions has the key that it had.
+    even = cell("llava-video-7b", "mlvu", {"cut_layers": [10, 21]}, dtype="bfloat16", video={})
+    assert (even.backbone.options, even.method.options["cut_layers"]) == ({"frames": 64}, None)
+    assert resolve.as_meant(even).options["cut_layers"] == [10, 21]
+    assert resolve.as_meant(video) == video.method
+    mini = cell("llava-video-7b", "mlvu", {"cut_layers": [3, 6]}, small)
+    assert (mini.backbone.options, mini.method.options["cut_layers"]) == ({"frames": 8}, None)
+    assert resolve.as_meant(mini).options["cut_layers"] == [3, 6]
+    assert cell("llava-video-7b", "mlvu", profile=small).method.options["cut_layers"] == [3, 5]
+
+
+def test_a_layout_for_other_views_is_refused_in_the_plan(tmp_path):
+    words = ["backbone=llava-next-7b", "method=tops", "budget=0.25", "benchmark=gqa", "limit=1"]
+    (native,) = request([*words, "profile=miniature"]).plan.cells
+    assert native.status is PlanStatus.MISSING
+    (refused,) = request([*words, "profile=miniature", "backbone.options.image_layout=fixed-672"]).plan.cells
+    assert refused.status is PlanStatus.REFUSED
+    assert "gives 2880 tokens with views of 336 pixels; those of this checkpoint are 96" in refused.reason
+    (tmp_path / "llava-next-7b").symlink_to(staging.checkpoints.path("llava-next"))
+    (refused,) = request([*words, f"profile.checkpoints={tmp_path}"]).plan.cells
+    assert "image_layout='cdpruner-672' gives 2880 tokens with views of 336 pixels" in refused.reason
+
+
 def test_one_experiment_has_all_benchmarks():
     found = plan("benchmarks", "miniature", status=False)
     asked = {b: {c.benchmark for c in found.columns if c.backbone == b} for b in found.experiment.backbones}

@@ -12,7 +12,7 @@ import torch
 from probes import Given
 
 from tops.backbones import families
-from tops.backbones.llava_video_model import QWEN_1_5, LlavaVideoProcessor
+from tops.backbones._llava_video_model import QWEN_1_5, LlavaVideoProcessor
 from tops.backbones.loading import load_backbone
 from tops.engine.checks import check_model
 from tops.miniature.checkpoints import ROOT

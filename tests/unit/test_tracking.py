@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fake_runs import PROFILE, FakeEvaluator
 
-from tops.cli.report import main as report
+from tops.cli.main import main
 from tops.planning.plan import plan
 from tops.running import tracking
 from tops.running.worker import Assignment, work
@@ -85,13 +85,13 @@ def test_a_report_sends_its_tables(tmp_path, monkeypatch):
     fake = use(monkeypatch, Wandb())
     words = ["experiment=smoke", "profile=miniature", f"results={tmp_path}", f"reports={tmp_path / 'reports'}"]
     monkeypatch.chdir(tmp_path)
-    assert report(words) == 0
+    assert main(["report", *words]) == 0
     assert fake.runs == []
-    assert report([*words, "tracking=wandb-offline"]) == 0
+    assert main(["report", *words, "tracking=wandb-offline"]) == 0
     assert [(run["mode"], run["group"], run["job_type"]) for run in fake.runs] == [("offline", "smoke", "report")]
     assert {"smoke.md", "smoke.csv", "smoke.tex", "smoke.html"} <= set(fake.artifacts[0].files)
     use(monkeypatch, Wandb(error=RuntimeError("no space left")))
-    assert report([*words, "tracking=wandb-offline"]) == 0
+    assert main(["report", *words, "tracking=wandb-offline"]) == 0
 
 
 def test_a_failure_is_a_warning(finished, tmp_path, monkeypatch, caplog):

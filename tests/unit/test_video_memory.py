@@ -12,8 +12,7 @@ from tiny_families import llava_video
 from torch.profiler import ProfilerActivity, profile
 
 from tops.backbones import adapter_for
-from tops.backbones import llava_video as module
-from tops.backbones.received import received_attention
+from tops.backbones._received import received_attention, received_per_unit
 
 
 @contextmanager
@@ -32,10 +31,10 @@ def peak() -> Iterator[list[int]]:
 
 def probe_peak(frames: int, patches: int = 225, width: int = 32) -> int:
     """Peak of the saliency of so many frames, their states not counted."""
-    attention: Any = adapter_for(llava_video().model).watches()[0].module
+    attention: Any = adapter_for(llava_video().model).tower_attention[-1]
     states = torch.randn(frames, patches, width)
     with peak() as bytes_:
-        module.received_per_unit(attention, states, "mean")
+        received_per_unit(attention, states, "mean")
     return bytes_[0]
 
 
@@ -61,9 +60,9 @@ def test_less_than_the_model_needs_for_its_frames(frames: int) -> None:
     """The tower itself holds all frames' hidden states; the probe adds one frame's attention."""
     case = llava_video(frames)
     tower, pixels = case.model.model.vision_tower, case.inputs["pixel_values_videos"][0]
-    attention: Any = adapter_for(case.model).watches()[0].module
+    attention: Any = adapter_for(case.model).tower_attention[-1]
     with peak() as model:
         states = tower(pixels).last_hidden_state
     with peak() as probe:
-        module.received_per_unit(attention, states, "mean")
+        received_per_unit(attention, states, "mean")
     assert probe[0] < model[0] / 2

@@ -1,4 +1,7 @@
-"""Model families, found by file: a module here with a subclass of ``Adapter`` serves its ``model_classes``."""
+"""Model families, found by file: a module here with a subclass of ``Adapter`` serves its ``model_classes``.
+
+Finding them loads no torch: a plan asks them what they have. Modules whose name begins with an underscore help several.
+"""
 
 from __future__ import annotations
 
@@ -16,22 +19,6 @@ if TYPE_CHECKING:
     from tops.backbones.base import Adapter
 
 __all__ = ["adapter_for", "families", "named_family", "register_family"]
-
-_NOT_FAMILIES = frozenset(
-    {
-        "base",
-        "context",
-        "image_layouts",
-        "llava_video_model",
-        "loading",
-        "packed",
-        "received",
-        "runs",
-        "siglip",
-        "text_tower",
-        "vision",
-    }
-)
 
 
 def register_family(cls: type[Adapter], source: Source | None = None) -> str:
@@ -81,7 +68,7 @@ def _built_in() -> dict[str, type[Adapter]]:
 
     found: dict[str, type[Adapter]] = {}
     for info in pkgutil.iter_modules(__path__):
-        if info.name in _NOT_FAMILIES or info.name.startswith("_"):
+        if info.name.startswith("_"):
             continue
         module = importlib.import_module(f"{__name__}.{info.name}")
         for value in vars(module).values():

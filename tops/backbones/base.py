@@ -8,11 +8,13 @@ How to add a family
    placeholder of a prompt, in prompt order? It sees only the keyword arguments of the model's inner ``forward``
    (``input_ids``, ``pixel_values``, ``image_sizes``, ``image_grid_thw``, ...) and runs before any compute, so that
    budgets are refused early.
-4. Name in :meth:`Adapter.watches` the vision modules whose input or output the signals need. The engine keeps
-   references for one prompt, copies nothing and computes nothing.
+4. Name in :attr:`Adapter.tower_attention` the attention modules of the vision tower, and in
+   :attr:`Adapter.feature_layer` the one that saliency reads; in :meth:`Adapter.watches` whatever else the signals need.
+   The engine keeps references for one prompt, copies nothing and computes nothing.
 5. Turn what was seen into :class:`tops.signals.VisionSignals` in :meth:`Adapter.vision`.
-   ``tops.backbones.vision.TowerSignals`` serves every tower with a CLS token and an attention of separate q/k
-   projections; subclass it, or write your own where the tower differs (no CLS, window order, pooling).
+   ``tops.backbones._packed.PackedSignals`` knows the mean attention received in every tower of separate q/k
+   projections, ``tops.backbones._vision.TowerSignals`` the rest where there is a CLS token; subclass one of them where
+   the tower differs (window order, pooling).
 
 The defaults of everything else fit a ``model.model.language_model`` of Llama or Qwen2 make: decoder layers with
 ``input_layernorm`` and ``self_attn.{q_proj, k_proj}``, RoPE in ``rotary_emb``, mRoPE where ``rotary_emb`` has an
@@ -29,22 +31,25 @@ have ``newline=True`` and ``patch=-1``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from torch import Tensor, nn
-
-from tops.backbones.context import Call as Call
-from tops.backbones.context import Layout as Layout
-from tops.backbones.context import Seen as Seen
-from tops.backbones.context import VisionContext as VisionContext
-from tops.backbones.context import Watch as Watch
-from tops.errors import UnsupportedModelError
-from tops.signals import Signal, VisionSignals
+from tops.backbones._context import Call as Call
+from tops.backbones._context import Layout as Layout
+from tops.backbones._context import Seen as Seen
+from tops.backbones._context import VisionContext as VisionContext
+from tops.backbones._context import Watch as Watch
+from tops.backbones._context import attention_of as attention_of
+from tops.errors import ConfigurationError, UnsupportedModelError
+from tops.signals import Signal, Tower, VisionSignals
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel
+    from PIL.Image import Image
+    from torch import Tensor, nn
+    from transformers import BatchFeature, PretrainedConfig, PreTrainedModel
 
+    from tops.backbones.image_layouts import ImageLayout
     from tops.methods.base import Positions
 
 
@@ -99,6 +104,8 @@ class Adapter:
     @property
     def layers(self) -> nn.ModuleList:
         """Decoder layers."""
+        from torch import nn
+
         layers = self._module(self.text_model, "layers")
         assert isinstance(layers, nn.ModuleList)
         return layers
@@ -135,9 +142,39 @@ class Adapter:
         """
         raise NotImplementedError
 
-    def watches(self) -> list[Watch]:
-        """Vision modules to keep an eye on."""
-        return []
+    @property
+    def tower_attention(self) -> Sequence[nn.Module]:
+        """Attention modules of the vision tower, first layer to last."""
+        return ()
+
+    @property
+    def feature_layer(self) -> int:
+        """Number of the tower layer that saliency reads."""
+        raise NotImplementedError
+
+    @property
+    def tower(self) -> Tower:
+        """The vision tower's layers."""
+        depth = len(self.tower_attention)
+        return Tower(depth, self.feature_layer, tuple(range(depth)))
+
+    def watches(self, layers: Collection[int] = ()) -> list[Watch]:
+        """Vision modules to keep an eye on: the attention inputs of the feature layer, and of ``layers``.
+
+        Raises
+        ------
+        ConfigurationError
+            If the tower has no such layer.
+        """
+        attention = self.tower_attention
+        wrong = [layer for layer in layers if not 0 <= layer < len(attention)]
+        if wrong:
+            raise ConfigurationError(
+                f"layer {wrong[0]} is outside the vision tower of {self.family}: its layers are 0 to "
+                f"{len(attention) - 1}"
+            )
+        wanted = dict.fromkeys((self.feature_layer, *layers) if attention else ())
+        return [Watch(attention_of(layer), attention[layer]) for layer in wanted]
 
     def vision(self, context: VisionContext) -> VisionSignals:
         """Signals of one sample. Must be lazy: build no tensor before a method asks."""
@@ -150,6 +187,38 @@ class Adapter:
 
     def check(self) -> None:
         """Raise ``UnsupportedModelError`` for settings of this model that the family's file cannot serve."""
+
+    # -- image layouts ------------------------------------------------------------------------------------------------
+
+    def process(
+        self, processor: Any, layout: ImageLayout, *, text: Any, images: Sequence[Image] | None, **options: Any
+    ) -> BatchFeature:
+        """Arguments of the model for a prompt with images, under an image layout.
+
+        Parameters
+        ----------
+        processor : ProcessorMixin
+            Of the checkpoint.
+        layout : ImageLayout
+            One of the family's.
+        text : str or list of str
+            The prompt, one placeholder an image.
+        images : sequence of PIL images or None
+            As :meth:`ImageLayout.prepare` gives them.
+        **options
+            For the processor.
+        """
+        features: BatchFeature = processor(text=text, images=images, **options)
+        return features
+
+    def shown(self, layout: ImageLayout) -> AbstractContextManager[None]:
+        """Context in which the model packs image features as a layout says; most models have one way only."""
+        return nullcontext()
+
+    @property
+    def packing(self) -> str:
+        """What beside pixels and sizes decides on image features, such as :meth:`shown`; empty where nothing does."""
+        return ""
 
     # -- the decoder --------------------------------------------------------------------------------------------------
 
@@ -268,6 +337,8 @@ class Adapter:
 
     @staticmethod
     def _module(parent: nn.Module, name: str) -> nn.Module:
+        from torch import nn
+
         child = getattr(parent, name, None)
         if not isinstance(child, nn.Module):
             raise UnsupportedModelError(

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import torch
-from torch import Tensor
-
-from tops.backbones.base import Adapter, Call, Layout, VisionContext, Watch
-from tops.backbones.packed import PackedSignals
-from tops.backbones.runs import check_pixels, placeholder_runs
-from tops.backbones.vision import split_heads
+from tops.backbones._packed import PackedSignals
+from tops.backbones._received import cls_rows
+from tops.backbones._runs import check_pixels, placeholder_runs
+from tops.backbones.base import Adapter, Call, Layout, VisionContext
 from tops.errors import UnsupportedModelError
-from tops.signals import Signal, VisionSignals
+from tops.signals import Signal, TowerLayer, VisionSignals
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
     from transformers import PretrainedConfig
 
 
@@ -27,13 +25,18 @@ class InternVL3(Adapter):
     model_types = ("internvl",)
     checkpoints = ("OpenGVLab/InternVL3-8B-hf",)
     published: ClassVar[dict[tuple[str, int, int], str]] = {("qwen2", 28, 3584): "internvl3-8b"}
-    signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY, Signal.CLS})
+    signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY, Signal.RECEIVED, Signal.CLS})
     turns = (("<|im_start|>user\n", "<|im_end|>"),)
 
     @property
     def _encoder(self) -> Any:
         tower = self._module(self.outer, "vision_tower")
         return self._module(self._module(tower, "encoder"), "layer")
+
+    @property
+    def tower_attention(self) -> list[nn.Module]:
+        """InternViT's attention modules."""
+        return [layer.attention for layer in self._encoder]
 
     @property
     def feature_layer(self) -> int:
@@ -80,10 +83,6 @@ class InternVL3(Adapter):
         if wanted != given:
             raise UnsupportedModelError(f"{given} tile(s) were given, but the prompts have placeholders for {wanted}")
         return layouts
-
-    def watches(self) -> list[Watch]:
-        """Attention input of the feature layer."""
-        return [Watch("feature", self._encoder[self.feature_layer].attention)]
 
     def vision(self, context: VisionContext) -> VisionSignals:
         """CLS row of the feature layer, averaged over the patches that make a token."""
@@ -138,29 +137,31 @@ class InternVL3(Adapter):
 
 
 class _InternVitSignals(PackedSignals):
-    """CLS attention of one InternViT layer."""
+    """Attention of InternViT's layers; what is known of patches is brought to the tokens that 2 x 2 of them make."""
 
     def __init__(self, context: VisionContext, adapter: InternVL3) -> None:
-        super().__init__(context, adapter.signals)
-        self._module: Any = adapter.watches()[0].module
-        self._adapter = adapter
+        super().__init__(context, adapter)
+        self._ratio = float(adapter.model.config.downsample_ratio)
 
-    def cls_attention(self) -> Tensor:
+    def cls_attention(self, *, layer: TowerLayer = "feature") -> Tensor:
         """(U, H, 1 + n) float32: softmaxed CLS row, CLS column first; a token has the mass of its 2 x 2 patches."""
-        module, states = self._module, self.context.units("feature")
-        with torch.no_grad():
-            query = split_heads(module.q_norm(module.q_proj(states[:, :1])), module.num_heads).float()
-            keys = split_heads(module.k_norm(module.k_proj(states)), module.num_heads).float()
-            row = ((query @ keys.transpose(-1, -2)) * module.scale).softmax(-1)[:, :, 0]
-        units, heads, patches = row[..., 1:].shape
-        side = int(patches**0.5)
-        outer: Any = self._adapter.outer
-        # The model's own shuffle, so that the order of tokens is its order.
-        grid = row[..., 1:].reshape(-1, side, side, 1)
-        shuffled = outer.pixel_shuffle(grid, self._adapter.model.config.downsample_ratio)
-        return torch.cat([row[..., :1], shuffled.sum(-1).view(units, heads, -1)], -1).to(self.context.device)
+        import torch
 
-    def saliency(self, *, reduce: Literal["mean", "sum"] = "mean") -> Tensor:
+        row = cls_rows(*self.attention_input(layer))
+        units, heads, _ = row.shape
+        tokens = self._shuffled(row[..., 1:].flatten(0, 1)).sum(-1).view(units, heads, -1)
+        return torch.cat([row[..., :1], tokens], -1).to(self.context.device)
+
+    def saliency(self, *, reduce: Literal["mean", "sum"] = "mean", layer: TowerLayer = "feature") -> Tensor:
         """(N,) float32: CLS attention over heads, mean of the 2 x 2 patches of each token."""
-        rows = self.cls_attention()[:, :, 1:] * self._adapter.model.config.downsample_ratio**2
-        return self.packed(rows.mean(1) if reduce == "mean" else rows.sum(1))
+        return super().saliency(reduce=reduce, layer=layer) * self._ratio**2
+
+    def pooled(self, per_patch: Tensor) -> Tensor:
+        """(U, patches) -> (N,): mean of the 2 x 2 patches of each token."""
+        return self.packed(self._shuffled(per_patch).mean(-1))
+
+    def _shuffled(self, per_patch: Tensor) -> Tensor:
+        """(M, patches) -> (M, n, 4): the patches of each token, by the model's own shuffle, so in its order."""
+        side, outer = int(per_patch.shape[-1] ** 0.5), self.adapter.outer
+        shuffled: Tensor = outer.pixel_shuffle(per_patch.reshape(-1, side, side, 1), self._ratio)  # type: ignore[operator]
+        return shuffled.flatten(1, 2)

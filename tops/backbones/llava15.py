@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from torch import nn
-
+from tops.backbones._runs import check_pixels
+from tops.backbones._vision import TowerSignals
 from tops.backbones.base import Adapter, Call, Layout, VisionContext, Watch
-from tops.backbones.runs import check_pixels
-from tops.backbones.vision import TowerSignals
 from tops.errors import UnsupportedModelError
 from tops.signals import Signal, VisionSignals
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformers import PretrainedConfig
 
 _DECODERS: dict[str, dict[str, Any]] = {
@@ -33,7 +32,7 @@ class Llava15(Adapter):
         ("llama", 32, 4096): "llava-1.5-7b",
         ("llama", 40, 5120): "llava-1.5-13b",
     }
-    signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY, Signal.CLS, Signal.ENCODER})
+    signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY, Signal.RECEIVED, Signal.CLS, Signal.ENCODER})
     turns = (("USER:", "ASSISTANT:"),)
 
     def check(self) -> None:
@@ -55,11 +54,6 @@ class Llava15(Adapter):
             )
 
     @property
-    def tower(self) -> nn.Module:
-        """The CLIP vision model."""
-        return self._module(self.outer, "vision_tower")
-
-    @property
     def feature_layer(self) -> int:
         """Index of the tower layer whose output the projector reads."""
         layer = int(self.model.config.vision_feature_layer)
@@ -67,7 +61,12 @@ class Llava15(Adapter):
 
     @property
     def _encoder(self) -> Any:
-        return self._module(self._module(self.tower, "encoder"), "layers")
+        return self._module(self._module(self._module(self.outer, "vision_tower"), "encoder"), "layers")
+
+    @property
+    def tower_attention(self) -> list[nn.Module]:
+        """CLIP's attention modules."""
+        return [layer.self_attn for layer in self._encoder]
 
     def layout(self, call: Call, placeholders: Sequence[int]) -> list[Layout]:
         """Each image a square grid; images go to samples by the number of their placeholders."""
@@ -92,19 +91,15 @@ class Llava15(Adapter):
             )
         return layouts
 
-    def watches(self) -> list[Watch]:
-        """Attention input of the feature layer and of the one after it, and the feature layer's output."""
+    def watches(self, layers: Collection[int] = ()) -> list[Watch]:
+        """Also the attention input of the layer after the feature layer, and the feature layer's output."""
         encoder, at = self._encoder, self.feature_layer
-        watches = [Watch("feature", encoder[at].self_attn), Watch("features", encoder[at], "output")]
-        if at + 1 < len(encoder):
-            watches.append(Watch("last", encoder[at + 1].self_attn))
-        return watches
+        after = [at + 1] if at + 1 < len(encoder) else []
+        return [*super().watches([*after, *layers]), Watch("features", encoder[at], "output")]
 
     def vision(self, context: VisionContext) -> VisionSignals:
         """CLS attention of the feature layer (penultimate in the published models)."""
-        attention: dict[Any, nn.Module] = {w.name: w.module for w in self.watches() if w.side == "input"}
-        projector = self._module(self.outer, "multi_modal_projector")
-        return TowerSignals(context, attention=attention, projector=projector, signals=self.signals)
+        return TowerSignals(context, self, projector=self._module(self.outer, "multi_modal_projector"))
 
     @classmethod
     def real_config(cls, checkpoint: str) -> PretrainedConfig:

@@ -1,24 +1,26 @@
 """LLaVA-NeXT with Vicuna (7B, 13B): LLaVA-1.5's tower on a base view and on tiles. One view or tile = one unit.
 
 A prompt holds, for every image, the base view, then the stitched tiles row by row without their padding, a newline
-embedding after every row.
+embedding after every row; none under the image layout ``cdpruner-672``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-from torch import Tensor
-
+from tops.backbones._runs import check_pixels
 from tops.backbones.base import Call, Layout
 from tops.backbones.llava15 import Llava15
-from tops.backbones.runs import check_pixels
 from tops.errors import UnsupportedModelError
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig
+    from PIL.Image import Image
+    from torch import Tensor
+    from transformers import BatchFeature, PretrainedConfig
+
+    from tops.backbones.image_layouts import ImageLayout
 
 PINPOINTS: list[list[int]] = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]]
 """Resolutions (height, width) of the published checkpoints."""
@@ -63,6 +65,7 @@ class LlavaNext(Llava15):
 
     def image_layout(self, size: Sequence[int]) -> Layout:
         """Layout of one image of the given (height, width)."""
+        import torch
         from transformers.models.llava_next.modeling_llava_next import get_anyres_image_grid_shape, unpad_image
 
         config: Any = self.model.config
@@ -75,7 +78,7 @@ class LlavaNext(Llava15):
         cells = torch.arange(side**2, side**2 * (1 + down * across)).view(down, across, side, side)
         padded = cells.permute(0, 2, 1, 3).reshape(1, down * side, across * side)
         stitched = unpad_image(padded, tuple(size))[0]  # type: ignore[no-untyped-call]
-        ends = stitched.new_full((len(stitched), 1), -1)
+        ends = stitched.new_full((len(stitched), 1 if self.newlines else 0), -1)
         flat = torch.cat([base, torch.cat([stitched, ends], 1).flatten()])
         newline = flat < 0
         # A newline belongs to the unit and row of the patch before it.
@@ -89,6 +92,61 @@ class LlavaNext(Llava15):
             patch=torch.where(newline, -1, patch),
             newline=newline,
         )
+
+    @property
+    def newlines(self) -> bool:
+        """Whether the model ends every row of the tiles with a newline embedding."""
+        outer: Any = self.outer
+        return outer.image_newline is not None
+
+    @property
+    def packing(self) -> str:
+        """Whether there are newlines."""
+        return "" if self.newlines else "no newlines"
+
+    @contextmanager
+    def shown(self, layout: ImageLayout) -> Iterator[None]:
+        """Without the newline embedding where the layout brings its own views: the stock packing then adds none."""
+        outer: Any = self.outer
+        newline = outer.image_newline
+        if layout.views is not None:
+            outer.image_newline = None
+        try:
+            yield
+        finally:
+            outer.image_newline = newline
+
+    def process(
+        self, processor: Any, layout: ImageLayout, *, text: Any, images: Sequence[Image] | None, **options: Any
+    ) -> BatchFeature:
+        """As the processor; where the layout brings its own views, these through the same normalisation.
+
+        Their number and grid are those of a square image, so that the model finds nothing to unpad."""
+        import torch
+
+        if layout.views is None or not images:
+            return super().process(processor, layout, text=text, images=images, **options)
+        vision: Any = self.model.config.vision_config
+        view, side = int(vision.image_size), int(vision.image_size // vision.patch_size)
+        square = [2 * view, 2 * view]
+        if square not in [list(size) for size in self.model.config.image_grid_pinpoints]:
+            raise UnsupportedModelError(
+                f"image_layout={layout.name!r} needs the resolution {square} among this checkpoint's, which are "
+                f"{self.model.config.image_grid_pinpoints}; use image_layout=native"
+            )
+        views = [layout.views(image) for image in images]
+        # With one resolution, that of the tower, the processor gives each view twice: as base view and as only tile.
+        pixels = processor.image_processor(
+            images=[one for each in views for one in each], image_grid_pinpoints=[[view, view]], return_tensors="pt"
+        )["pixel_values"][:, 0]
+        mark = processor.image_token
+        texts = [text] if isinstance(text, str) else list(text)
+        features: BatchFeature = processor(
+            text=[one.replace(mark, mark * (len(views[0]) * side**2)) for one in texts], **options
+        )
+        features["pixel_values"] = pixels.view(len(views), len(views[0]), *pixels.shape[1:])
+        features["image_sizes"] = torch.tensor([square] * len(views))
+        return features
 
     @classmethod
     def real_config(cls, checkpoint: str) -> PretrainedConfig:
@@ -109,6 +167,8 @@ class LlavaNext(Llava15):
 
 def join(layouts: Sequence[Layout]) -> Layout:
     """Layouts of several images one after the other; units and images are renumbered."""
+    import torch
+
     if not layouts:
         return Layout.grids([])
     units = images = 0

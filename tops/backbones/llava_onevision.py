@@ -9,19 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, sqrt
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from torch import Tensor
-from torch.nn.functional import interpolate
-
-from tops.backbones.base import Call, Layout, VisionContext
+from tops.backbones._packed import PackedSignals
+from tops.backbones._received import received_per_unit
+from tops.backbones._runs import check_pixels
+from tops.backbones._siglip import SiglipLlava
+from tops.backbones.base import Call, Layout, VisionContext, attention_of
 from tops.backbones.llava_next import join
-from tops.backbones.packed import PackedSignals
-from tops.backbones.runs import check_pixels
-from tops.backbones.siglip import SiglipLlava, received_per_unit
 from tops.errors import UnsupportedModelError
-from tops.signals import VisionSignals
+from tops.signals import TowerLayer, VisionSignals
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ class LlavaOnevision(SiglipLlava):
         return samples
 
     def _images(self, call: Call) -> list[_Item]:
+        import torch
         from transformers.models.llava_onevision import modeling_llava_onevision as model
 
         grid_shape: Any = model.get_anyres_image_grid_shape
@@ -124,18 +125,21 @@ class LlavaOnevision(SiglipLlava):
 
 
 class _OnevisionSignals(PackedSignals):
-    """Received attention of one SigLIP layer in the order of the prompt."""
+    """Received attention of SigLIP's layers in the order of the prompt."""
 
     def __init__(self, context: VisionContext, adapter: LlavaOnevision) -> None:
-        super().__init__(context, adapter.signals)
+        super().__init__(context, adapter)
         self._adapter = adapter
 
-    def saliency(self, *, reduce: Literal["mean", "sum"] = "mean") -> Tensor:
+    def attention_received(self, *, reduce: Literal["mean", "sum"] = "mean", layer: TowerLayer = "feature") -> Tensor:
         """(N,) float32: mean attention received, over heads, scaled down where the features are."""
-        context, adapter = self.context, self._adapter
+        import torch
+        from torch.nn.functional import interpolate
+
+        context, adapter, number = self.context, self._adapter, self.number(layer)
         outer: Any = adapter.outer
-        module, side, parts = adapter.watches()[0].module, adapter.side, []
-        states = torch.cat([seen.value for seen in context.seen["feature"]])
+        module, side, parts = adapter.tower_attention[number], adapter.side, []
+        states = torch.cat([seen.value for seen in context.seen[attention_of(number)]])
         for item in adapter.items(context.call, [len(layout) for layout in context.layouts])[context.sample]:
             patches = received_per_unit(module, states[item.start : item.start + item.rows], reduce)
             if item.size is None:
@@ -151,6 +155,8 @@ class _OnevisionSignals(PackedSignals):
 
 def _rows(height: int, width: int, *, every: bool) -> Layout:
     """A grid with a newline after every row, or one at its end."""
+    import torch
+
     if every:
         grid = Layout.grids([(height, width + 1)])
         newline = grid.col == width

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d
-
+from tops.backbones._packed import PackedSignals
+from tops.backbones._runs import check_pixels
+from tops.backbones._siglip import SiglipLlava
 from tops.backbones.base import Call, Layout, VisionContext
-from tops.backbones.packed import PackedSignals
-from tops.backbones.runs import check_pixels
-from tops.backbones.siglip import SiglipLlava, received_per_unit
 from tops.errors import UnsupportedModelError
-from tops.signals import Signal, VisionSignals
+from tops.signals import VisionSignals
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PretrainedConfig, PreTrainedModel
 
 
 class LlavaVideo(SiglipLlava):
-    """``LlavaVideoForConditionalGeneration``, the native class of :mod:`tops.backbones.llava_video_model`."""
+    """``LlavaVideoForConditionalGeneration``, the native class of :mod:`tops.backbones._llava_video_model`."""
 
     family = "llava-video"
     model_classes: ClassVar[tuple[str, ...]] = ("LlavaVideoForConditionalGeneration",)
@@ -58,6 +55,8 @@ class LlavaVideo(SiglipLlava):
 
     @staticmethod
     def _frames(frames: int, side: int) -> Layout:
+        import torch
+
         grid = Layout.grids([(side, side + 1)] * frames)
         newline = grid.col == side
         patch = torch.where(newline, -1, grid.row * side + grid.col)
@@ -65,14 +64,12 @@ class LlavaVideo(SiglipLlava):
 
     def vision(self, context: VisionContext) -> VisionSignals:
         """Mean attention received in the feature layer, averaged over each pooling cell."""
-        return _SiglipSignals(
-            context, self.signals, self.watches()[0].module, int(self.model.config.mm_spatial_pool_stride)
-        )
+        return _SiglipSignals(context, self)
 
     @classmethod
     def real_config(cls, checkpoint: str) -> PretrainedConfig:
         """Sizes of ``lmms-lab/LLaVA-Video-7B-Qwen2``."""
-        from tops.backbones.llava_video_model import LlavaVideoConfig
+        from tops.backbones._llava_video_model import LlavaVideoConfig
 
         return LlavaVideoConfig.from_original(
             {
@@ -92,7 +89,7 @@ class LlavaVideo(SiglipLlava):
     @classmethod
     def reads(cls, content: Mapping[str, Any]) -> bool:
         """Also the authors' own ``config.json``."""
-        from tops.backbones.llava_video_model import is_original
+        from tops.backbones._llava_video_model import is_original
 
         return is_original(content) or super().reads(content)
 
@@ -102,7 +99,7 @@ class LlavaVideo(SiglipLlava):
         from transformers import PretrainedConfig
 
         # Importing the module registers its configuration with AutoConfig.
-        from tops.backbones.llava_video_model import LlavaVideoConfig, is_original
+        from tops.backbones._llava_video_model import LlavaVideoConfig, is_original
 
         content, _ = PretrainedConfig.get_config_dict(checkpoint, revision=revision)
         return (
@@ -116,7 +113,7 @@ class LlavaVideo(SiglipLlava):
         """The saved processor; for the authors' checkpoint, which has a tokenizer only, one in their settings."""
         from transformers import AutoTokenizer, PretrainedConfig
 
-        from tops.backbones.llava_video_model import LlavaVideoConfig, LlavaVideoProcessor, is_original
+        from tops.backbones._llava_video_model import LlavaVideoConfig, LlavaVideoProcessor, is_original
 
         content, _ = PretrainedConfig.get_config_dict(checkpoint, revision=revision)
         if not is_original(content):
@@ -128,22 +125,18 @@ class LlavaVideo(SiglipLlava):
     @classmethod
     def model_class(cls, config: PretrainedConfig) -> type[PreTrainedModel]:
         """The subclass of LLaVA-OneVision."""
-        from tops.backbones.llava_video_model import LlavaVideoForConditionalGeneration
+        from tops.backbones._llava_video_model import LlavaVideoForConditionalGeneration
 
         return LlavaVideoForConditionalGeneration
 
 
 class _SiglipSignals(PackedSignals):
-    """Received attention of one SigLIP layer, pooled like the features."""
+    """Received attention of SigLIP's layers, pooled like the features."""
 
-    def __init__(self, context: VisionContext, signals: frozenset[Signal], module: nn.Module, stride: int) -> None:
-        super().__init__(context, signals)
-        self._module: Any = module
-        self._stride = stride
+    def pooled(self, per_patch: Tensor) -> Tensor:
+        """(U, patches) -> (N,): mean of each pooling cell."""
+        from torch.nn.functional import avg_pool2d
 
-    def saliency(self, *, reduce: Literal["mean", "sum"] = "mean") -> Tensor:
-        """(N,) float32: mean attention received, over heads and over each pooling cell."""
-        patches = received_per_unit(self._module, self.context.units("feature"), reduce)
-        side = int(patches.shape[1] ** 0.5)
-        pooled = avg_pool2d(patches.view(len(patches), 1, side, side), self._stride)
-        return self.packed(pooled.flatten(1))
+        side = int(per_patch.shape[1] ** 0.5)
+        stride = int(self.adapter.model.config.mm_spatial_pool_stride)
+        return self.packed(avg_pool2d(per_patch.view(len(per_patch), 1, side, side), stride).flatten(1))

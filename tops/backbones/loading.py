@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-
 from tops.backbones import families
 from tops.backbones.base import Adapter
-from tops.backbones.text_tower import TextEncoder, load_text_encoder
 from tops.errors import ConfigurationError, DataError, UnsupportedModelError, nearest_names
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
+    from tops.backbones._text_tower import TextEncoder
     from tops.engine import Run
     from tops.engine.record import Question
     from tops.engine.vision_memory import VisionMemory
@@ -125,6 +124,8 @@ def load_backbone(
     else:
         model = _pretrained(cls, source, revision, dtype, device_map, attention)
         processor = cls.load_processor(source, revision)
+    from tops.backbones._text_tower import load_text_encoder
+
     model.eval()  # type: ignore[no-untyped-call]
     adapter = cls(model)
     adapter.check()
@@ -208,6 +209,8 @@ def _pretrained(
 def _random(
     cls: type[Adapter], source: str, dtype: str | torch.dtype, device_map: Any, attention: str
 ) -> PreTrainedModel:
+    import torch
+
     if device_map is not None and not isinstance(device_map, str | int | torch.device):
         raise ConfigurationError("random weights go to a single device, for example device_map='cuda:0'")
     device = torch.device("cpu" if device_map is None else "cuda" if device_map == "auto" else device_map)

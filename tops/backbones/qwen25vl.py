@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import torch
-from torch import Tensor
-
-from tops.backbones.base import Adapter, Call, Layout, Seen, VisionContext, Watch
-from tops.backbones.packed import PackedSignals
-from tops.backbones.received import received_attention
-from tops.backbones.runs import placeholder_runs
+from tops.backbones._packed import PackedSignals
+from tops.backbones._received import received_attention
+from tops.backbones._runs import placeholder_runs
+from tops.backbones.base import Adapter, Call, Layout, Seen, VisionContext, attention_of
 from tops.errors import UnsupportedModelError
-from tops.signals import Signal, VisionSignals
+from tops.signals import Signal, Tower, TowerLayer, VisionSignals
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
     from transformers import PretrainedConfig
 
 
@@ -41,7 +39,7 @@ class Qwen25VL(Adapter):
     model_classes = ("Qwen2_5_VLForConditionalGeneration",)
     model_types = ("qwen2_5_vl",)
     checkpoints = ("Qwen/Qwen2.5-VL-7B-Instruct",)
-    signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY})
+    signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY, Signal.RECEIVED})
     default_positions = "original"
     published: ClassVar[dict[tuple[str, int, int], str]] = {("qwen2_5_vl_text", 28, 3584): "qwen2.5-vl-7b"}
     turns = (("<|im_start|>user\n", "<|im_end|>"),)
@@ -52,7 +50,18 @@ class Qwen25VL(Adapter):
         return self._module(self.outer, "visual")
 
     @property
-    def probe_block(self) -> int:
+    def tower_attention(self) -> list[nn.Module]:
+        """Attention of the blocks; most of them attend in windows."""
+        return [block.attn for block in self.visual.blocks]
+
+    @property
+    def tower(self) -> Tower:
+        """The blocks; those with full attention are ``whole``, and the last of them is what saliency reads."""
+        depth = len(self.visual.blocks)
+        return Tower(depth, self.feature_layer, tuple(i for i in self.visual.fullatt_block_indexes if i < depth))
+
+    @property
+    def feature_layer(self) -> int:
         """The last block with full attention: the others see windows only."""
         return int(max(i for i in self.visual.fullatt_block_indexes if i < len(self.visual.blocks)))
 
@@ -111,10 +120,6 @@ class Qwen25VL(Adapter):
                 )
         return prompts
 
-    def watches(self) -> list[Watch]:
-        """Attention input of the last block with full attention."""
-        return [Watch("attention", self.visual.blocks[self.probe_block].attn)]
-
     def vision(self, context: VisionContext) -> VisionSignals:
         """Mean attention received, over the patches that make a token, in the order of the prompt."""
         return _QwenSignals(context, self)
@@ -157,31 +162,35 @@ class Qwen25VL(Adapter):
 
 
 class _QwenSignals(PackedSignals):
-    """Received attention of one full-attention block, computed for the sample's own segments only."""
+    """Received attention of a block, per segment that attends to itself: an image or a window of it."""
 
     def __init__(self, context: VisionContext, adapter: Qwen25VL) -> None:
-        super().__init__(context, adapter.signals)
+        super().__init__(context, adapter)
         self._adapter = adapter
 
-    def saliency(self, *, reduce: Literal["mean", "sum"] = "mean") -> Tensor:
+    def attention_received(self, *, reduce: Literal["mean", "sum"] = "mean", layer: TowerLayer = "feature") -> Tensor:
         """(N,) float32: mean attention received, over heads and over the 2 x 2 patches of each token."""
-        context, adapter = self.context, self._adapter
+        import torch
+
+        context, adapter, number = self.context, self._adapter, self.number(layer)
         samples = adapter.items(context.call, len(context.layouts))
-        calls = list(context.seen["attention"])
+        calls = list(context.seen[attention_of(number)])
         # The model runs its tower on all images first, then on all videos.
         towers = [video for video in (False, True) if any(item.video == video for items in samples for item in items)]
-        parts = {video: self._received(call, video, reduce) for video, call in zip(towers, calls, strict=True)}
+        parts = {
+            video: self._received(call, video, reduce, adapter.tower_attention[number])
+            for video, call in zip(towers, calls, strict=True)
+        }
         mine = [parts[item.video][item.start : item.start + item.tokens] for item in samples[context.sample]]
         return torch.cat(mine).to(context.device)
 
-    def _received(self, call: Seen, video: bool, reduce: Literal["mean", "sum"]) -> Tensor:
+    def _received(self, call: Seen, video: bool, reduce: Literal["mean", "sum"], module: Any) -> Tensor:
         """(M,): every merged token of one tower call, in the order in which the model hands them on."""
+        import torch
         from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb_vision
         from transformers.vision_utils import get_vision_window_index
 
-        adapter, visual = self._adapter, self._adapter.visual
-        module = visual.blocks[adapter.probe_block].attn
-        states = call.value
+        visual, states = self._adapter.visual, call.value
         with torch.no_grad():
             queries, keys, _ = (
                 module.qkv(states).reshape(len(states), 3, module.num_heads, -1).permute(1, 0, 2, 3).unbind(0)

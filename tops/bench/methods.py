@@ -31,7 +31,7 @@ TEXT, HEAD, JOINT = 64, 64, 768
 class _Point(ArrayPoint):
     """Computes the attention rows that it is asked for."""
 
-    def attention(self, rows: Tensor, *, layer: Literal["own", "previous"] = "own") -> Tensor:
+    def attention(self, rows: Tensor, *, layer: Literal["own", "previous"] = "own", rope: bool = True) -> Tensor:
         keys = self.keys(layer=layer)
         scores = keys[:, rows] @ keys.mT / HEAD**0.5
         future = torch.arange(keys.shape[1], device=keys.device) > rows[:, None]

@@ -83,10 +83,10 @@ def missing(benchmark: Benchmark, root: DataRoot) -> str | None:
     """What is not staged, with the command that fetches it; None when all is there."""
     folder = dataset_folder(benchmark, root)
     if not any(p.suffix == ".parquet" for p in document_files(benchmark, root)):
-        return f"no documents of {benchmark.name} in {folder}; run `tops fetch {benchmark.source}`"
+        return f"no documents of {benchmark.name} in {folder}; run `tops fetch benchmark={benchmark.source}`"
     videos = video_folder(benchmark, root)
     if videos is not None and not (videos.is_dir() and any(videos.iterdir())):
-        return f"no videos of {benchmark.name} in {videos}; run `tops fetch {benchmark.source}`"
+        return f"no videos of {benchmark.name} in {videos}; run `tops fetch benchmark={benchmark.source}`"
     return None
 
 

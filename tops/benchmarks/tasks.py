@@ -80,7 +80,7 @@ class Task:
         try:
             return list(self.stock.doc_to_visual(document) or [])
         except SystemExit as error:
-            raise DataError(f"{error}; run `tops fetch {self.benchmark.name}`") from None
+            raise DataError(f"{error}; run `tops fetch benchmark={self.benchmark.name}`") from None
 
     def request(self, number: int, messages: Any, generation: Mapping[str, Any]) -> Any:
         """A stock request for one document whose messages are ``messages(document)``."""

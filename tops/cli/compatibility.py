@@ -25,8 +25,9 @@ pair marked *yes* and expects a refusal by name from every other one.
 """
 _MIDDLE = """
 `saliency`: CLS attention of each visual token, or, where the vision tower has no CLS token, the mean attention that it
-receives. `cls`: a CLS token. `encoder`: features, keys and queries of the tower per patch, and a projector for single
-rows. `text_tower`: CLIP's text tower, which belongs to CLIP's vision tower only.
+receives. `received`: the latter on every tower, in any of its layers. `cls`: a CLS token. `encoder`: features, keys and
+queries of the tower per patch, and a projector for single rows. `text_tower`: CLIP's text tower, which belongs to
+CLIP's vision tower only.
 
 ## Methods
 

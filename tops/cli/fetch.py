@@ -2,30 +2,54 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 
-from tops.benchmarks.benchmark import benchmark_names, load_suite, suite_names
-from tops.benchmarks.data import default_data_folder
-from tops.errors import ConfigurationError, nearest_names
+from tops.cli.grammar import Command, Key, keys_text, names, values
+from tops.errors import ConfigurationError
 
 
-def main(argv: list[str]) -> int:
-    """Exit status 0 when everything asked for is staged."""
-    parser = argparse.ArgumentParser(prog="tops fetch", description=__doc__, allow_abbrev=False)
-    parser.add_argument("names", nargs="+", help="suites, benchmarks, backbones (with their CLIP text tower)")
-    parser.add_argument("--data", default=str(default_data_folder()), help="data folder ($TOPS_DATA)")
-    parser.add_argument("--update", action="store_true", help="newest revisions instead of those fetched before")
-    parser.add_argument("--dry-run", action="store_true", help="only show what it would fetch")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
-    options = parser.parse_args(argv)
-    benchmarks, models = _sorted(options.names)
+def _keys() -> dict[str, Key]:
+    from tops.benchmarks.benchmark import benchmark_names, suite_names
+    from tops.benchmarks.data import default_data_folder
+    from tops.settings.choices import choice_names
 
-    from pathlib import Path
+    return {
+        "experiment": Key("all checkpoints and data of an experiment", partial(choice_names, "experiment")),
+        "backbone": Key("checkpoints, with their CLIP text tower", partial(choice_names, "backbone")),
+        "suite": Key("data of every benchmark of a suite", suite_names),
+        "benchmark": Key("data of single benchmarks", benchmark_names),
+        "data": Key("data folder (default: that of TOPS_DATA)", default=str(default_data_folder())),
+    }
+
+
+def _help() -> str:
+    return f"""usage: tops fetch KEY=VALUE ... [--update] [--dry-run] [--yes]
+
+  tops fetch experiment=table1                       everything that the experiment reads
+  tops fetch backbone=llava-1.5-7b suite=llava       one model, eight benchmarks
+  tops fetch benchmark=pope,gqa --dry-run            what it would fetch, and how much that is
+
+{keys_text(_keys())}
+  --update    newest revisions instead of those fetched before
+  --dry-run   only show what it would fetch
+  --yes       do not ask
+
+Several names of one key are separated by commas. The same command goes on where it stopped."""
+
+
+def _run(words: tuple[str, ...], update: bool, dry_run: bool, yes: bool) -> int:
+    example = "tops fetch experiment=table1"
+    options = values(words, _keys(), example)
+    benchmarks, models = _wanted(options)
+    if not benchmarks and not models:
+        raise ConfigurationError(f"what is to be fetched? for example: {example}, or backbone=llava-1.5-7b suite=llava")
 
     from tops.benchmarks.fetch import Fetcher, items_for, size_text
 
-    fetcher = Fetcher(Path(options.data).expanduser(), update=options.update)
+    fetcher = Fetcher(Path(options["data"]).expanduser(), update=update)
     items = items_for(benchmarks, fetcher) + [fetcher.model(m) for m in models]
     total = 0
     for item in items:
@@ -33,9 +57,9 @@ def main(argv: list[str]) -> int:
         total += need
         print(f"{item.repository} @ {item.commit[:12]}: {size_text(need)} of {size_text(item.bytes)}")
     print(f"to fetch: {size_text(total)}")
-    if options.dry_run:
+    if dry_run:
         return 0
-    if total and not options.yes and sys.stdin.isatty() and input("fetch? [y/N] ").strip().lower() not in ("y", "yes"):
+    if total and not yes and sys.stdin.isatty() and input("fetch? [y/N] ").strip().lower() not in ("y", "yes"):
         return 1
     try:
         for item in items:
@@ -47,20 +71,25 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _sorted(names: list[str]) -> tuple[list[str], list[str]]:
+def _wanted(options: Mapping[str, str]) -> tuple[list[str], list[str]]:
     """Benchmarks, and repositories of models."""
-    from tops.settings.choices import backbone_config, choice_names
+    from tops.benchmarks.benchmark import load_benchmark, load_suite
+    from tops.settings.choices import backbone_config, load_experiment
 
-    backbones = choice_names("backbone")
-    benchmarks: list[str] = []
-    models: list[str] = []
-    for name in names:
-        if name in backbones:
-            choice = backbone_config(name)
-            models += [m for m in (choice.checkpoint, choice.text_tower) if m]
-        elif name in suite_names() or name in benchmark_names():
-            benchmarks += load_suite(name)
-        else:
-            known = [*suite_names(), *benchmark_names(), *backbones]
-            raise ConfigurationError(f"nothing to fetch is called {name!r}. {nearest_names(name, known)}")
+    backbones = names(options["backbone"])
+    benchmarks = [load_benchmark(b).source for b in names(options["benchmark"])]
+    benchmarks += [b for suite in names(options["suite"]) for b in load_suite(suite)]
+    for experiment in map(load_experiment, names(options["experiment"])):
+        backbones += experiment.backbones
+        benchmarks += [load_benchmark(column.benchmark).source for column in experiment.benchmarks]
+    models = [m for b in map(backbone_config, backbones) for m in (b.checkpoint, b.text_tower) if m]
     return list(dict.fromkeys(benchmarks)), list(dict.fromkeys(models))
+
+
+command = Command(
+    "fetch",
+    _run,
+    text=_help,
+    keys=_keys,
+    switches={"--update": "newest revisions", "--dry-run": "only show", "--yes": "do not ask"},
+)

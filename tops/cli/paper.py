@@ -2,44 +2,72 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
+from tops.cli.grammar import Command, Key, keys_text, values
+from tops.errors import ConfigurationError, nearest_names
 
-def main(argv: list[str]) -> int:
-    """Print the audit, or write the claims page. Contradictions are findings, not failures: exit status 0."""
-    parser = argparse.ArgumentParser(prog="tops paper", description=__doc__)
-    commands = parser.add_subparsers(dest="what", required=True)
-    audit = commands.add_parser("audit", help="recompute the published tables and list every contradiction")
-    audit.add_argument("--contradictions", action="store_true", help="only what contradicts")
-    audit.add_argument("--json", action="store_true", help="for machines")
-    claims = commands.add_parser("claims", help="each claim, the experiment that tests it, our evidence, a verdict")
-    claims.add_argument("--profile", default="paper", help="paper (default) or miniature")
-    claims.add_argument("--results", default="results", help="root of the result store (default: results)")
-    claims.add_argument("--reports", default="reports", help="where reports go (default: reports)")
-    args = parser.parse_args(argv)
-    return _audit(args) if args.what == "audit" else _claims(args)
+PARTS = ("audit", "claims")
 
 
-def _audit(args: argparse.Namespace) -> int:
-    from tops.paper.audit import as_markdown, audit
+def _keys() -> dict[str, Key]:
+    from tops.settings.choices import choice_names
 
-    findings = audit()
-    if args.json:
-        shown = [f for f in findings if not args.contradictions or f.verdict == "contradiction"]
-        print(json.dumps([asdict(f) for f in shown], indent=1, ensure_ascii=False))
-    else:
-        print(as_markdown(findings, only_contradictions=args.contradictions))
-    return 0
+    return {
+        "profile": Key("of the claims: paper (default) or miniature", partial(choice_names, "profile"), "paper"),
+        "results": Key("root of the result store (default: results)", default="results"),
+        "reports": Key("where reports go (default: reports)", default="reports"),
+    }
 
 
-def _claims(args: argparse.Namespace) -> int:
+def _help() -> str:
+    return f"""usage: tops paper audit [--contradictions] [--json]
+       tops paper claims [KEY=VALUE ...]
+
+  audit     recompute the published tables and list every contradiction; these are findings, exit status 0
+  claims    each claim, the experiment that tests it, our evidence, a verdict, as a page
+
+{keys_text(_keys())}
+  --contradictions   of the audit only what contradicts
+  --json             the audit for machines"""
+
+
+def _run(words: tuple[str, ...], contradictions: bool, as_json: bool) -> int:
+    part = words[0] if words else ""
+    if part not in PARTS:
+        raise ConfigurationError(f"unknown part {part!r}. {nearest_names(part, PARTS)}")
+    options = values(words[1:], _keys(), "tops paper claims profile=paper")
+    if part == "audit":
+        return _audit(contradictions, as_json)
     from tops.reporting.build import write_claims
     from tops.reporting.tables.claims import claims_table
 
-    folder = Path(args.reports) / args.profile
-    for path in write_claims(claims_table(args.profile, args.results, folder / ".cache"), folder, args.profile):
+    folder = Path(options["reports"]) / options["profile"]
+    table = claims_table(options["profile"], options["results"], folder / ".cache")
+    for path in write_claims(table, folder, options["profile"]):
         print(path)
     return 0
+
+
+def _audit(contradictions: bool, as_json: bool) -> int:
+    from tops.paper.audit import as_markdown, audit
+
+    findings = audit()
+    if as_json:
+        shown = [f for f in findings if not contradictions or f.verdict == "contradiction"]
+        print(json.dumps([asdict(f) for f in shown], indent=1, ensure_ascii=False))
+    else:
+        print(as_markdown(findings, only_contradictions=contradictions))
+    return 0
+
+
+command = Command(
+    "paper",
+    _run,
+    text=_help,
+    keys=_keys,
+    switches={"--contradictions": "only what contradicts", "--json,as_json": "for machines"},
+)

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import sys
 
+from tops.cli.grammar import Command
+from tops.cli.run import MULTIRUN, run_keys
 
-def main(argv: list[str]) -> int:
-    """Print the plan; the same words as ``tops run``."""
-    if {"-h", "--help"} & set(argv):
-        print("usage: tops plan [-m] [--cells] KEY=VALUE ...\n\nThe same keys as `tops run`; nothing is run.")
-        return 0
-    from tops.planning.request import request, split_words
+_HELP = """usage: tops plan [-m] [--cells] KEY=VALUE ...
+
+The same keys as `tops run`; nothing is run.
+
+  -m, --multirun   take several values per key and plan every combination
+  --cells          every cell on a line of its own"""
+
+
+def _run(words: tuple[str, ...], multirun: bool, cells: bool) -> int:
+    from tops.planning.request import request
     from tops.planning.show import plan_text
 
-    words, given = split_words(argv, ("-m", "--multirun", "--cells"))
-    asked = request(words, multirun=bool(given & {"-m", "--multirun"}))
-    print(plan_text(asked.plan, cells="--cells" in given))
+    print(plan_text(request(words, multirun=multirun).plan, cells=cells))
     sys.stdout.flush()
     return 0
+
+
+command = Command(
+    "plan", _run, text=lambda: _HELP, keys=run_keys, switches={MULTIRUN: "every combination", "--cells": "every cell"}
+)

@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
-import argparse
+from functools import partial
 from pathlib import Path
 
-from tops.errors import ConfigurationError, nearest_names
-
-_OPTIONS = {
-    "experiment": "one of configs/experiment, or several separated by commas",
-    "profile": "paper (default) or miniature",
-    "results": "root of the result store (default: results)",
-    "reports": "where reports go (default: reports)",
-    "limit": "documents per benchmark that the run was limited to",
-    "full": "true: all documents, whatever the experiment's limit",
-    "backbones": "only these: one name, or [one,another]",
-    "tracking": "wandb-offline or wandb: send the tables as an artifact",
-    "efficiency": "record of `tops bench efficiency --json` for table 4 (default: the newest in RESULTS/benchmarks)",
-}
+from tops.cli.grammar import Command, Key, keys_text, names, values
+from tops.errors import ConfigurationError
 
 
-def main(argv: list[str]) -> int:
-    """Build reports; exit status 0 also for a half-finished store, whose tables then have holes."""
-    listed = "\n".join(f"  {k}=...  {v}" for k, v in _OPTIONS.items())
-    parser = argparse.ArgumentParser(
-        prog="tops report", description=__doc__, epilog=listed, formatter_class=argparse.RawDescriptionHelpFormatter
+def _keys() -> dict[str, Key]:
+    from tops.settings.choices import choice_names
+
+    return {
+        "experiment": Key(
+            "one of configs/experiment, or several separated by commas", partial(choice_names, "experiment")
+        ),
+        "profile": Key("paper (default) or miniature", partial(choice_names, "profile"), "paper"),
+        "results": Key("root of the result store (default: results)"),
+        "reports": Key("where reports go (default: reports)", default="reports"),
+        "limit": Key("documents per benchmark that the run was limited to"),
+        "full": Key("true: all documents, whatever the experiment's limit", lambda: ("true", "false")),
+        "backbones": Key("only these: one name, or [one,another]", partial(choice_names, "backbone")),
+        "tracking": Key("wandb-offline or wandb: send the tables as an artifact", partial(choice_names, "tracking")),
+        "efficiency": Key("record of `tops bench efficiency --json` for table 4 (default: the newest that is found)"),
+    }
+
+
+def _help() -> str:
+    return (
+        "usage: tops report experiment=NAME [KEY=VALUE ...]\n\nTables as Markdown, CSV and LaTeX, figures, and one "
+        f"self-contained page. A half-finished store gives tables with holes.\n\n{keys_text(_keys())}"
     )
-    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE")
-    options = _parse(parser.parse_args(argv).settings)
-    if "experiment" not in options:
-        raise ConfigurationError("which experiment? for example: tops report experiment=table1 profile=miniature")
+
+
+def _run(words: tuple[str, ...]) -> int:
+    example = "tops report experiment=table1 profile=miniature"
+    options = values(words, _keys(), example)
+    if not options["experiment"]:
+        raise ConfigurationError(f"which experiment? for example: {example}")
 
     from tops.planning.plan import plan
     from tops.reporting.build import build
@@ -37,30 +46,19 @@ def main(argv: list[str]) -> int:
     from tops.running.tracking import publish_tables
     from tops.settings.compose import composed
 
-    profile = options.get("profile", "paper")
-    shared = [
-        f"{key}={options[key]}" for key in ("limit", "full", "backbones", "results", "tracking") if key in options
-    ]
-    for name in options["experiment"].split(","):
+    profile = options["profile"]
+    shared = [f"{key}={options[key]}" for key in ("limit", "full", "backbones", "results", "tracking") if options[key]]
+    for name in names(options["experiment"]):
         asked = composed([f"experiment={name}", f"profile={profile}", *shared])
         planned = plan(
             name, profile, results=asked.results, limit=asked.limit, full=asked.full, backbones=asked.backbones
         )
         results = collect(planned, asked.results)
-        measured = Path(options["efficiency"]) if options.get("efficiency") else None
-        paths = build(results, Path(options.get("reports", "reports")) / profile, measured)
+        measured = Path(options["efficiency"]) if options["efficiency"] else None
+        paths = build(results, Path(options["reports"]) / profile, measured)
         print("\n".join(map(str, paths)))
         publish_tables(name, profile, asked.tracking, paths)
     return 0
 
 
-def _parse(settings: list[str]) -> dict[str, str]:
-    found = {}
-    for setting in settings:
-        key, sign, value = setting.partition("=")
-        if not sign:
-            raise ConfigurationError(f"{setting!r} is not KEY=VALUE; for example: tops report experiment=table1")
-        if key not in _OPTIONS:
-            raise ConfigurationError(f"unknown setting {key!r}. {nearest_names(key, _OPTIONS)}")
-        found[key] = value
-    return found
+command = Command("report", _run, text=_help, keys=_keys)

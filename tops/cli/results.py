@@ -2,38 +2,52 @@
 
 from __future__ import annotations
 
-import argparse
+from functools import partial
 from pathlib import Path
 
+from tops.cli.grammar import Command, Key, keys_text, values
 from tops.errors import ConfigurationError
-from tops.store.check import check
-from tops.store.store import Store
 
 
-def main(argv: list[str]) -> int:
-    """Exit status 1 when there is a fault."""
-    parser = argparse.ArgumentParser(prog="tops results", description=__doc__, allow_abbrev=False)
-    parser.add_argument("action", choices=["check"])
-    parser.add_argument("--results", default="results", help="root of the result store")
-    parser.add_argument("--profile", help="only this profile")
-    options = parser.parse_args(argv)
-    root = Path(options.results)
-    profiles = (
-        [options.profile] if options.profile else sorted(p.name for p in root.glob("*") if (p / "cells").is_dir())
+def _keys() -> dict[str, Key]:
+    from tops.settings.choices import choice_names
+
+    return {
+        "results": Key("root of the result store (default: results)", default="results"),
+        "profile": Key("only this profile", partial(choice_names, "profile")),
+    }
+
+
+def _help() -> str:
+    return (
+        "usage: tops results check [KEY=VALUE ...]\n\nReads every cell of a store and names every fault; repairs "
+        f"nothing. Exit status 1 when there is a fault.\n\n{keys_text(_keys())}"
     )
+
+
+def _run(words: tuple[str, ...]) -> int:
+    from tops.store.check import check
+    from tops.store.store import Store
+
+    if words[:1] != ("check",):
+        raise ConfigurationError(f"write `tops results check`, not {' '.join(words[:1]) or 'nothing'!r}")
+    options = values(words[1:], _keys(), "tops results check results=results profile=paper")
+    root = Path(options["results"])
+    profile = options["profile"]
+    profiles = [profile] if profile else sorted(p.name for p in root.glob("*") if (p / "cells").is_dir())
     if not profiles:
-        raise ConfigurationError(f"no result store in {root}; pass its root with --results")
+        raise ConfigurationError(f"no result store in {root}; name its root, as in results={root}")
     found = 0
-    for profile in profiles:
-        store = Store(root, profile)
+    for name in profiles:
+        store = Store(root, name)
         faults = check(store)
         for fault in faults:
-            print(f"{profile} {fault}")
+            print(f"{name} {fault}")
         broken = {f.key for f in faults if f.key}
         sound = [store.status(key) for key in list(store.keys()) if key not in broken]
         done = sum(status.done for status in sound)
         begun = f", {len(sound) - done} begun and sound" if done < len(sound) else ""
-        print(f"{profile}: {done} complete and sound{begun}, {len(broken)} with faults")
+        print(f"{name}: {done} complete and sound{begun}, {len(broken)} with faults")
         found += len(faults)
     if found:
         print(
@@ -41,3 +55,6 @@ def main(argv: list[str]) -> int:
             "experiment again, or put it back from a copy"
         )
     return 1 if found else 0
+
+
+command = Command("results", _run, text=_help, keys=_keys)

@@ -3,55 +3,77 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING
 
+from tops.cli.grammar import Command, Key, keys_text
 from tops.errors import ConfigurationError
-from tops.planning.plan import Plan
-from tops.store.store import Store
+
+if TYPE_CHECKING:
+    from tops.planning.plan import Plan
+
+MULTIRUN = "-m,--multirun"
 
 
-def help_text() -> str:
-    """The text of ``tops run --help``, with every choice there is."""
-    from tops.settings.compose import GROUPS, names_of
+def run_keys() -> dict[str, Key]:
+    """Every key that ``run``, ``plan`` and ``status`` take: the groups of choices, then the others."""
+    from tops.budget import PROTOCOLS
+    from tops.settings.choices import GROUPS, SCALARS, names_of
+
+    known: dict[str, Callable[[], Iterable[str]]] = {
+        "protocol": lambda: PROTOCOLS,
+        "full": lambda: ("true", "false"),
+        "backbones": partial(names_of, "backbone"),
+    }
+    groups = {group: Key(f"one of configs/{group}", partial(names_of, group)) for group in GROUPS}
+    return {**groups, **{name: Key(text, known.get(name)) for name, text in SCALARS.items()}}
+
+
+def _help() -> str:
+    from tops.settings.choices import GROUPS, SCALARS, names_of
 
     choices = "\n".join(f"  {group}: {', '.join(names_of(group))}" for group in GROUPS)
-    return f"""usage: tops run [-m] [--cfg [job]] [--dry] KEY=VALUE ...
+    others = keys_text({name: key for name, key in run_keys().items() if name in SCALARS})
+    return f"""usage: tops run [-m] [--cfg] [--dry] KEY=VALUE ...
+       tops run SPEC.json ...
 
   tops run backbone=llava-1.5-7b method=tops budget=64 benchmark=pope     one cell
   tops run backbone=llava-1.5-7b method=tops budget=64 suite=llava        the same on every benchmark of a suite
   tops run -m method=tops,fastv budget=0.25,0.5 benchmark=pope,gqa        a sweep (Hydra's grammar)
   tops run experiment=table1 profile=miniature                            every cell of a table
   tops run experiment=table1 launcher=slurm launcher.options.timeout_min=240
+  tops run results/paper/cells/ab/abcd.../spec.json results=again         stored cells, exactly as they were specified
 
 options:
   -m, --multirun   take several values per key and run every combination
-  --cfg [job]      print the composed configuration and stop
+  --cfg            print the composed configuration and stop
   --dry            print the plan and stop, as `tops plan` does
 
 choices:
 {choices}
 
-other keys: budget, protocol, seed, limit, full, backbones, results;
-and every option of a choice, as in method.layer=3"""
+other keys:
+{others}
+
+Every option of a choice is a key too, as in method.layer=3 or profile.device=cpu.
+Exit status: 0 when every cell is complete, 1 when one is missing, 2 for a wrong configuration."""
 
 
-def main(argv: list[str]) -> int:
-    """Run; exit status 1 when a cell is missing at the end, 2 for a wrong configuration."""
-    if {"-h", "--help"} & set(argv):
-        print(help_text())
-        return 0
-    from tops.planning.request import request, split_words
+def _run(words: tuple[str, ...], multirun: bool, cfg: bool, dry: bool) -> int:
+    from tops.planning.request import request
 
-    words, given = split_words(_without_job(argv), ("-m", "--multirun", "--cfg", "--dry"))
-    asked = request(words, multirun=bool(given & {"-m", "--multirun"}))
-    if "--cfg" in given:
+    words = tuple(word for word in words if not (cfg and word == "job"))  # Hydra's `--cfg job` means the same
+    asked = request(words, multirun=multirun)
+    if cfg:
         import yaml
 
         print(yaml.safe_dump(_plain(asdict(asked.config)), sort_keys=False, allow_unicode=True), end="")
         return 0
     from tops.planning.show import plan_text
 
-    if "--dry" in given:
+    if dry:
         print(plan_text(asked.plan))
         return 0
     from tops.planning.requirements import check_requirements
@@ -61,7 +83,7 @@ def main(argv: list[str]) -> int:
 
     if asked.config.profile.miniature:
         prepare(asked.config.profile)
-        asked = request(words, multirun=bool(given & {"-m", "--multirun"}))  # the documents are named by their hash
+        asked = request(words, multirun=multirun)  # the documents are named by their hash
     if not asked.plan.unique() and not asked.plan.experiment.rows:
         raise ConfigurationError(f"nothing can run: {asked.plan.cells[0].reason}")
     if asked.plan.todo():
@@ -85,17 +107,23 @@ def main(argv: list[str]) -> int:
 
 def _complete(plan: Plan) -> str:
     """How many cells of a plan are complete now."""
+    from tops.store.store import Store
+
     store = Store(plan.store or "results", plan.profile.name)
     keys = list(plan.unique())
     return f"{sum(store.status(key).done for key in keys)} of {len(keys)} cells complete"
-
-
-def _without_job(argv: list[str]) -> list[str]:
-    """Hydra's ``--cfg job`` is ``--cfg`` here: there is no other configuration to print."""
-    return [word for i, word in enumerate(argv) if word != "job" or argv[i - 1 : i] != ["--cfg"]]
 
 
 def _plain(value: object) -> object:
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+command = Command(
+    "run",
+    _run,
+    text=_help,
+    keys=run_keys,
+    switches={MULTIRUN: "every combination", "--cfg": "print the configuration", "--dry": "print the plan"},
+)

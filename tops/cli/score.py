@@ -1,35 +1,50 @@
-"""``tops score``: score stored answers again, without a model; with ``--judge`` also those that wait for one."""
+"""``tops score``: score stored answers again, without a model; with a judge also those that wait for one."""
 
 from __future__ import annotations
 
-import argparse
 import sys
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING
 
-from tops.benchmarks.benchmark import load_benchmark
-from tops.benchmarks.scorers import rule_of, score_answers, summarise
+from tops.cli.grammar import Command, Key, keys_text, names, values
 from tops.errors import ConfigurationError, TopsError
-from tops.store.store import Record, Store
+
+if TYPE_CHECKING:
+    from tops.store.store import Record, Store
 
 
-def parser() -> argparse.ArgumentParser:
-    """Options of the command."""
-    out = argparse.ArgumentParser(prog="tops score", description=__doc__, allow_abbrev=False)
-    out.add_argument("keys", nargs="*", help="cells by the beginning of their keys; all by default")
-    out.add_argument("--scorer", help="only this one; all that need no judge by default")
-    out.add_argument("--benchmark", help="only cells of this benchmark")
-    out.add_argument("--profile", default="paper")
-    out.add_argument("--results", default="results")
-    out.add_argument("--judge", help="address of an OpenAI-compatible judge, for judged benchmarks")
-    out.add_argument("--judge-model", default="", help="its model; the first it lists by default")
-    return out
+def _keys() -> dict[str, Key]:
+    from tops.benchmarks.benchmark import benchmark_names
+    from tops.settings.choices import choice_names
+
+    return {
+        "cells": Key("cells by the beginning of their keys, separated by commas; all by default"),
+        "benchmark": Key("only cells of this benchmark", benchmark_names),
+        "scorer": Key("only this one; all that need no judge by default"),
+        "profile": Key("paper (default) or miniature", partial(choice_names, "profile"), "paper"),
+        "results": Key("root of the result store (default: results)", default="results"),
+        "judge": Key("address of an OpenAI-compatible judge, for judged benchmarks"),
+        "judge_model": Key("its model; the first it lists by default"),
+    }
 
 
-def main(argv: list[str]) -> int:
-    """Exit status 1 when a cell could not be scored."""
-    options = parser().parse_args(argv)
-    if options.benchmark:
-        load_benchmark(options.benchmark)
-    store = Store(options.results, options.profile)
+def _help() -> str:
+    return (
+        "usage: tops score [KEY=VALUE ...]\n\n  tops score benchmark=pope scorer=llava\n"
+        f"  tops score benchmark=mmvet judge=http://localhost:8000/v1\n\n{keys_text(_keys())}\n\n"
+        "Exit status 1 when a cell could not be scored."
+    )
+
+
+def _run(words: tuple[str, ...]) -> int:
+    from tops.benchmarks.benchmark import load_benchmark
+    from tops.store.store import Store
+
+    options = values(words, _keys(), "tops score benchmark=pope scorer=llava")
+    if options["benchmark"]:
+        load_benchmark(options["benchmark"])
+    store = Store(options["results"], options["profile"])
     chosen = [r for r in store.records() if _wanted(r, options)]
     if not chosen:
         raise ConfigurationError(f"no complete cell in {store.cells} fits; `tops status` tells what is there")
@@ -44,24 +59,27 @@ def main(argv: list[str]) -> int:
     return 1 if failed else 0
 
 
-def _wanted(record: Record, options: argparse.Namespace) -> bool:
-    if options.benchmark and record.spec.benchmark.name != options.benchmark:
+def _wanted(record: Record, options: Mapping[str, str]) -> bool:
+    if options["benchmark"] and record.spec.benchmark.name != options["benchmark"]:
         return False
-    return not options.keys or any(record.key.startswith(key) for key in options.keys)
+    return not options["cells"] or record.key.startswith(tuple(names(options["cells"])))
 
 
-def _score(store: Store, record: Record, options: argparse.Namespace) -> list[str]:
+def _score(store: Store, record: Record, options: Mapping[str, str]) -> list[str]:
+    from tops.benchmarks.benchmark import load_benchmark
+    from tops.benchmarks.scorers import rule_of, score_answers, summarise
+
     benchmark = load_benchmark(record.spec.benchmark.name)
-    names = [options.scorer] if options.scorer else list(benchmark.scorers)
+    scorers = [options["scorer"]] if options["scorer"] else list(benchmark.scorers)
     lines = []
-    for name in names:
+    for name in scorers:
         if rule_of(benchmark, name).row is None:
-            if options.judge is None:
-                lines.append(f"{name}: answered, not judged; pass --judge URL")
+            if not options["judge"]:
+                lines.append(f"{name}: answered, not judged; name one with judge=URL")
                 continue
             from tops.evaluation.judge import Judge, judge_record
 
-            entry = judge_record(store, record.key, benchmark, Judge(options.judge, options.judge_model))
+            entry = judge_record(store, record.key, benchmark, Judge(options["judge"], options["judge_model"]))
         else:
             answers = list(record.answers())
             rows = score_answers(benchmark, name, answers)
@@ -71,3 +89,6 @@ def _score(store: Store, record: Record, options: argparse.Namespace) -> list[st
         value = entry["metrics"][entry["metric"]]
         lines.append(f"{name}: {entry['metric']} {value:.4f}, {entry['invalid_rate']:.1%} invalid")
     return lines
+
+
+command = Command("score", _run, text=_help, keys=_keys)

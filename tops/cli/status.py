@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import time
 
+from tops.cli.grammar import Command
+from tops.cli.run import MULTIRUN, run_keys
 
-def main(argv: list[str]) -> int:
-    """Print the state once, or every few seconds with ``--watch``; exit status 1 while something is missing."""
-    if {"-h", "--help"} & set(argv):
-        print("usage: tops status [--watch] experiment=NAME [profile=...] [results=...]")
-        return 0
-    from tops.planning.request import request, split_words
+_HELP = """usage: tops status [-m] [--watch] KEY=VALUE ...
+
+The same keys as `tops run`, such as experiment=table1 profile=miniature. Exit status 1 while something is missing.
+
+  --watch   again every few seconds, until nothing is missing"""
+
+
+def _run(words: tuple[str, ...], multirun: bool, watch: bool) -> int:
+    from tops.planning.request import request
     from tops.planning.show import status_text
 
-    words, given = split_words(argv, ("--watch", "-m", "--multirun"))
     while True:
-        plan = request(words, multirun=bool(given & {"-m", "--multirun"})).plan
+        plan = request(words, multirun=multirun).plan
         print(status_text(plan))
-        if "--watch" not in given or not plan.todo():
+        if not watch or not plan.todo():
             return 1 if plan.todo() else 0
         time.sleep(5)
+
+
+command = Command(
+    "status",
+    _run,
+    text=lambda: _HELP,
+    keys=run_keys,
+    switches={MULTIRUN: "every combination", "--watch": "again every few seconds"},
+)

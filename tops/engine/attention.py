@@ -37,7 +37,9 @@ def layer_keys(adapter: Adapter, layer: nn.Module, hidden: Tensor, positions: Te
     return keys * cos[0] + rotate_half(keys) * sin[0]
 
 
-def row_attention(adapter: Adapter, layer: nn.Module, hidden: Tensor, positions: Tensor, rows: Tensor) -> Tensor:
+def row_attention(
+    adapter: Adapter, layer: nn.Module, hidden: Tensor, positions: Tensor, rows: Tensor, *, rope: bool = True
+) -> Tensor:
     """Causal attention probabilities of some query rows over the whole sequence.
 
     Parameters
@@ -46,17 +48,20 @@ def row_attention(adapter: Adapter, layer: nn.Module, hidden: Tensor, positions:
         As in :func:`layer_keys`.
     rows : Tensor, (R,) int64
         Query rows in 0..L-1.
+    rope : bool
+        Whether queries and keys are rotated to their positions.
 
     Returns
     -------
     Tensor, (H, R, L) float32
         Products and softmax in float32 whatever the model's dtype.
     """
-    cos, sin = adapter.rotary(hidden[None], positions[..., None, :])
     queries, keys = adapter.queries_keys(layer, hidden, rows)
     assert queries is not None
-    keys = keys * cos[0] + rotate_half(keys) * sin[0]
-    queries = queries * cos[0, rows] + rotate_half(queries) * sin[0, rows]
+    if rope:
+        cos, sin = adapter.rotary(hidden[None], positions[..., None, :])
+        keys = keys * cos[0] + rotate_half(keys) * sin[0]
+        queries = queries * cos[0, rows] + rotate_half(queries) * sin[0, rows]
     grouped = queries.float().reshape(len(keys), -1, *queries.shape[1:])
     scores: Tensor = (grouped @ keys.float().transpose(-1, -2)[:, None]).flatten(0, 1) * adapter.scaling(layer)
     future = torch.arange(len(hidden), device=rows.device) > rows[:, None]

@@ -18,7 +18,7 @@ from tops.tokens import Selection
 if TYPE_CHECKING:
     from transformers.cache_utils import Cache
 
-    from tops.backbones.text_tower import TextEncoder
+    from tops.backbones._text_tower import TextEncoder
 
 _KERNELS = ("eager", "sdpa", "flash")
 _GUESSES = "the prompt would be pruned with guessed tokens behind it, and a pruned cache cannot drop wrong ones"

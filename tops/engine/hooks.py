@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.cache_utils import DynamicCache
 
-from tops.backbones.base import Seen, Watch
+from tops.backbones.base import Adapter, Seen, Watch
 from tops.engine.checks import check_prefill, check_step
 from tops.engine.passes import Decode, Kwargs, Prefill, Setup
 from tops.engine.prompt import Prompt, read_prompt
 from tops.engine.segment import Gather, PromptState
 from tops.errors import UnsupportedModelError
+from tops.methods.base import Method
 
 Args = tuple[Any, ...]
 _MEDIA = ("pixel_values", "pixel_values_videos")
@@ -79,7 +79,7 @@ class Hooks:
         add(adapter.text_model.register_forward_hook(self._on_text_done, with_kwargs=True))
         for number, layer in enumerate(adapter.layers):
             add(layer.register_forward_pre_hook(self._layer_hook(number), with_kwargs=True))
-        for watch in adapter.watches():
+        for watch in adapter.watches(_tower_layers(self.setup.method, adapter)):
             add(self._watch(watch))
         if self.setup.memory is not None:
             for name in _FEATURES:
@@ -121,7 +121,7 @@ class Hooks:
         def features(*args: Any, **kwargs: Any) -> Any:
             if self._prompt is None or torch.is_grad_enabled():  # nothing is watched, or a gradient is wanted
                 return compute(*args, **kwargs)
-            return memory.features(compute, args, kwargs, self._seen)
+            return memory.features(compute, args, kwargs, self._seen, self.setup.adapter.packing)
 
         return features
 
@@ -166,6 +166,8 @@ class Hooks:
         if use_cache:
             replay = None
             if kwargs.get("past_key_values") is None:
+                from transformers.cache_utils import DynamicCache
+
                 # The state must live as long as the cache, so the cache is made here.
                 kwargs = {**kwargs, "past_key_values": DynamicCache(config=self.setup.adapter.text_config)}
         elif replay is not None and not replay.fits(dict(prompt.call), prompt):
@@ -201,6 +203,12 @@ class Hooks:
             return args, {**kwargs, "hidden_states": hidden}
 
         return hook
+
+
+def _tower_layers(method: Method, adapter: Adapter) -> tuple[int, ...]:
+    """Layers of the vision tower that a method reads beside those that are always watched."""
+    declared = getattr(method, "tower_layers", None)
+    return () if declared is None else tuple(declared(adapter.tower))
 
 
 def _parameters(module: nn.Module) -> list[str]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from transformers.masking_utils import create_causal_mask
 
 from tops.backbones.base import Adapter, Seen, VisionContext
 from tops.engine.checks import check_selection
@@ -21,7 +20,7 @@ from tops.methods.base import Method, Positions
 from tops.signals import VisionSignals
 
 if TYPE_CHECKING:
-    from tops.backbones.text_tower import TextEncoder
+    from tops.backbones._text_tower import TextEncoder
     from tops.engine.vision_memory import VisionMemory
 
 Kwargs = dict[str, Any]
@@ -60,6 +59,9 @@ class _Pass:
         raise NotImplementedError
 
     def _layer_kwargs(self, segment: Segment, hidden: Tensor) -> Kwargs:
+        # Here, not above: this module of transformers costs more than torch itself to import.
+        from transformers.masking_utils import create_causal_mask
+
         key = (segment.start, hidden.device)
         if key not in self._built:
             adapter, (mask, positions) = self.setup.adapter, self._sequence(segment)

@@ -91,9 +91,9 @@ class Point:
         """(L, d): the sequence entering ``layer``."""
         return self.states
 
-    def attention(self, rows: Tensor, *, layer: Which = "own") -> Tensor:
+    def attention(self, rows: Tensor, *, layer: Which = "own", rope: bool = True) -> Tensor:
         """(H, R, L) float32: causal attention probabilities of the query rows."""
-        return self._on_layer(layer, lambda m, h, p: row_attention(self.adapter, m, h, p, rows.to(h.device)))
+        return self._on_layer(layer, lambda m, h, p: row_attention(self.adapter, m, h, p, rows.to(h.device), rope=rope))
 
     def keys(self, *, layer: Which = "own") -> Tensor:
         """(KV, L, head_dim): keys after RoPE."""

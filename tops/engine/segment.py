@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache
 
 from tops.engine.positions import renumber
 from tops.methods.base import Positions
 from tops.tokens import Selection
+
+if TYPE_CHECKING:
+    from transformers.cache_utils import Cache
 
 _STATE = "_tops_state"
 

@@ -18,7 +18,7 @@ from tops.methods.base import InputControl, Method
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from tops.backbones.text_tower import TextEncoder
+    from tops.backbones._text_tower import TextEncoder
     from tops.engine.vision_memory import VisionMemory
 
 _ACTIVE = "_tops_method"

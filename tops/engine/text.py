@@ -11,7 +11,7 @@ from torch import Tensor
 from tops.errors import ConfigurationError, MissingSignalError
 
 if TYPE_CHECKING:
-    from tops.backbones.text_tower import TextEncoder
+    from tops.backbones._text_tower import TextEncoder
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from tops.backbones.base import Seen
 from tops.errors import ConfigurationError
@@ -32,6 +31,7 @@ class _Pass:
     features: Any
     seen: dict[str, list[tuple[Any, Any]]]
     seconds: float
+    size: int
 
 
 class VisionMemory:
@@ -87,6 +87,7 @@ class VisionMemory:
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
         seen: dict[str, list[Seen]],
+        packing: str = "",
     ) -> Any:
         """Result of ``compute(*args, **kwargs)``, from memory where it is held.
 
@@ -98,6 +99,8 @@ class VisionMemory:
             Its arguments.
         seen : dict
             Where the watched modules write; filled as they would fill it.
+        packing : str
+            What beside the arguments decides on the result (:attr:`tops.backbones.base.Adapter.packing`).
 
         Returns
         -------
@@ -106,9 +109,10 @@ class VisionMemory:
         """
         begin = time.perf_counter()
         self.calls += 1
-        key = _key((compute.__name__, list(args), dict(kwargs)))
+        key = _key((compute.__name__, packing, list(args), dict(kwargs)))
         held = None if key is None else self._held.get(key)
-        if held is None:
+        # A pass that was held for a method that looked at fewer layers does not serve one that looks at more.
+        if held is None or not seen.keys() <= held.seen.keys():
             before, start = {name: len(calls) for name, calls in seen.items()}, time.perf_counter()
             out = compute(*args, **kwargs)
             _wait_for(out.pooler_output)
@@ -118,19 +122,22 @@ class VisionMemory:
                     key, out.pooler_output, {name: calls[before[name] :] for name, calls in seen.items()}, seconds
                 )
         else:
+            from transformers.modeling_outputs import BaseModelOutputWithPooling
+
             self.found += 1
-            for name, calls in held.seen.items():
-                seen[name] += [Seen(_fetched(value), _fetched(options)) for value, options in calls]
+            for name in seen:
+                seen[name] += [Seen(_fetched(value), _fetched(options)) for value, options in held.seen[name]]
             out, seconds = BaseModelOutputWithPooling(pooler_output=_fetched(held.features)), held.seconds
         self.saved_seconds += seconds - (time.perf_counter() - begin)
         return out
 
     def _hold(self, key: bytes, features: Any, seen: dict[str, list[Seen]], seconds: float) -> None:
         calls = {name: [(one.value, dict(one.kwargs)) for one in ones] for name, ones in seen.items()}
-        size = _size(features) + _size(calls)
-        if self.held_bytes + size <= self.limit:
-            self._held[key] = _Pass(_stored(features), _stored(calls), seconds)
-            self.held_bytes += size
+        size, before = _size(features) + _size(calls), self._held.get(key)
+        more = size - (before.size if before is not None else 0)
+        if self.held_bytes + more <= self.limit:
+            self._held[key] = _Pass(_stored(features), _stored(calls), seconds, size)
+            self.held_bytes += more
 
 
 def _map(change: Callable[[Any], Any], tree: Any) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -11,7 +12,7 @@ from weakref import WeakKeyDictionary
 from PIL.Image import Image
 from torch import Tensor
 
-from tops.backbones.image_layouts import check_view
+from tops.backbones.image_layouts import check_view, view_side
 from tops.benchmarks.documents import question_of
 from tops.errors import DataError, UnsupportedModelError
 from tops.evaluation.batches import merge, split
@@ -124,6 +125,12 @@ class Asking:
         prepared = self._preparing.prepare_prompt(request, media)
         return Question(number, document, question_of(self._benchmark, document), prepared)
 
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Context of all calls of the model: it packs images as the cell's image layout says, and logs nothing."""
+        with self.asker.quiet(), self._backbone.adapter.shown(self.reader.layout):
+            yield
+
     def _clock(self) -> float:
         """Seconds, as if no vision features were shared: which method asks an image first must not tell in its cost."""
         memory = self._backbone.memory
@@ -135,7 +142,7 @@ class Asking:
         except (OSError, SyntaxError) as error:  # Pillow's, for what is no picture or half of one
             name = self._benchmark.source
             raise DataError(
-                f"its image does not decode: {error}; delete the data and run `tops fetch {name}`"
+                f"its image does not decode: {error}; delete the data and run `tops fetch benchmark={name}`"
             ) from error
 
     def ask(self, questions: Sequence[Question]) -> list[Given]:
@@ -185,7 +192,7 @@ def asker_and_reader(
             f"{backbone.name} takes no videos ({type(backbone.processor).__name__} has no video processor); choose "
             "another backbone, or its option frames_as_images=true with a number of frames"
         )
-    asker = asker_for(backbone, inputs)
+    asker = asker_for(backbone, inputs, layout)
     images: Any = getattr(backbone.processor, "image_processor", None)
     qwen = isinstance(asker, QwenAsker)
     reader = MediaReader(
@@ -203,8 +210,7 @@ def asker_and_reader(
 
 def view(backbone: Backbone) -> int | None:
     """Side in pixels of the vision tower's input; None where it is not fixed."""
-    side: Any = getattr(backbone.model.config.vision_config, "image_size", None)
-    return None if side is None else int(side[0] if isinstance(side, list | tuple) else side)
+    return view_side(backbone.model.config.vision_config.to_dict())
 
 
 def token_pixels(backbone: Backbone) -> int:

@@ -64,10 +64,10 @@ class TopsModel(lmms):  # type: ignore[misc]
         inputs, layout = Inputs.of({k: options.pop(k) for k in OPTIONS if k in options}).laid_out(
             self.backbone.adapter.family
         )
-        if layout.side is not None:
+        if layout.squares:
             raise ConfigurationError(
                 f"image_layout={layout.name!r} resizes images before the stock model sees them; run it with "
-                "`tops evaluate`, or name a layout without a size"
+                "`tops run`, or name a layout without a size"
             )
         check_view(layout, view(self.backbone))
         if method == "none":
@@ -81,7 +81,7 @@ class TopsModel(lmms):  # type: ignore[misc]
             self._pruning = self.backbone.prune(chosen)
             self._pruning.__enter__()
         self._asker = asker_for(self.backbone, inputs)
-        self._frames = inputs.frames
+        self._inputs = inputs
         self.batch_size_per_gpu = 1
 
     @property
@@ -117,7 +117,7 @@ class TopsModel(lmms):  # type: ignore[misc]
         for message in messages:
             for part in message["content"]:
                 if part["type"] == "video" and isinstance(part["url"], str):
-                    frames = read_frames(part["url"], self._frames)
+                    frames = read_frames(part["url"], self._inputs.frames, per_second=self._inputs.frames_per_second)
                     media = Media(frames.images, True, frames.indices, frames.total, frames.fps)
                     part["url"] = list(frames.images)
         return messages, media

@@ -273,7 +273,7 @@ class _Session:
 
         window = self.batch_size * (4 if self.batch_size > 1 and self.benchmark.modality == "image" else 1)
         overlap = self.batch_size > 1 and self.backbone.model.device.type == "cuda"
-        with asking.asker.quiet():
+        with asking.shown():
             for outcomes in ahead(prepared, numbers, window, overlap=overlap):
                 for outcome in outcomes:
                     if isinstance(outcome, tuple):

@@ -87,7 +87,10 @@ class Judge:
             return self
         models = self._call("models").get("data") or []
         if not models:
-            raise JudgeError(f"the judge at {self.base} lists no model; name one with --judge-model")
+            raise JudgeError(
+                f"the judge at {self.base} lists no model; name one with judge_model=NAME (profile.judge_model=NAME in "
+                "a run)"
+            )
         return Judge(self.url, str(models[0]["id"]), self.timeout, self.attempts, self.workers)
 
     def chat(self, prompt: str, *, temperature: float = 0.0) -> str:

@@ -31,6 +31,7 @@ OPTIONS = (
     "min_patches",
     "max_patches",
     "frames",
+    "frames_per_second",
     "frames_as_images",
 )
 
@@ -56,6 +57,9 @@ class Inputs:
         Tiles of InternVL.
     frames : int
         Frames of a video.
+    frames_per_second : int or None
+        As many frames as a video has seconds, times this, and ``frames`` evenly spaced ones only where that would be
+        more: stock ``llava_vid`` without forced sampling. None always takes ``frames``.
     frames_as_images : bool
         Show the frames of a video as so many images, for a model that takes several images but no video.
     """
@@ -68,6 +72,7 @@ class Inputs:
     min_patches: int = 1
     max_patches: int = 12
     frames: int = 64
+    frames_per_second: int | None = None
     frames_as_images: bool = False
 
     def __post_init__(self) -> None:
@@ -75,6 +80,10 @@ class Inputs:
             value = getattr(self, name)
             if value is not None and value not in known:
                 raise ConfigurationError(f"backbone option {name}={value!r}. {nearest_names(str(value), known)}")
+        for name in ("frames", "frames_per_second"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise ConfigurationError(f"backbone option {name}={value!r} must be a whole number of at least 1")
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> Inputs:
@@ -103,7 +112,7 @@ class Inputs:
         layout, default = image_layout(family, self.image_layout), Inputs()
         names = ("min_pixels", "max_pixels") if layout.pixels else ("min_patches", "max_patches")
         ranges: Any = layout.pixels or layout.tiles
-        if self.image_padding is not None and layout.side is not None:
+        if self.image_padding is not None and layout.squares:
             raise ConfigurationError(f"image_layout={layout.name!r} decides on padding; leave image_padding out")
         if ranges is None:
             return self, layout
@@ -199,7 +208,7 @@ class MediaReader:
         even: bool = False,
         layout: ImageLayout = NATIVE,
     ) -> None:
-        self._task, self._inputs, self._method, self._layout = task, inputs, method, layout
+        self._task, self._inputs, self._method, self.layout = task, inputs, method, layout
         self._colour = (int(mean[0] * 255), int(mean[1] * 255), int(mean[2] * 255))
         self._token_pixels, self._rule, self._even = token_pixels, rule, even
 
@@ -207,11 +216,11 @@ class MediaReader:
         """Pictures as the task gives them."""
         visuals = self._task.visuals(document)
         if not any(isinstance(v, str) for v in visuals):
-            squared = self._inputs.image_padding == "square" or self._layout.side is not None
+            squared = self._inputs.image_padding == "square" or self.layout.squares
             return Media(tuple(upright(image, squared=squared) for image in visuals))
         if len(visuals) != 1:
             raise ConfigurationError(f"{len(visuals)} videos in one document; one is supported")
-        frames = read_frames(visuals[0], self._inputs.frames, self._rule)
+        frames = read_frames(visuals[0], self._inputs.frames, self._rule, self._inputs.frames_per_second)
         keep = max(2, len(frames.images) // 2 * 2) if self._even else len(frames.images)
         images, indices = frames.images[:keep], frames.indices[:keep]
         if self._even and len(images) == 1:
@@ -227,7 +236,7 @@ class MediaReader:
         if self._inputs.image_padding == "square":
             images = [square(image, self._colour) for image in images]
         if not media.video:
-            images = [self._layout.prepare(image, self._colour) for image in images]
+            images = [self.layout.prepare(image, self._colour) for image in images]
         if not images:
             return Media()
         return Media(tuple(images), media.video, media.indices[: len(images)], media.total, media.fps)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from transformers import BatchFeature, GenerationConfig
 
+from tops.backbones.image_layouts import NATIVE, ImageLayout
 from tops.benchmarks.quiet import import_lmms_eval
 from tops.errors import DataError, UnsupportedModelError
 from tops.evaluation.media import VICUNA, Inputs, Media
@@ -109,8 +110,9 @@ def check_placeholders(processor: Any, texts: Sequence[str], images: Any, videos
 class _Processor:
     """A processor that notes the prompt, gets decoded frames, and never drops what it was given."""
 
-    def __init__(self, processor: Any, watch: _Watch, inputs: Inputs) -> None:
-        self._processor, self._watch, self._inputs = processor, watch, inputs
+    def __init__(self, backbone: Any, watch: _Watch, inputs: Inputs, layout: ImageLayout) -> None:
+        self._processor, self._watch, self._inputs = backbone.processor, watch, inputs
+        self._adapter, self._layout = backbone.adapter, layout
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._processor, name)
@@ -147,7 +149,7 @@ class _Processor:
             value = getattr(self._inputs, name)
             if value is not None and images is not None:
                 options[name] = value
-        return self._processor(text=text, images=images, **options)
+        return self._adapter.process(self._processor, self._layout, text=text, images=images, **options)
 
 
 class _Model:
@@ -209,22 +211,24 @@ class Asker:
     stock_module: Any
     task_dict: dict[str, Any]
 
-    def prepare(self, backbone: Any, inputs: Inputs) -> None:
+    def prepare(self, backbone: Any, inputs: Inputs, layout: ImageLayout) -> None:
         """Take over a loaded backbone instead of loading one.
 
         Parameters
         ----------
         backbone : Backbone
-            With ``model`` and ``processor``.
+            With ``model``, ``processor`` and ``adapter``.
         inputs : Inputs
             How pictures and prompts are prepared.
+        layout : ImageLayout
+            How images become visual tokens.
         """
         lmms.__init__(self)
         model, processor = backbone.model, backbone.processor
         self.backbone, self.inputs, self.watch = backbone, inputs, _Watch()
         self._model = _Model(model.eval(), self.watch)
         self._config, self._tokenizer = model.config, processor.tokenizer
-        self._processor = _Processor(processor, self.watch, inputs)
+        self._processor = _Processor(backbone, self.watch, inputs, layout)
         self._device = model.device
         self.device_map = str(model.device)
         self.batch_size_per_gpu, self.use_cache, self.chat_template = 1, True, None
@@ -320,8 +324,8 @@ class LlavaAsker(Asker, llava_hf.LlavaHf):  # type: ignore[misc]
 
     stock_module = llava_hf
 
-    def __init__(self, backbone: Any, inputs: Inputs) -> None:
-        self.prepare(backbone, inputs)
+    def __init__(self, backbone: Any, inputs: Inputs, layout: ImageLayout) -> None:
+        self.prepare(backbone, inputs, layout)
         self._image_processor = self._processor
         self._processor.tokenizer.padding_side = "left"
         self.max_frames_num = inputs.frames
@@ -332,8 +336,8 @@ class QwenAsker(Asker, qwen2_5_vl.Qwen2_5_VL):  # type: ignore[misc]
 
     stock_module = qwen2_5_vl
 
-    def __init__(self, backbone: Any, inputs: Inputs) -> None:
-        self.prepare(backbone, inputs)
+    def __init__(self, backbone: Any, inputs: Inputs, layout: ImageLayout) -> None:
+        self.prepare(backbone, inputs, layout)
         self.processor = self._processor
         self.min_pixels = inputs.min_pixels or 256 * 28 * 28
         self.max_pixels = inputs.max_pixels or 2048 * 28 * 28
@@ -345,22 +349,24 @@ class InternVLAsker(Asker, internvl_hf.InternVLHf):  # type: ignore[misc]
 
     stock_module = internvl_hf
 
-    def __init__(self, backbone: Any, inputs: Inputs) -> None:
-        self.prepare(backbone, inputs)
+    def __init__(self, backbone: Any, inputs: Inputs, layout: ImageLayout) -> None:
+        self.prepare(backbone, inputs, layout)
         self.processor = self._processor
         self.min_patches, self.max_patches = inputs.min_patches, inputs.max_patches
         self.num_frames, self.fps = inputs.frames, None
 
 
-ASKERS: tuple[tuple[str, Callable[[Any, Inputs], Asker]], ...] = (
+ASKERS: tuple[tuple[str, Callable[[Any, Inputs, ImageLayout], Asker]], ...] = (
     ("Llava", LlavaAsker),
     ("Qwen2_5_VL", QwenAsker),
     ("InternVL", InternVLAsker),
 )
 
 
-def asker_for(backbone: Any, inputs: Inputs) -> Asker:
+def asker_for(backbone: Any, inputs: Inputs, layout: ImageLayout = NATIVE) -> Asker:
     """The stock wrapper that fits a loaded backbone.
+
+    A layout with views of its own also needs :meth:`tops.backbones.base.Adapter.shown` around the model's calls.
 
     Raises
     ------
@@ -370,7 +376,7 @@ def asker_for(backbone: Any, inputs: Inputs) -> Asker:
     names = [cls.__name__ for cls in type(backbone.model).__mro__]
     for prefix, make in ASKERS:
         if any(name.startswith(prefix) for name in names):
-            return make(backbone, inputs)
+            return make(backbone, inputs, layout)
     raise UnsupportedModelError(
         f"no chat wrapper for {names[0]}; there are those for {', '.join(prefix for prefix, _ in ASKERS)}"
     )

@@ -51,9 +51,39 @@ def frame_numbers(total: int, count: int, rule: Rule = "floor") -> list[int]:
     return [int(i) for i in (spaced.round() if rule == "round" else np.floor(spaced))]
 
 
+def frames_by_duration(total: int, fps: float, most: int, per_second: int) -> list[int] | None:
+    """Every so many-th frame from the first on, as stock lmms-eval's ``llava_vid`` takes them; None where these exceed
+    ``most``, and even spacing takes over.
+
+    Parameters
+    ----------
+    total : int
+        Frames of the video.
+    fps : float
+        Its frames a second.
+    most : int
+        Frames at most.
+    per_second : int
+        Frames wanted of every second; the step is rounded to whole frames.
+    """
+    chosen = list(range(0, total, max(1, round(fps / per_second))))
+    return chosen if len(chosen) <= most else None
+
+
 @lru_cache(maxsize=1)  # the questions of one video follow each other
-def read_frames(path: str, count: int, rule: Rule = "floor") -> Frames:
-    """Decode ``count`` evenly spaced frames.
+def read_frames(path: str, count: int, rule: Rule = "floor", per_second: int | None = None) -> Frames:
+    """Decode ``count`` evenly spaced frames, or fewer at a fixed rate where the video is short.
+
+    Parameters
+    ----------
+    path : str
+        A video file.
+    count : int
+        Frames at most; all of a video that has fewer.
+    rule : {"floor", "round"}
+        Of even spacing, see :func:`frame_numbers`.
+    per_second : int, optional
+        Rate of :func:`frames_by_duration`; without it the length of the video does not count.
 
     Raises
     ------
@@ -73,7 +103,8 @@ def read_frames(path: str, count: int, rule: Rule = "floor") -> Frames:
             total = stream.frames or sum(1 for packet in container.demux(stream) if packet.size)
         if total < 1:
             raise DataError(f"{path} has no frame")
-        wanted = frame_numbers(total, count, rule)
+        wanted = None if per_second is None else frames_by_duration(total, fps, count, per_second)
+        wanted = frame_numbers(total, count, rule) if wanted is None else wanted
         images = _seek(av, path, wanted, fps) if total > SEEK_BEYOND else _scan(av, path, wanted)
     except (av.error.FFmpegError, OSError) as error:
         why = error.strerror or error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from tops.budget import PromptShape
 from tops.errors import MissingSignalError
-from tops.signals import Signal, TextSignals, VisionSignals
+from tops.signals import Signal, TextSignals, Tower, TowerLayer, VisionSignals
 from tops.tokens import VisualTokens
 
 
@@ -58,11 +59,15 @@ class ArrayVision:
     received: Tensor | None = None  # (N,) saliency where there is no CLS
     inputs: Tensor | None = None  # (N0, d)
     order: Tensor | None = None  # (N,) patches of all units in prompt order; None: unit after unit
+    cls_at: Mapping[TowerLayer, Tensor] = field(default_factory=dict)  # ``cls`` of other layers
+    received_at: Mapping[TowerLayer, Tensor] = field(default_factory=dict)  # (N,) attention received, of any layer
+    tower: Tower = field(default_factory=lambda: Tower(24, 22, tuple(range(24))))
 
     @property
     def signals(self) -> frozenset[Signal]:
         have = {
             Signal.SALIENCY: self.cls is not None or self.received is not None,
+            Signal.RECEIVED: self.received is not None or bool(self.received_at),
             Signal.CLS: self.cls is not None,
             Signal.ENCODER: self.encoder is not None,
             Signal.TEXT_TOWER: self.joint is not None,
@@ -72,23 +77,27 @@ class ArrayVision:
     def embeddings(self) -> Tensor:
         return _there(self.inputs, "input embeddings")
 
-    def saliency(self, *, reduce: Literal["mean", "sum"] = "mean") -> Tensor:
+    def saliency(self, *, reduce: Literal["mean", "sum"] = "mean", layer: TowerLayer = "feature") -> Tensor:
         if self.received is not None:
-            return self.received.float()
-        rows = self.cls_attention()[:, :, 1:].float()
+            return self.attention_received(reduce=reduce, layer=layer)
+        rows = self.cls_attention(layer=layer)[:, :, 1:].float()
         return self.packed(rows.mean(1) if reduce == "mean" else rows.sum(1))
+
+    def attention_received(self, *, reduce: Literal["mean", "sum"] = "mean", layer: TowerLayer = "feature") -> Tensor:
+        given = self.received_at.get(layer, self.received if layer == "feature" else None)
+        return _there(given, Signal.RECEIVED).float()
 
     def encoder_features(self) -> Tensor:
         return _there(self.encoder, Signal.ENCODER)
 
-    def encoder_keys(self, *, layer: Literal["feature", "last"] = "feature") -> Tensor:
+    def encoder_keys(self, *, layer: TowerLayer = "feature") -> Tensor:
         return _there(self.feature_keys if layer == "feature" else self.last_keys, Signal.ENCODER)
 
-    def encoder_cls_query(self, *, layer: Literal["feature", "last"] = "feature") -> Tensor:
+    def encoder_cls_query(self, *, layer: TowerLayer = "feature") -> Tensor:
         return _there(self.feature_query if layer == "feature" else self.last_query, Signal.ENCODER)
 
-    def cls_attention(self) -> Tensor:
-        return _there(self.cls, Signal.CLS)
+    def cls_attention(self, *, layer: TowerLayer = "feature") -> Tensor:
+        return _there(self.cls_at.get(layer, self.cls if layer == "feature" else None), Signal.CLS)
 
     def joint_embeddings(self) -> Tensor:
         return _there(self.joint, Signal.TEXT_TOWER)
@@ -134,6 +143,7 @@ class ArrayPoint:
     states: Tensor | None = None  # (L, d)
     own: Tensor | None = None  # (H, L, L), or rows that a method asks for by place
     previous: Tensor | None = None
+    unrotated: Tensor | None = None  # ``own`` without RoPE
     own_keys: Tensor | None = None  # (KV, L, head_dim)
     previous_keys: Tensor | None = None
     norm: tuple[Tensor, float] | None = None  # weight and eps of the final RMS norm
@@ -158,7 +168,9 @@ class ArrayPoint:
     def hidden(self) -> Tensor:
         return _there(self.states, "hidden states")
 
-    def attention(self, rows: Tensor, *, layer: Literal["own", "previous"] = "own") -> Tensor:
+    def attention(self, rows: Tensor, *, layer: Literal["own", "previous"] = "own", rope: bool = True) -> Tensor:
+        if not rope:
+            return _there(self.unrotated, "attention without RoPE")[:, rows]
         return _there(self.own if layer == "own" else self.previous, f"attention of the {layer} layer")[:, rows]
 
     def keys(self, *, layer: Literal["own", "previous"] = "own") -> Tensor:

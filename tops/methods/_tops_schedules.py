@@ -80,9 +80,10 @@ PYRAMIDS: dict[str, Pyramid] = {
     "llava-next-13b": Pyramid((15, 30), 40, _NEXT),
     "qwen2.5-vl-7b": Pyramid((12, 16), 28, _QWEN, (139.0, 39.0)),
     "internvl3-8b": Pyramid((12, 16), 28, _QWEN, (139.0, 39.0)),
+    # No schedule is printed for it; those printed for 28 layers are the same for both backbones.
+    "llava-video-7b": Pyramid((12, 16), 28, fall=(139.0, 39.0)),
 }
 UNPUBLISHED = Pyramid((3, 6), 8)  # cuts at 3/8 and 6/8 of the depth
-_VIDEO = Pyramid((), 28)  # LLaVA-Video has published weights, but no schedule
 
 
 def stage_two_weights(shape: PromptShape, total: int) -> tuple[float, float]:
@@ -106,7 +107,7 @@ def stage_two_weights(shape: PromptShape, total: int) -> tuple[float, float]:
     if not rows:
         return STAGE_ONE
     each, share = total / max(1, shape.images), total / shape.visual
-    same = shape.depth == PYRAMIDS.get(shape.backbone, _VIDEO).depth
+    same = shape.depth == PYRAMIDS[shape.backbone].depth
     best = min(rows, key=lambda row: (not same or row.tokens != each, abs(math.log(share * row.of / row.tokens))))
     return best.alpha, best.lam
 

@@ -163,7 +163,7 @@ def llava_next(bpe: Tokenizer) -> tuple[PreTrainedModel, ProcessorMixin]:
 
 def llava_video(bpe: Tokenizer) -> tuple[PreTrainedModel, ProcessorMixin]:
     """SigLIP frames on an odd 13 x 13 grid, so that pooling rounds as the real 27 x 27 one does; Qwen2 decoder."""
-    from tops.backbones.llava_video_model import (
+    from tops.backbones._llava_video_model import (
         LlavaVideoConfig,
         LlavaVideoForConditionalGeneration,
         LlavaVideoProcessor,

@@ -66,7 +66,7 @@ def summary(findings: Sequence[Finding], profile: str) -> str:
     some = [f for f in findings if f.part.startswith("suites") and (f.state == "ok" or "would run" in f.text)]
     stops += [] if some else ["no benchmark is staged"]
     if stops:
-        other = "" if profile == "miniature" else "; `tops doctor --profile miniature` looks at what needs none of them"
+        other = "" if profile == "miniature" else "; `tops doctor profile=miniature` looks at what needs none of them"
         return f"profile {profile} cannot run here: {'; '.join(stops)}{other}"
     whole = f"whole suites {', '.join(suites)}" if suites else "no whole suite, but what the lines above say"
     return f"profile {profile} can run {len(ready)} of {len(models)} backbones ({', '.join(ready)}) on {whole}"
@@ -137,7 +137,7 @@ def _judge(url: str | None) -> Finding:
     judge = Judge(url) if url else Judge.from_environment()
     if judge is None:
         return Finding(
-            "judge", "warning", "none: MM-Vet is answered, not judged; pass --judge URL or set TOPS_JUDGE_URL"
+            "judge", "warning", "none: MM-Vet is answered, not judged; name one with judge=URL or set TOPS_JUDGE_URL"
         )
     try:
         found = judge.probe()
@@ -163,7 +163,7 @@ def _backbones(profile: ProfileConfig) -> Iterator[Finding]:
             yield Finding(name, "missing", str(error))
             continue
         if staged is None:
-            yield Finding(name, "missing", f"{choice.checkpoint} is not staged: `tops fetch {name}`{room}")
+            yield Finding(name, "missing", f"{choice.checkpoint} is not staged: `tops fetch backbone={name}`{room}")
             continue
         if not profile.miniature and memory is not None and memory < need:
             text = f"needs about {size_text(int(need))}, the largest GPU has {size_text(memory)}"
@@ -196,7 +196,7 @@ def _suites(profile: ProfileConfig, *, judged: bool) -> Iterator[Finding]:
         if not lacking:
             yield Finding(f"suite {suite}", "ok", f"all {len(names)} benchmarks are staged{note}")
             continue
-        wanted = " ".join(lacking) if there else suite
+        wanted = f"benchmark={','.join(lacking)}" if there else f"suite={suite}"
         how = "`tops miniature build`" if profile.miniature else f"`tops fetch {wanted}`{_room(lacking, root)}"
         what = f"would run {', '.join(there)}{note}; missing {', '.join(lacking)}" if there else "nothing is there yet"
         yield Finding(f"suite {suite}", "missing", f"{what}: {how}")

@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-
-from tops.errors import ConfigurationError, nearest_names
+from tops.errors import ConfigurationError
 from tops.evaluation.media import Inputs
 from tops.planning import resolve
 from tops.planning.plan import Column, Plan, PlannedCell, PlanStatus, Row, assemble, plan
-from tops.settings.compose import GROUPS, Composed, composed, parse_overrides
+from tops.settings.choices import GROUPS
+from tops.settings.compose import Composed, composed, parse_overrides
 from tops.settings.methods import changed_options, method_title
 from tops.settings.own import named_words
 from tops.settings.schema import ColumnConfig, Experiment
 from tops.store.cell import Cell
-
-
-def split_words(argv: Sequence[str], flags: Sequence[str]) -> tuple[list[str], set[str]]:
-    """Overrides, and the flags among them.
-
-    Raises
-    ------
-    ConfigurationError
-        For a flag that is none of ``flags`` (and not ``-h`` or ``--help``).
-    """
-    words = [word for word in argv if not word.startswith("-")]
-    given = {word for word in argv if word.startswith("-")}
-    for flag in sorted(given - {*flags, "-h", "--help"}):
-        raise ConfigurationError(f"unknown option {flag!r}. {nearest_names(flag, flags)}")
-    return words, given
-
 
 ONE_PER_RUN = ("launcher", "tracking", "profile", "results", "limit", "full")
 
@@ -45,13 +32,16 @@ class Request:
 
 
 def request(words: Sequence[str], *, multirun: bool = False) -> Request:
-    """Plan what the overrides ask for: an experiment, one cell, or the cells of a sweep.
+    """Plan what the words ask for: an experiment, one cell, the cells of a sweep, or stored specifications.
 
     Raises
     ------
     ConfigurationError
         For anything in the overrides that is unknown or contradictory.
     """
+    stored = [word for word in words if word.endswith(".json") and "=" not in word]
+    if stored:
+        return _stored(stored, [word for word in words if word not in stored])
     words = named_words(words)
     _PARTS.clear()
     overrides = parse_overrides(words)
@@ -67,6 +57,48 @@ def request(words: Sequence[str], *, multirun: bool = False) -> Request:
     if any(c.experiment for c in configs):
         raise ConfigurationError("an experiment is already a sweep; leave -m out, or the experiment")
     return Request(_cells(configs, words), configs[0])
+
+
+def _stored(paths: Sequence[str], words: Sequence[str]) -> Request:
+    """Exactly the cells of files ``spec.json``, on the weights and data of this machine."""
+    cells = [_specification(Path(path)) for path in paths]
+    profiles = sorted({cell.profile for cell in cells})
+    if len(profiles) > 1:
+        raise ConfigurationError(
+            f"the specifications are of profiles {', '.join(profiles)}; run those of one at a time"
+        )
+    for word in words:
+        head = word.lstrip("+").split("=")[0].split(".")[0]
+        if head not in ("profile", "launcher", "tracking", "results") or word.startswith("profile="):
+            raise ConfigurationError(
+                f"a specification says all that may change an answer; leave {word!r} out. Settings of the profile "
+                "(profile.device=cpu), launcher, tracking and results may be given"
+            )
+    config = composed([f"profile={profiles[0]}", *words])
+    rows: dict[Row, None] = {}
+    columns: dict[Column, None] = {}
+    planned = []
+    for cell in cells:
+        row = _row_of(cell)
+        column = Column(cell.backbone.name, cell.benchmark.name, cell.benchmark.name)
+        rows[row] = columns[column] = None
+        printed = None if cell.budget is None else cell.budget.value
+        planned.append(PlannedCell(cell, row, column, printed, PlanStatus.MISSING))
+    experiment = _unnamed(columns, len(cells))
+    limit = cells[0].benchmark.limit if len({cell.benchmark.limit for cell in cells}) == 1 else None
+    return Request(
+        assemble(experiment, config.profile, tuple(rows), tuple(columns), planned, limit, results=config.results),
+        config,
+    )
+
+
+def _specification(path: Path) -> Cell:
+    try:
+        return Cell.from_dict(json.loads(path.read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigurationError(
+            f"{path} is no specification of a cell ({type(error).__name__}: {error}); give a stored cell's spec.json"
+        ) from None
 
 
 def _experiment(config: Composed, words: Sequence[str]) -> Plan:
@@ -91,8 +123,13 @@ def _experiment(config: Composed, words: Sequence[str]) -> Plan:
 
 def _expand(words: Sequence[str]) -> list[list[str]]:
     """Every combination of a sweep, in Hydra's own order and grammar."""
-    batches = BasicSweeper.split_arguments(parse_overrides(words), None)
-    return [list(job) for batch in batches for job in batch]
+    choices = [
+        [f"{o.get_key_element()}={value}" for value in o.sweep_string_iterator()]
+        if o.is_sweep_override()
+        else [o.input_line or ""]
+        for o in parse_overrides(words)
+    ]
+    return [list(job) for job in product(*choices)]
 
 
 _PARTS: dict[tuple[str, tuple[str, ...]], Composed] = {}
@@ -142,23 +179,37 @@ def _cells(composed_configs: Sequence[Composed], words: Sequence[str]) -> Plan:
         rows[row] = columns[column] = None
         cells.append(_cell(config, row, column))
     profile = configs[0].profile
-    experiment = Experiment(
-        name="run" if len(configs) == 1 else "sweep",
-        title="One cell" if len(configs) == 1 else f"Sweep of {len(configs)} cells",
-        backbones=tuple(dict.fromkeys(c.backbone for c in columns)),
-        benchmarks=tuple(ColumnConfig(b, b) for b in dict.fromkeys(c.benchmark for c in columns)),
-        rows=(),
-    )
+    experiment = _unnamed(columns, len(configs))
     limit = None if configs[0].full else configs[0].limit
     return assemble(experiment, profile, tuple(rows), tuple(columns), cells, limit, results=configs[0].results)
 
 
+def _unnamed(columns: Iterable[Column], cells: int) -> Experiment:
+    """What stands for the experiment of cells that no file names."""
+    return Experiment(
+        name="run" if cells == 1 else "sweep",
+        title="One cell" if cells == 1 else f"Sweep of {cells} cells",
+        backbones=tuple(dict.fromkeys(c.backbone for c in columns)),
+        benchmarks=tuple(ColumnConfig(b, b) for b in dict.fromkeys(c.benchmark for c in columns)),
+        rows=(),
+    )
+
+
 def _row(config: Composed) -> Row:
-    name = config.method["name"]
-    changed = changed_options(name, {k: v for k, v in config.method.items() if k != "name"})
-    variant = ";".join(f"{k}={v}" for k, v in sorted(changed.items()))
-    level = "" if config.budget is None else str(config.budget)
-    return Row(name, method_title(name), "method", level, config.protocol if level else "", variant)
+    options = {k: v for k, v in config.method.items() if k != "name"}
+    return _row_named(config.method["name"], options, config.budget, config.protocol)
+
+
+def _row_of(cell: Cell) -> Row:
+    budget = None if cell.budget is None else cell.budget.value
+    return _row_named(cell.method.name, cell.method.options, budget, cell.budget.protocol if cell.budget else "")
+
+
+def _row_named(name: str, options: dict[str, Any], budget: int | float | None, protocol: str) -> Row:
+    """The row of a cell, with the options that differ from the method's defaults."""
+    variant = ";".join(f"{k}={v}" for k, v in sorted(changed_options(name, options).items()))
+    level = "" if budget is None else str(budget)
+    return Row(name, method_title(name), "method", level, protocol if level else "", variant)
 
 
 def _cell(config: Composed, row: Row, column: Column) -> PlannedCell:

@@ -28,12 +28,13 @@ def check_requirements(plan: Plan, launcher: LauncherConfig) -> None:
         choices = [backbone_config(n) for n in dict.fromkeys(cell.backbone.name for cell in plan.todo())]
         absent = ", ".join(c.checkpoint for c in choices if staging.checkpoint(c, plan.profile) is None)
         if absent:
-            missing.append(f"checkpoints {absent}: stage them with `tops fetch` or set profile.checkpoints")
+            models = ",".join(c.name for c in choices if staging.checkpoint(c, plan.profile) is None)
+            missing.append(f"checkpoints {absent}: `tops fetch backbone={models}`, or set profile.checkpoints")
         benchmarks = dict.fromkeys(
             load_benchmark(cell.benchmark.name).source for cell in plan.todo() if not cell.benchmark.data_hash
         )
         if benchmarks:
-            missing.append(f"data of {', '.join(benchmarks)}: stage it with `tops fetch {' '.join(benchmarks)}`")
+            missing.append(f"data of {', '.join(benchmarks)}: `tops fetch benchmark={','.join(benchmarks)}`")
     if missing:
         name = plan.experiment.name
         instead = (

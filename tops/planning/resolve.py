@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from tops.backbones._outside import family_sources
+from tops.backbones.image_layouts import check_view, view_of
 from tops.benchmarks.benchmark import benchmark_source, load_benchmark
 from tops.budget import Budget, PromptShape, Protocol
 from tops.errors import ConfigurationError, DataError
+from tops.evaluation.media import Inputs
 from tops.methods import method_class
 from tops.planning import staging
 from tops.references import is_reference, locate
-from tops.settings.choices import backbone_config, choice_file, choice_names
-from tops.settings.methods import build_method, method_spec, method_title
-from tops.settings.schema import BackboneConfig, ProfileConfig
+from tops.settings.choices import backbone_config, choice_file, choice_names, load_profile
+from tops.settings.methods import build_method, method_defaults, method_spec, method_title
+from tops.settings.schema import BackboneConfig, MiniatureConfig, ProfileConfig
 from tops.signals import Signal
 from tops.store.cell import BackboneSpec, BenchmarkSpec, Cell, MethodSpec
 
@@ -72,7 +74,7 @@ def backbone_spec(backbone: BackboneConfig, profile: ProfileConfig) -> BackboneS
         )
     small = backbone.miniature if profile.miniature else None
     staged = staging.checkpoint(backbone, profile)
-    frames, options = (backbone.frames, backbone.options) if small is None else (small.frames, small.options)
+    frames, options = (backbone.frames, backbone.options) if small is None else (small.frames, _small(backbone, small))
     return BackboneSpec(
         name=backbone.name,
         family=backbone.family,
@@ -94,7 +96,27 @@ def family_source(backbone: BackboneConfig) -> str:
     return "" if own is None else own.digest
 
 
-def shown(benchmark: str, spec: BackboneSpec, backbone: BackboneConfig) -> BackboneSpec:
+def _small(backbone: BackboneConfig, small: MiniatureConfig) -> dict[str, Any]:
+    """The miniature's own options, and those that differ from the backbone's file: somebody asked for them."""
+    written = backbone_config(backbone.name).options if backbone.name in choice_names("backbone") else {}
+    return {**small.options, **{k: v for k, v in backbone.options.items() if k not in written or written[k] != v}}
+
+
+def check_layout(backbone: BackboneConfig, profile: ProfileConfig, spec: BackboneSpec) -> None:
+    """Refuse an image layout that the family lacks, or whose counts are not true for the checkpoint that is staged.
+
+    Raises
+    ------
+    ConfigurationError
+        With the known layouts, or the sizes of the views.
+    """
+    _, layout = Inputs.of(spec.options).laid_out(backbone.family)
+    staged = staging.checkpoint(backbone, profile)
+    if staged is not None:
+        check_view(layout, view_of(staged.path))
+
+
+def shown(benchmark: str, spec: BackboneSpec, backbone: BackboneConfig, *, miniature: bool = False) -> BackboneSpec:
     """A backbone as a benchmark is shown to it: images as it is, videos by its ``video`` options.
 
     Raises
@@ -111,7 +133,39 @@ def shown(benchmark: str, spec: BackboneSpec, backbone: BackboneConfig) -> Backb
             f"{backbone.title} is not shown videos, so not {asked.title}; choose one of {', '.join(able)}, or show "
             "frames as images where they fit: 'backbone.video={frames: 2, frames_as_images: true}'"
         )
-    return replace(spec, options={**spec.options, **backbone.video})
+    small = backbone.miniature if miniature else None
+    video = backbone.video if small is None or small.video is None else small.video
+    return replace(spec, options={**spec.options, **video})
+
+
+def on_backbone(
+    method: str, options: dict[str, Any], backbone: BackboneConfig, profile: ProfileConfig
+) -> dict[str, Any]:
+    """Options of a method, with what the backbone's file sets in place of the defaults."""
+    wanted = profile_options(backbone.methods.get(method, {}), backbone, profile)
+    defaults = method_defaults(method) if wanted else {}
+    return options | {k: v for k, v in wanted.items() if options.get(k, defaults.get(k)) == defaults.get(k)}
+
+
+# What an option that a stored cell leaves open meant, before the paper's condition was written out in its place.
+_EARLIER: dict[tuple[str, str], dict[str, Any]] = {("llava-video-7b", "tops"): {"cut_layers": [10, 21]}}
+
+
+def as_stored(method: MethodSpec, backbone: BackboneConfig, profile: ProfileConfig) -> MethodSpec:
+    """A method as its cell's key has it: settings that were once a default are left open, as they were then."""
+    earlier = profile_options(_EARLIER.get((backbone.name, method.name), {}), backbone, profile)
+    same = {k: None for k, v in earlier.items() if method.options.get(k) == v}
+    return replace(method, options={**method.options, **same}) if same else method
+
+
+def as_meant(cell: Cell) -> MethodSpec:
+    """Inverse of :func:`as_stored`: the method to build for a cell."""
+    earlier = _EARLIER.get((cell.backbone.name, cell.method.name))
+    if earlier is None or cell.backbone.name not in choice_names("backbone"):
+        return cell.method
+    earlier = profile_options(earlier, backbone_config(cell.backbone.name), load_profile(cell.profile))
+    left = {k: v for k, v in earlier.items() if cell.method.options.get(k) is None}
+    return replace(cell.method, options={**cell.method.options, **left}) if left else cell.method
 
 
 def needed_signals(method: MethodSpec, budget: Budget | None, backbone: BackboneConfig) -> frozenset[Signal]:
@@ -171,7 +225,7 @@ def with_weights(
     if own is not None and not staging.has_own_tower(own):
         raise DataError(
             f"{method_title(method.name)} reads the CLIP text tower {backbone.text_tower}, which is not staged; run "
-            f"`tops fetch {backbone.name}`"
+            f"`tops fetch backbone={backbone.name}`"
         )
     return method
 
@@ -206,20 +260,22 @@ def cell(
     ``budget`` is what the cell is to have; :func:`profile_budget` maps a printed one.
     """
     try:
-        spec = shown(benchmark, backbone_spec(backbone, profile), backbone)
-        chosen = method_spec(method, options)
+        spec = shown(benchmark, backbone_spec(backbone, profile), backbone, miniature=profile.miniature)
+        check_layout(backbone, profile, spec)
+        chosen = method_spec(method, on_backbone(method, options, backbone, profile))
         allowance = None if budget is None or method == "none" else Budget(budget, protocol)
         asked = benchmark_spec(benchmark, profile, limit, convention)
         if profile.allow_empty:
             asked = replace(asked, generation={**asked.generation, "allow_empty": True})
     except (ConfigurationError, DataError) as error:
         return Refusal(str(error))
-    out = Cell(profile.name, spec, chosen, allowance, asked, seed, {**versions(), **batching(spec, profile)})
+    stored = as_stored(chosen, backbone, profile)
+    out = Cell(profile.name, spec, stored, allowance, asked, seed, {**versions(), **batching(spec, profile)})
     reason = refusal(chosen, allowance, backbone, prompt_shape(backbone, profile))
     if reason is not None:
         return Refusal(reason, out)
     try:
-        return replace(out, method=with_weights(chosen, allowance, backbone, profile))
+        return replace(out, method=with_weights(stored, allowance, backbone, profile))
     except DataError as error:
         return Refusal(str(error), out)
 
@@ -253,5 +309,5 @@ def documents(spec: BenchmarkSpec, profile: ProfileConfig) -> int:
 
 def layer_average(cell: Cell, shape: PromptShape) -> float:
     """Visual tokens per decoder layer of a cell, by its own schedule on the configured prompt."""
-    method = build_method(cell.method, cell.budget, seed=cell.seed)
+    method = build_method(as_meant(cell), cell.budget, seed=cell.seed)
     return float(shape.visual if method is None else method.schedule(shape).layer_average)

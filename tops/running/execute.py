@@ -11,7 +11,7 @@ from tops.benchmarks.benchmark import benchmark_source, load_benchmark
 from tops.errors import DataError
 from tops.evaluation import Progress, evaluate_cell
 from tops.planning import staging
-from tops.planning.resolve import family_source
+from tops.planning.resolve import as_meant, family_source
 from tops.running.judging import judge_of
 from tops.settings.choices import backbone_config, choice_file
 from tops.settings.methods import build_method
@@ -51,7 +51,7 @@ class LoadedEvaluator:
             cell,
             store=store,
             backbone=self.backbone,
-            method=build_method(cell.method, cell.budget, seed=cell.seed),
+            method=build_method(as_meant(cell), cell.budget, seed=cell.seed),
             benchmark=load_benchmark(cell.benchmark.name),
             data_root=staging.data_root(self.profile),
             record_kept=record_kept,
@@ -79,7 +79,9 @@ def load_evaluator(spec: BackboneSpec, profile: ProfileConfig) -> LoadedEvaluato
     choice = backbone_config(spec.name)
     staged = staging.checkpoint(choice, profile, spec.checkpoint)
     if staged is None:
-        raise DataError(f"the checkpoint {spec.checkpoint} of {spec.name} is not staged; run `tops fetch`")
+        raise DataError(
+            f"the checkpoint {spec.checkpoint} of {spec.name} is not staged; run `tops fetch backbone={spec.name}`"
+        )
     if staged.revision != spec.revision:
         raise DataError(
             f"{staged.path} has revision {staged.revision[:12]}, but {spec.revision[:12]} was planned; run again"

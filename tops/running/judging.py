@@ -37,7 +37,7 @@ def with_judge(plan: Plan, out: TextIO | None = None) -> Plan:
     if judge is None:
         print(
             f"{judged}: no judge, so the cells end answered, not judged; set TOPS_JUDGE_URL or profile.judge to an "
-            "OpenAI-compatible address, or judge later with `tops score --judge URL`",
+            "OpenAI-compatible address, or judge later with `tops score judge=URL`",
             file=out or sys.stderr,
         )
         return plan

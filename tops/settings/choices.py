@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tops.errors import ConfigurationError, nearest_names
+from tops.methods import method_names
 from tops.settings import folders, own
 from tops.settings.schema import (
     BackboneConfig,
@@ -19,6 +20,18 @@ from tops.settings.schema import (
 )
 
 T = TypeVar("T")
+
+GROUPS = ("backbone", "method", "benchmark", "suite", "profile", "launcher", "tracking", "experiment")
+# The other keys of `tops run`, with what they say.
+SCALARS = {
+    "budget": "tokens per image or frame (64), or a keep ratio (0.25)",
+    "protocol": "what the budget counts: layer_average, kept or as_printed",
+    "seed": "seed of methods that draw at random",
+    "limit": "documents per benchmark",
+    "full": "true: all documents, whatever the experiment says",
+    "backbones": "of an experiment only these: one name, or [one,another]",
+    "results": "root of the result store",
+}
 
 # choices that know their name, which is that of the file
 NAMED = {"backbone": BackboneConfig, "suite": SuiteConfig, "profile": ProfileConfig, "experiment": Experiment}
@@ -44,6 +57,11 @@ def choice_file(group: str, name: str) -> Path:
         own = f" Looked into {where} too." if where else ""
         raise ConfigurationError(f"unknown {group} {name!r}. {nearest_names(name, known)}{own}")
     return known[name]
+
+
+def names_of(group: str) -> list[str]:
+    """Every choice of a group, methods included."""
+    return ["none", *method_names()] if group == "method" else choice_names(group)
 
 
 def check_name(group: str, name: str) -> None:
@@ -115,7 +133,18 @@ def choice_from(group: str, name: str, content: dict[str, Any], where: str | Non
             label: dict.fromkeys(values["backbones"], budget) if isinstance(budget, int | float) else budget
             for label, budget in values["levels"].items()
         }
+    if group == "experiment" and "subject" in values:
+        _check_subject(values, where or name)
     return parse(SCHEMAS[group], values, where or str(folders.files(group).get(name, name)))
+
+
+def _check_subject(values: dict[str, Any], where: str) -> None:
+    rows = [row for row in values.get("rows") or () if isinstance(row, dict)]
+    methods = [str(method) for row in rows for method in row.get("methods") or ()]
+    if values["subject"] not in methods:
+        raise ConfigurationError(
+            f"{where}: subject {values['subject']!r} is in no row. {nearest_names(str(values['subject']), methods)}"
+        )
 
 
 @cache

@@ -22,15 +22,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from tops.budget import PROTOCOLS, Protocol
 from tops.errors import ConfigurationError, nearest_names
-from tops.methods import method_names
-from tops.settings.choices import check_name, choice_from, choice_names, raw_choice, root_defaults
+from tops.settings.choices import GROUPS, SCALARS, check_name, choice_from, names_of, raw_choice, root_defaults
 from tops.settings.methods import method_defaults, method_spec
 from tops.settings.own import named_words
 from tops.settings.schema import BackboneConfig, LauncherConfig, ProfileConfig, SuiteConfig, TrackingConfig
 
-GROUPS = ("backbone", "method", "benchmark", "suite", "profile", "launcher", "tracking", "experiment")
 OPEN = ("launcher.options.", "backbone.options.")  # mappings that take keys beyond those of the file
-SCALARS = ("budget", "protocol", "seed", "limit", "full", "backbones", "results")
 
 
 @dataclass(frozen=True)
@@ -62,11 +59,6 @@ class Composed:
     full: bool
     backbones: tuple[str, ...] | None
     results: str
-
-
-def names_of(group: str) -> list[str]:
-    """Every choice of a group."""
-    return ["none", *method_names()] if group == "method" else choice_names(group)
 
 
 def node(group: str, name: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from tops.errors import ConfigurationError, nearest_names
 Role = Literal["reference", "method", "control"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 Attention = Literal["sdpa", "eager", "flash_attention_2"]
-SignalName = Literal["saliency", "cls", "encoder", "text_tower"]  # the values of tops.signals.Signal
+SignalName = Literal["saliency", "received", "cls", "encoder", "text_tower"]  # the values of tops.signals.Signal
 Positive = Annotated[int, 1]  # the least that it may be
 Natural = Annotated[int, 0]
 T = TypeVar("T")
@@ -20,13 +20,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class MiniatureConfig:
-    """The embedded checkpoint that stands for a backbone, and the shape of its prompts."""
+    """The embedded checkpoint that stands for a backbone, and the shape of its prompts.
+
+    ``video`` is the backbone's own for None.
+    """
 
     checkpoint: str
     visual: Positive
     depth: Positive
     frames: Positive = 1
     options: dict[str, Any] = field(default_factory=dict)
+    video: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,9 @@ class BackboneConfig:
         How prompts and pictures are prepared (:class:`tops.evaluation.media.Inputs`).
     video : dict or None
         How videos are shown, in place of the same ``options``, for video benchmarks; None where they cannot be.
+    methods : dict
+        Method to the options that it has on this backbone where nothing else is asked: the paper's condition where it
+        is not the method's own default. Written out in every cell.
     width, feed_forward : int
         Hidden and intermediate size of the language model, for FLOPs.
     miniature : MiniatureConfig or None
@@ -72,6 +79,7 @@ class BackboneConfig:
     attention: Attention = "sdpa"
     options: dict[str, Any] = field(default_factory=dict)
     video: dict[str, Any] | None = None
+    methods: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -223,6 +231,9 @@ class Experiment:
         Profile to documents per benchmark; a profile that is not named runs all of them.
     record_kept : bool
         Store which tokens each cut kept, for figures and overlays.
+    subject : str
+        The method that the experiment is about: reports set it against each of the others. Where it does not run, the
+        one that leads stands there.
     """
 
     name: str
@@ -234,6 +245,7 @@ class Experiment:
     paper: PaperReference = field(default_factory=PaperReference)
     limit: dict[str, int] = field(default_factory=dict)
     record_kept: bool = False
+    subject: str = "tops"
 
 
 def parse(cls: type[T], values: Any, where: str) -> T:

@@ -95,7 +95,7 @@ class Record:
         if scorer not in self.scores:
             raise DataError(
                 f"cell {self.key[:12]} has no scores of {scorer!r} (it has {', '.join(self.scores) or 'none'}); "
-                f"run `tops score --scorer {scorer}`"
+                f"run `tops score scorer={scorer}`"
             )
         return {a.doc_id: a.scores[scorer] for a in self.answers()}
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from torch import Tensor, nn
-
 if TYPE_CHECKING:
-    from tops.backbones.text_tower import TextEncoder
+    import torch
+    from torch import Tensor, nn
+
+    from tops.backbones._text_tower import TextEncoder
 
 Call = Mapping[str, Any]
 """Keyword arguments of one call of the inner multimodal model (``model.model.forward``), positional ones named."""
@@ -63,6 +63,8 @@ class Layout:
         images : sequence of int, optional
             Image of each unit; each unit is its own image when absent.
         """
+        import torch
+
         images = range(len(shapes)) if images is None else images
         columns: list[list[Tensor]] = [[], [], [], [], []]
         for number, ((rows, cols), image) in enumerate(zip(shapes, images, strict=True)):
@@ -93,6 +95,11 @@ class Watch:
     name: str
     module: nn.Module
     side: Literal["input", "output"] = "input"
+
+
+def attention_of(layer: int) -> str:
+    """Name of the :class:`Watch` on the attention input of a tower layer."""
+    return f"attention-{layer}"
 
 
 @dataclass(frozen=True)
@@ -145,6 +152,8 @@ class VisionContext:
         """(U, ...): what a watch saw of this sample's units; calls are joined along the first axis.
 
         For towers that see one unit per row, whatever the number of calls."""
+        import torch
+
         first = sum(layout.units for layout in self.layouts[: self.sample])
         last, rows, at = first + self.layout.units, [], 0
         for seen in self.seen[name]:

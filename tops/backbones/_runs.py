@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from tops.backbones.base import Call
 from tops.errors import UnsupportedModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def placeholder_runs(call: Call, sample: int, ids: Sequence[int]) -> list[tuple[int, int]]:
