@@ -14,7 +14,7 @@ from test_loading import encoder
 
 from tops.budget import PROTOCOLS, Budget, PromptShape
 from tops.engine import prune
-from tops.engine.segment import PromptState
+from tops.engine.cache import state_of
 from tops.errors import BudgetError, ConfigurationError, MissingSignalError, NonFiniteError, TopsError
 from tops.golden.point import ArrayText, ArrayVision
 from tops.methods import build, method_class, method_names
@@ -343,7 +343,7 @@ def test_position_ids_after_a_cut(name: str, family: str) -> None:
     case = (tiny.FAMILIES | tiny_families.FAMILIES)[family]()
     with prune(case.model, build(name, budget=0.6)), torch.no_grad():
         cache = case.model(**case.inputs, use_cache=True).past_key_values
-    state = PromptState.of(cache)
+    state = state_of(cache)
     assert state is not None
     before, after = state.segments[0].rows[0], state.segments[-1].rows[0]
     assert len(after) < len(before)

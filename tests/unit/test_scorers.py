@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -245,6 +246,22 @@ def test_hallusionbench_groups():
     values = scored("hallusionbench", None, hallusion_targets(), ["no", "yes", "no", "no"])
     assert (values["aAcc"], values["fAcc"], values["qAcc"]) == (75.0, 50.0, 50.0)
     assert values["mean"] == pytest.approx(175 / 3)
+
+
+def test_toolkits_read_confusing_answers_as_their_own_code_did():
+    found = json.loads(
+        (Path(__file__).parents[1] / "fixtures/scorers/toolkit_answers.json").read_text(encoding="utf-8")
+    )
+    science, pope = rule_of("scienceqa_img", "llava").row, rule_of("pope", "llava").row
+    for case in found["answers"]:
+        text, choices = case["text"], {"choices": ["x"] * case["choices"], "answer": 0}
+        read = {
+            "option": inferred(text, found["options"][case["options"]]),
+            "yes_no": yes_or_no(text),
+            "letter": science(text, choices)["prediction"],
+            "pope": pope(text, {"answer": "yes", "category": "random"})["prediction"],
+        }
+        assert read == {name: case[name] for name in read}, text
 
 
 @pytest.mark.parametrize(

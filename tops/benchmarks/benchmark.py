@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from tops.benchmarks.wording import check_wording, is_wording
 from tops.errors import ConfigurationError, nearest_names
 from tops.references import is_reference, locate
 from tops.settings.choices import choice_file, choice_names, raw_choice
@@ -91,8 +92,14 @@ class Benchmark:
         Fields that are stored with the answer, all that the scorers need.
     prompt : dict
         Overrides of the stock prompt settings (``pre_prompt``, ``post_prompt``, ``ocr``).
+    hint, choices : str
+        Where a document keeps its hint and its options, for conventions with words of their own
+        (:func:`tops.benchmarks.wording.parts_of`).
     conventions : dict
-        Named alternatives to ``prompt``, chosen with ``benchmark.convention=...``.
+        Named alternatives to ``prompt``, chosen with ``benchmark.convention=...`` or by a column of an experiment:
+        settings of the stock prompt, or the words of another toolkit (``text``, ``option``, ...;
+        ``wording: NAME`` takes those of ``configs/wording/NAME.yaml``). ``generation`` overrides answer lengths,
+        ``families`` any of these for one family of models.
     generation : dict
         ``max_new_tokens`` and ``allow_empty`` (an empty answer counts as wrong instead of as a failed document).
     scorers : dict
@@ -131,6 +138,8 @@ class Benchmark:
     whole_groups: bool = False
     strata: tuple[str, ...] = ()
     prompt: dict[str, Any] = field(default_factory=dict)
+    hint: str = ""
+    choices: str = ""
     conventions: dict[str, dict[str, Any]] = field(default_factory=dict)
     miniature: dict[str, Any] = field(default_factory=dict)
     extends: str = ""
@@ -140,15 +149,12 @@ class Benchmark:
         where = f"benchmark {self.name!r}"
         if self.scorer not in self.scorers:
             raise ConfigurationError(f"{where}: scorer {self.scorer!r}. {nearest_names(self.scorer, self.scorers)}")
-        tokens = self.generation.get("max_new_tokens")
-        if not isinstance(tokens, int) or isinstance(tokens, bool) or tokens < 1:
-            raise ConfigurationError(
-                f"{where}: generation.max_new_tokens is {tokens!r}; it must be pinned to a positive int"
-            )
-        for key in self.generation:
-            if key not in ("max_new_tokens", "allow_empty"):
-                known = ("max_new_tokens", "allow_empty")
-                raise ConfigurationError(f"{where}: generation.{key}: decoding is greedy. {nearest_names(key, known)}")
+        _check_generation(self.generation, where)
+        for name in self.conventions:
+            for family in ("", *self._named(name).get("families", {})):
+                spot = f"{where}, convention {name!r}" + (f" for {family}" if family else "")
+                check_wording(self.prompt_settings(name, family), spot)
+                _check_generation(self.answer_settings(name, family), spot)
 
     @property
     def source(self) -> str:
@@ -160,25 +166,70 @@ class Benchmark:
         """Whether scoring needs a judge model."""
         return self.group == "judged"
 
-    def prompt_settings(self, convention: str | None = None) -> dict[str, Any]:
-        """Prompt overrides of a named convention, the default one for None.
+    def check_convention(self, convention: str | None) -> None:
+        """Refuse a convention that this benchmark does not have.
+
+        Raises
+        ------
+        ConfigurationError
+            With the known names.
+        """
+        if convention not in (None, "", "default") and convention not in self.conventions:
+            known = ["default", *self.conventions]
+            raise ConfigurationError(
+                f"benchmark {self.name!r} has no prompt convention {convention!r}; it has {', '.join(known)}. "
+                f"{nearest_names(str(convention), known)}"
+            )
+
+    def check_scorer(self, scorer: str) -> None:
+        """Refuse a scorer that this benchmark does not have; an empty name is the default one.
+
+        Raises
+        ------
+        ConfigurationError
+            With the known names.
+        """
+        if scorer and scorer not in self.scorers:
+            raise ConfigurationError(
+                f"benchmark {self.name!r} has no scorer {scorer!r}; it has {', '.join(self.scorers)}. "
+                f"{nearest_names(scorer, self.scorers)}"
+            )
+
+    def prompt_settings(self, convention: str | None = None, family: str = "") -> dict[str, Any]:
+        """Prompt settings of a named convention for a family of models; the default ones for None.
 
         Raises
         ------
         ConfigurationError
             For an unknown convention, with the nearest names.
         """
-        if convention is None or convention == "default":
-            return dict(self.prompt)
-        if convention not in self.conventions:
-            raise ConfigurationError(
-                f"benchmark {self.name!r} has no prompt convention {convention!r}. "
-                f"{nearest_names(convention, ['default', *self.conventions])}"
-            )
-        return {**self.prompt, **self.conventions[convention]}
+        asked = {k: v for k, v in self._convention(convention, family).items() if k != "generation"}
+        return asked if is_wording(asked) else {**self.prompt, **asked}
+
+    def answer_settings(self, convention: str | None = None, family: str = "") -> dict[str, Any]:
+        """``max_new_tokens`` and ``allow_empty`` of a named convention for a family of models."""
+        return {**self.generation, **self._convention(convention, family).get("generation", {})}
+
+    def _convention(self, convention: str | None, family: str) -> dict[str, Any]:
+        """What a convention changes, with what it says of a family taken in."""
+        self.check_convention(convention)
+        found = self._named(convention or "")
+        own = found.pop("families", {})
+        return {**found, **own.get(family, {})}
+
+    def _named(self, convention: str) -> dict[str, Any]:
+        found = dict(self.conventions.get(convention, {}))
+        name = found.pop("wording", None)
+        return {**raw_choice("wording", name), **found} if name else found
 
     def spec(
-        self, data_hash: str, *, profile: str = "paper", convention: str | None = None, limit: int | None = None
+        self,
+        data_hash: str,
+        *,
+        profile: str = "paper",
+        convention: str | None = None,
+        family: str = "",
+        limit: int | None = None,
     ) -> BenchmarkSpec:
         """The part of a cell's specification that this benchmark fills.
 
@@ -190,6 +241,8 @@ class Benchmark:
             ``miniature`` applies the miniature overrides.
         convention : str, optional
             Named prompt convention; it appears in the specification.
+        family : str
+            Family of models that is asked: a toolkit may have words of its own for it.
         limit : int, optional
             At most so many documents, drawn over the whole split.
         """
@@ -201,10 +254,26 @@ class Benchmark:
             task=self.task,
             split=self.data.split,
             data_hash=data_hash,
-            prompt={"convention": convention or "default", **self.prompt_settings(convention)},
-            generation={"allow_empty": False, **self.generation, **small.get("generation", {})},
+            prompt={"convention": convention or "default", **self.prompt_settings(convention, family)},
+            generation={
+                "allow_empty": False,
+                **self.answer_settings(convention, family),
+                **small.get("generation", {}),
+            },
             limit=limit,
         )
+
+
+def _check_generation(settings: dict[str, Any], where: str) -> None:
+    tokens = settings.get("max_new_tokens")
+    if not isinstance(tokens, int) or isinstance(tokens, bool) or tokens < 1:
+        raise ConfigurationError(
+            f"{where}: generation.max_new_tokens is {tokens!r}; it must be pinned to a positive int"
+        )
+    known = ("max_new_tokens", "allow_empty")
+    for key in settings:
+        if key not in known:
+            raise ConfigurationError(f"{where}: generation.{key}: decoding is greedy. {nearest_names(key, known)}")
 
 
 @cache

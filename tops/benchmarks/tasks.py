@@ -11,6 +11,7 @@ from tops.benchmarks.benchmark import Benchmark, own_task
 from tops.benchmarks.data import DataRoot, cache_folder, data_hash, dataset_folder, missing
 from tops.benchmarks.documents import limited
 from tops.benchmarks.quiet import environment, import_lmms_eval, without_dataset_bars
+from tops.benchmarks.wording import is_wording, parts_of, worded
 from tops.errors import ConfigurationError, DataError, TopsError
 from tops.store.cell import BenchmarkSpec
 
@@ -53,8 +54,10 @@ class Task:
         Names specification and data; two tasks of one key ask the same.
     """
 
-    def __init__(self, benchmark: Benchmark, stock: Any, documents: Documents) -> None:
-        self.benchmark, self.stock, self.documents = benchmark, stock, documents
+    def __init__(
+        self, benchmark: Benchmark, stock: Any, documents: Documents, wording: Mapping[str, str] | None = None
+    ) -> None:
+        self.benchmark, self.stock, self.documents, self._wording = benchmark, stock, documents, wording
         self.key = ""
         self._numbers: dict[int | None, list[int]] = {}
 
@@ -66,7 +69,11 @@ class Task:
         return list(self._numbers[limit])
 
     def text(self, document: Mapping[str, Any]) -> str:
-        """The stock prompt text of a document."""
+        """The prompt text of a document: the stock one, or in the words of the convention."""
+        if self._wording is not None:
+            asked = self.benchmark
+            parts = parts_of(document, question=asked.question, hint=asked.hint, choices=asked.choices)
+            return worded(self._wording, parts)
         return str(self.stock.doc_to_text(document))
 
     def visuals(self, document: Mapping[str, Any]) -> list[Any]:
@@ -163,6 +170,8 @@ def _build(benchmark: Benchmark, spec: BenchmarkSpec, root: DataRoot, found: str
     settings = {**config.get("lmms_eval_specific_kwargs", {}).get("default", {})}
     known = {"pre_prompt", "post_prompt", *settings}
     overrides = {k: v for k, v in spec.prompt.items() if k != "convention"}
+    wording = overrides if is_wording(overrides) else None
+    overrides = {} if wording else overrides
     unknown = sorted(set(overrides) - known)
     if unknown:
         raise ConfigurationError(f"task {benchmark.task} has no prompt setting {', '.join(unknown)}")
@@ -189,10 +198,11 @@ def _build(benchmark: Benchmark, spec: BenchmarkSpec, root: DataRoot, found: str
     stock = Unopened(config=config, model_name=NEUTRAL)
     with_media, plain = stock.dataset[benchmark.data.split], stock.dataset_no_image[benchmark.data.split]
     if not benchmark.data.also:
-        return Task(benchmark, stock, Documents(with_media, plain))
+        return Task(benchmark, stock, Documents(with_media, plain), wording)
     images = _load(folder, benchmark.data.also[0], benchmark.data.split, cache)
     row_of = {name: row for row, name in enumerate(images["id"])}
-    return Task(benchmark, stock, Documents(with_media, plain, images, [row_of[i] for i in plain["imageId"]]))
+    documents = Documents(with_media, plain, images, [row_of[i] for i in plain["imageId"]])
+    return Task(benchmark, stock, documents, wording)
 
 
 def _load(folder: str, config: str, split: str, cache: str) -> Any:

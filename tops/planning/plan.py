@@ -14,7 +14,7 @@ from tops.errors import ConfigurationError, nearest_names
 from tops.planning import resolve
 from tops.settings.choices import backbone_config, load_experiment, load_profile
 from tops.settings.methods import method_spec, method_title
-from tops.settings.schema import Experiment, ProfileConfig, Role, RowConfig
+from tops.settings.schema import ColumnConfig, Experiment, ProfileConfig, Role, RowConfig
 from tops.store.cell import Cell
 from tops.store.store import CellStatus, Store
 
@@ -69,6 +69,8 @@ class Column:
     benchmark: str
     slug: str  # benchmark name in the published tables: pope, videomme_short
     metric: str = ""  # the part to show; empty for the benchmark's own
+    convention: str = ""  # in which words it is asked; empty for the benchmark's default
+    scorer: str = ""  # whose rule reads the answers; empty for the benchmark's default
 
 
 @dataclass(frozen=True)
@@ -173,10 +175,10 @@ def plan(
         exp = replace(exp, backbones=_subset(tuple(backbones), exp))
     documents = None if full else (limit if limit is not None else exp.limit.get(prof.name))
     for choice in exp.benchmarks:
-        load_benchmark(choice.benchmark)
+        _check_column(choice, exp)
     exp, absent = _present(exp, prof)
     columns = tuple(
-        Column(b, c.benchmark, c.slug or c.benchmark, c.metric)
+        Column(b, c.benchmark, c.slug or c.benchmark, c.metric, c.convention, c.scorer)
         for b in exp.backbones
         for c in exp.benchmarks
         if c.backbones is None or b in c.backbones
@@ -225,6 +227,16 @@ def _present(exp: Experiment, prof: ProfileConfig) -> tuple[Experiment, tuple[st
     return replace(exp, backbones=tuple(b for b in exp.backbones if b not in absent)), absent
 
 
+def _check_column(column: ColumnConfig, exp: Experiment) -> None:
+    """Refuse what a benchmark does not have before anything is planned."""
+    benchmark = load_benchmark(column.benchmark)
+    try:
+        benchmark.check_convention(column.convention)
+        benchmark.check_scorer(column.scorer)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"experiment {exp.name!r}: {error}") from None
+
+
 def _subset(names: tuple[str, ...], exp: Experiment) -> tuple[str, ...]:
     for name in names:
         backbone_config(name)
@@ -268,8 +280,9 @@ def _cells(
     out = []
     for seed in block.seeds:
         result = resolve.cell(
-            backbone, row.method, options, budget, block.protocol, column.benchmark, prof, documents, seed
-        )
+            backbone, row.method, options, budget, block.protocol, column.benchmark, prof, documents, seed,
+            convention=column.convention or None,
+        )  # fmt: skip
         if isinstance(result, Cell):
             out.append(PlannedCell(result, row, column, printed, PlanStatus.MISSING))
         else:

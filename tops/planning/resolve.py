@@ -264,7 +264,7 @@ def cell(
         check_layout(backbone, profile, spec)
         chosen = method_spec(method, on_backbone(method, options, backbone, profile))
         allowance = None if budget is None or method == "none" else Budget(budget, protocol)
-        asked = benchmark_spec(benchmark, profile, limit, convention)
+        asked = benchmark_spec(benchmark, profile, limit, convention, backbone.family)
         if profile.allow_empty:
             asked = replace(asked, generation={**asked.generation, "allow_empty": True})
     except (ConfigurationError, DataError) as error:
@@ -281,11 +281,13 @@ def cell(
 
 
 def benchmark_spec(
-    name: str, profile: ProfileConfig, limit: int | None, convention: str | None = None
+    name: str, profile: ProfileConfig, limit: int | None, convention: str | None = None, family: str = ""
 ) -> BenchmarkSpec:
     """What is asked, with the hash of the documents that are staged (empty when they are not)."""
     benchmark = load_benchmark(name)
-    spec = benchmark.spec(staging.data(name, profile), profile=profile.name, convention=convention, limit=limit)
+    spec = benchmark.spec(
+        staging.data(name, profile), profile=profile.name, convention=convention, family=family, limit=limit
+    )
     return replace(spec, source=benchmark_source(name))
 
 

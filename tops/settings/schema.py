@@ -182,13 +182,23 @@ class PaperReference:
 class ColumnConfig:
     """A benchmark of an experiment.
 
-    ``slug`` and ``metric`` name a part of it, as in ``videomme_short``; ``backbones`` are those that are asked it, all
-    of the experiment's for None.
+    Attributes
+    ----------
+    slug, metric : str
+        A part of it, as in ``videomme_short``; empty for the benchmark and the metric that papers report.
+    convention : str
+        In which words it is asked, one of the benchmark's ``conventions``; empty for its default.
+    scorer : str
+        Whose rule reads the answers, one of the benchmark's ``scorers``; empty for its default.
+    backbones : tuple of str or None
+        Those that are asked it; None for all of the experiment.
     """
 
     benchmark: str
     slug: str = ""
     metric: str = ""
+    convention: str = ""
+    scorer: str = ""
     backbones: tuple[str, ...] | None = None
 
 

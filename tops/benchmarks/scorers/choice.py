@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from tops.benchmarks.scorers.open import normalised
 from tops.benchmarks.scorers.parsing import inferred, letter, mmbench_static
 from tops.benchmarks.scorers.rule import Row, Rule, Target, accuracy, by, column
+from tops.benchmarks.wording import inline_options
 from tops.statistics.metrics import Metric, all_right, mean_of_groups
 
 LETTERS = "ABCDEFGHIJ"
+_LLAVA_LETTERS = tuple("ABCDE")
 
 
 def _row(prediction: str | None, truth: str, **more: object) -> Row:
@@ -38,17 +40,24 @@ def _scienceqa(answer: str, target: Target) -> Row:
 
 
 def _scienceqa_llava(answer: str, target: Target) -> Row:
-    letters = LETTERS[: len(target["choices"])]
-    text = answer.replace("\n", ". ")
-    phrase = re.search(r"The answer is ([A-E])", text)
-    if len(text.strip()) == 1:
-        said = text.strip()
-    elif len(text) >= 3 and text[1:3] == ". ":
-        said = text[0]
+    """A lone letter, a letter before ". ", or the only "The answer is B." (any letter, then any character)."""
+    said = re.findall(r"The answer is ([A-Z]).", answer)
+    if answer in _LLAVA_LETTERS:
+        letter_said = answer
+    elif len(answer) >= 3 and answer[0] in _LLAVA_LETTERS and answer[1:3] == ". ":
+        letter_said = answer[0]
     else:
-        said = phrase.group(1) if phrase else ""
-    prediction = said if said and said in letters else None
-    return _row(prediction, LETTERS[int(target["answer"])])
+        letter_said = said[0] if len(said) == 1 else ""
+    exists = letter_said in _LLAVA_LETTERS[: len(target["choices"])]
+    return _row(letter_said if exists else None, LETTERS[int(target["answer"])])
+
+
+def _scienceqa_vlmevalkit(answer: str, target: Target) -> Row:
+    return _row(inferred(answer, _lettered(target["choices"])), LETTERS[int(target["answer"])])
+
+
+def _lettered(choices: Sequence[str]) -> dict[str, str]:
+    return dict(zip(LETTERS, choices, strict=False))
 
 
 # -- MMBench ----------------------------------------------------------------
@@ -79,8 +88,7 @@ def _mmstar(answer: str, target: Target) -> Row:
 
 
 def _mmstar_vlmevalkit(answer: str, target: Target) -> Row:
-    found = re.findall(r"([A-D]): (.*?)(?=, [A-D]: |$)", str(target["question"]).split("Options:")[-1], re.DOTALL)
-    options = dict(found) or dict.fromkeys("ABCD", "\0")
+    options = inline_options(str(target["question"]))[1] or dict.fromkeys("ABCD", "\0")
     return _row(inferred(answer, options), _mmstar_truth(target), **_mmstar_place(target))
 
 
@@ -113,19 +121,19 @@ def _ai2d(answer: str, target: Target) -> Row:
 
 
 def _ai2d_vlmevalkit(answer: str, target: Target) -> Row:
-    options = dict(zip(LETTERS, target["options"], strict=False))
-    return _row(inferred(answer.strip(), options), LETTERS[int(target["answer"])])
+    return _row(inferred(answer, _lettered(target["options"])), LETTERS[int(target["answer"])])
 
+
+_VLMEVALKIT = "VLMEvalKit, exact matching"
 
 RULES: dict[str, Rule] = {
     "scienceqa": Rule("lmms-eval 0.7.3 scienceqa", _scienceqa, accuracy),
     "scienceqa_llava": Rule("LLaVA eval_science_qa.py", _scienceqa_llava, accuracy),
+    "scienceqa_vlmevalkit": Rule(_VLMEVALKIT, _scienceqa_vlmevalkit, accuracy),
     "mmbench": Rule("lmms-eval 0.7.3 mmbench, static", _mmbench(mmbench_static), _circular),
-    "mmbench_vlmevalkit": Rule("VLMEvalKit, exact matching, circular", _mmbench(inferred), _circular),
+    "mmbench_vlmevalkit": Rule(f"{_VLMEVALKIT}, circular", _mmbench(inferred), _circular),
     "mmstar": Rule("lmms-eval 0.7.3 mmstar", _mmstar, _mmstar_stock_metrics),
-    "mmstar_vlmevalkit": Rule(
-        "VLMEvalKit, exact matching", _mmstar_vlmevalkit, lambda rows: {**accuracy(rows), **by(rows, "category")}
-    ),
+    "mmstar_vlmevalkit": Rule(_VLMEVALKIT, _mmstar_vlmevalkit, lambda rows: {**accuracy(rows), **by(rows, "category")}),
     "ai2d": Rule("lmms-eval 0.7.3 ai2d, flexible-extract", _ai2d, accuracy),
-    "ai2d_vlmevalkit": Rule("VLMEvalKit, exact matching", _ai2d_vlmevalkit, accuracy),
+    "ai2d_vlmevalkit": Rule(_VLMEVALKIT, _ai2d_vlmevalkit, accuracy),
 }

@@ -29,7 +29,7 @@ def _exact_match(answer: str, target: Target) -> Row:
 
 
 def _exact_match_llava(answer: str, target: Target) -> Row:
-    prediction = answer.strip().rstrip(".").lower()
+    prediction = answer.rstrip(".").lower()
     return _open_row(float(prediction == str(target["answer"])), prediction)
 
 

@@ -14,17 +14,18 @@ _REFUSALS = (
     "I'm sorry, but without the image provided",
     "Cannot determine the answer",
 )
+_ANSWER_IS = re.compile(r"answer\s+is\s+\**([ABCD])", re.IGNORECASE)
 
 
 def words_of(text: str) -> list[str]:
     """Lower-case words after VLMEvalKit's (VQA's) treatment of punctuation."""
-    lowered = text.lower()
-    out = lowered
+    out = lowered = text.lower()
     glued = re.search(r"\d,\d", lowered) is not None
     for mark in _SPACED:
         touching_space = mark + " " in lowered or " " + mark in lowered
         out = out.replace(mark, "" if touching_space or glued else " ")
-    return re.sub(r"\.(?!\d)", "", out).split()
+    # The original passes a flag where ``sub`` takes a count, so that only the first 32 periods go.
+    return re.sub(r"(?<!\d)\.(?!\d)", "", out, count=32).split()
 
 
 def yes_or_no(text: str) -> str | None:
@@ -67,21 +68,41 @@ def letter(text: str, letters: str) -> str | None:
 
 
 def inferred(text: str, options: Mapping[str, str]) -> str | None:
-    """VLMEvalKit without a judge: a lone option letter, else the one option whose text occurs; None otherwise.
+    """VLMEvalKit's exact matching: the option that an answer names; None where it counts as wrong for want of one.
 
-    The later rule that a letter must stand among the last words is not applied: short answers are asked for.
+    A lone option letter among the last four words; else the letter of "answer is B"; else the one option whose text
+    occurs in an answer that is not much longer than all options together.
+
+    Parameters
+    ----------
+    text : str
+        The answer.
+    options : mapping
+        Letter to the option's text.
     """
+    if "Failed to obtain answer via API" in text:
+        return _contained(text, options)
     if any(refusal in text for refusal in _REFUSALS):
         return None
     words = re.sub(r"[.()\[\],:;!*#{}]", " ", text).split()
     standing = [key for key in options if key in words]
-    if len(standing) == 1:
+    if len(standing) == 1 and words.index(standing[0]) > len(words) - 5:
         return standing[0]
-    if len(text) > 2 * sum(len(str(v)) for v in options.values()):
+    if not standing and "Z" in words:
         return None
+    said = _ANSWER_IS.search(text)
+    if said and said[1].upper() in options:
+        return said[1].upper()
+    return _contained(text, options)
+
+
+def _contained(text: str, options: Mapping[str, str]) -> str | None:
+    """The one option whose text occurs; None for none, several, or an answer longer than twice all options."""
     lowered = text.lower()
-    contained = [key for key, value in options.items() if str(value).lower() in lowered]
-    return contained[0] if len(contained) == 1 else None
+    if len(lowered) > 2 * sum(len(str(v)) for v in options.values()):
+        return None
+    found = [key for key, value in options.items() if str(value).lower() in lowered]
+    return found[0] if len(found) == 1 else None
 
 
 def mmbench_static(text: str, options: Mapping[str, str]) -> str | None:

@@ -14,7 +14,7 @@ def metric_name(column: Column) -> str:
 
 
 def headline(record: Record, column: Column) -> float:
-    """The column's metric from the scorer that the benchmark reports.
+    """The column's metric from the scorer that the column names, else the one that the benchmark reports.
 
     Raises
     ------
@@ -23,6 +23,11 @@ def headline(record: Record, column: Column) -> float:
     """
     if record.default_scorer is None:
         raise DataError("no scores stored")
+    if record.default_scorer not in record.scores:
+        raise DataError(
+            f"not scored by {record.default_scorer!r} (but by {', '.join(record.scores) or 'nothing'}); run "
+            f"`tops score --scorer {record.default_scorer}`"
+        )
     name, metrics = metric_name(column), record.scores[record.default_scorer]["metrics"]
     if name not in metrics:
         raise DataError(f"scorer {record.default_scorer!r} stored no {name!r}. {nearest_names(name, metrics)}")

@@ -83,9 +83,10 @@ class Resamples:
 
     def of(self, record: Record) -> Brief:
         """The documents of a scored cell, in brief."""
-        if record.key not in self.documents:
-            self.documents[record.key] = self._load(record).brief
-        return self.documents[record.key]
+        name = _scored(record)
+        if name not in self.documents:
+            self.documents[name] = self._load(record).brief
+        return self.documents[name]
 
     def _load(self, record: Record) -> Documents:
         assert record.default_scorer is not None
@@ -97,7 +98,7 @@ class Resamples:
         if not entries:
             return
         loaded = self._readable(entries)
-        entries = [e for e in entries if all(r.key in loaded for r in e.records)]
+        entries = [e for e in entries if all(_scored(r) in loaded for r in e.records)]
         if not entries:
             return
         self.documents |= {key: documents.brief for key, documents in loaded.items()}
@@ -106,8 +107,9 @@ class Resamples:
                 f"{columns[0].backbone}, {benchmark}: the cells answered different documents, so nothing can be paired"
             )
             return
-        first = next(iter(loaded.values()))
-        clusters = Clusters.of(first.clusters, *(g for m in first.metrics.values() for g in m.nested))
+        by_scorer = {d.scorer: d for d in reversed(loaded.values())}
+        nested = [g for d in by_scorer.values() for m in d.metrics.values() for g in m.nested]
+        clusters = Clusters.of(next(iter(loaded.values())).clusters, *nested)
         draws = clusters.draws(self.count, SEED + crc32(benchmark.encode()) % 1_000_000)
         for entry in entries:
             drawn = self._place(entry, loaded, clusters, draws)
@@ -115,12 +117,12 @@ class Resamples:
                 self.places[entry.row, entry.column] = drawn
 
     def _readable(self, entries: Sequence[Entry]) -> dict[str, Documents]:
-        """Documents by cell; a place whose answers are damaged becomes a hole, and is named."""
+        """Documents by cell and scorer; a place whose answers are damaged becomes a hole, and is named."""
         loaded: dict[str, Documents] = {}
         for entry in entries:
             try:
                 for record in entry.records:
-                    loaded.setdefault(record.key, self._load(record))
+                    loaded.setdefault(_scored(record), self._load(record))
             except DataError as error:
                 hole = replace(entry, status=PlanStatus.FAILED, records=(), values=(), reason=f"unreadable: {error}")
                 known = {**self.results.entries, (entry.row, entry.column): hole}
@@ -132,7 +134,7 @@ class Resamples:
         """Mean over seeds."""
         name, resampled = metric_name(entry.column), []
         for record, value in zip(entry.records, entry.values, strict=True):
-            metric = loaded[record.key].metrics[name]
+            metric = loaded[_scored(record)].metrics[name]
             if not np.isclose(metric.point, value, rtol=1e-6, atol=1e-6):
                 self.faults.append(
                     f"cell {record.key[:12]} ({record.spec.label}): stored {name} {value:.4f}, but its answers give "
@@ -181,6 +183,11 @@ class Resamples:
             return self.rel(backbone, row) if slug == "rel" else self.acc(backbone, row)
         column = next((c for c in self.results.columns(backbone) if c.slug == slug), None)
         return None if column is None else self.score(row, column)
+
+
+def _scored(record: Record) -> str:
+    """Names a cell under one scorer: columns of one cell may be read by different rules."""
+    return f"{record.key}-{record.default_scorer}"
 
 
 @dataclass(frozen=True)

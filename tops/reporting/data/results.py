@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -142,6 +142,8 @@ def _entry(place: tuple[Row, Column], planned: list[PlannedCell], lookup: Lookup
             reasons.append(record)
             status = one.status
             continue
+        if column.scorer:
+            record = replace(record, default_scorer=column.scorer)
         records.append(record)
         if record.status is CellStatus.ANSWERED:
             reasons.append(_WHY[PlanStatus.ANSWERED])
