@@ -113,7 +113,7 @@ def check_signals(method: Method, adapter: Adapter, encoder: TextEncoder | None)
         The message names what is missing and what would provide it.
     """
     have = adapter.signals | ({Signal.TEXT_TOWER} if encoder is not None else frozenset())
-    missing = sorted(method.signals - have)
+    missing = sorted(method.needs(have) - have)
     if missing:
         hint = (
             "; pass text_encoder= (load_backbone(..., text_tower=...) gives one)"

@@ -7,14 +7,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tops.backbones import adapter_for
-from tops.backbones.base import Adapter
 from tops.engine.calls import Block, block_of, enter, leave
 from tops.engine.checks import check_model, check_signals
 from tops.engine.hooks import Hooks
 from tops.engine.passes import Setup
 from tops.engine.record import Question, Run
 from tops.errors import UnsupportedModelError
-from tops.methods.base import InputControl, Method
+from tops.methods.base import InputControl, Method, adopted
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -75,8 +74,10 @@ def prune(
     ConfigurationError
         If ``memory`` is another model's.
     BudgetError
-        At the prompt, before any compute, if the budget cannot be met on it.
+        If the method has no budget and needs one; at the prompt, before any compute, if the budget cannot be met on it.
     """
+    method = adopted(method)
+    method.check_budget()
     adapter = adapter_for(model)
     hooks = Hooks.of(adapter)
     try:
@@ -93,7 +94,7 @@ def prune(
         memory = None if isinstance(method, InputControl) else memory
         if memory is not None:
             memory.claim(model)
-        watches = adapter.watches(_tower_layers(method, adapter))
+        watches = adapter.watches(method.tower_layers(adapter.tower))
         hooks.watch(watches)
         setup = Setup(adapter, method, run, processor, text_encoder, name, record_kept, memory, tuple(watches))
         block = Block(hooks, setup)
@@ -104,9 +105,3 @@ def prune(
             leave(block)
     finally:
         hooks.release()
-
-
-def _tower_layers(method: Method, adapter: Adapter) -> tuple[int, ...]:
-    """Layers of the vision tower that a method reads beside those that are always watched."""
-    declared = getattr(method, "tower_layers", None)
-    return () if declared is None else tuple(declared(adapter.tower))
