@@ -15,7 +15,7 @@ from typing import Any
 
 from tops.errors import ConfigurationError, nearest_names
 from tops.methods import _outside
-from tops.methods.base import Method
+from tops.methods.base import Method, adopted
 from tops.references import Source, is_reference
 
 __all__ = [
@@ -127,5 +127,4 @@ def build(name: str, **options: Any) -> Method:
     for option in options:
         if option not in known:
             raise ConfigurationError(f"method {name!r} has no option {option!r}. {nearest_names(option, known)}")
-    method: Method = cls(**options)
-    return method
+    return adopted(cls(**options))
