@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tops import backbones, methods
-from tops.backbones._outside import family_sources
 from tops.errors import ConfigurationError
 from tops.references import is_reference, load
 from tops.settings import folders
@@ -67,7 +66,7 @@ def known() -> dict[str, Any]:
         "configs": [str(folder) for folder in folders.search_path()[1:]],
         "files": {g: [str(p) for p in found.values()] for g, found in folders.added_files().items()},
         "methods": [source.reference for source in methods.registered_methods().values()],
-        "families": [source.reference for source in family_sources().values()],
+        "families": [source.reference for source in backbones.family_sources().values()],
     }
 
 

@@ -11,14 +11,21 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tops.backbones._outside import REGISTERED
-from tops.errors import ConfigurationError, UnsupportedModelError
+from tops.errors import ConfigurationError, UnsupportedModelError, nearest_names
 from tops.references import Source, is_reference, load, source_of
 
 if TYPE_CHECKING:
     from tops.backbones.base import Adapter
 
-__all__ = ["adapter_for", "families", "named_family", "register_family"]
+__all__ = ["adapter_for", "families", "family_named", "family_sources", "named_family", "register_family"]
+
+
+REGISTERED: dict[str, tuple[type[Adapter], Source]] = {}
+
+
+def family_sources() -> dict[str, Source]:
+    """Where each family is defined that is not part of the package, by name."""
+    return {name: source for name, (_, source) in REGISTERED.items()}
 
 
 def register_family(cls: type[Adapter], source: Source | None = None) -> str:
@@ -80,6 +87,20 @@ def _built_in() -> dict[str, type[Adapter]]:
             ):
                 found[value.family] = value
     return found
+
+
+def family_named(name: str) -> type[Adapter]:
+    """A family by its short name.
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown name, with the nearest ones.
+    """
+    known = families()
+    if name not in known:
+        raise ConfigurationError(f"unknown family {name!r}. {nearest_names(name, known)}")
+    return known[name]
 
 
 def adapter_for(model: object) -> Adapter:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tops.backbones import named_family
 from tops.benchmarks.benchmark import benchmark_source, load_benchmark
 from tops.errors import DataError
 from tops.evaluation import Progress, evaluate_cell
 from tops.planning import staging
 from tops.planning.resolve import as_meant, family_source
 from tops.running.judging import judge_of
-from tops.settings.choices import backbone_config, choice_file
+from tops.settings.choices import backbone_config
 from tops.settings.methods import build_method
 from tops.settings.schema import ProfileConfig
 from tops.store.cell import BackboneSpec, Cell
@@ -91,7 +89,7 @@ def load_evaluator(spec: BackboneSpec, profile: ProfileConfig) -> LoadedEvaluato
     tower = None if profile.miniature else staging.text_tower(choice, profile)
     model: Any = load_backbone(
         staged.path,
-        family=named_family(spec.family, choice_file("backbone", spec.name).parent, Path()),
+        family=spec.family,
         dtype=spec.dtype,
         device_map=device(profile),
         attention=spec.attention,

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tops.backbones import named_family
 from tops.methods import named_method
 from tops.references import is_reference
 from tops.settings import folders
@@ -60,13 +61,15 @@ def name(group: str, text: str, *near: Path) -> str:
 
 
 def named_content(group: str, content: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The content of an experiment's or suite's file with its references replaced by names.
+    """The content of an experiment's, a suite's or a backbone's file with its references replaced by names.
 
     Relative paths start from the file's own folder, or else from the working folder.
     """
-    if group not in ("experiment", "suite"):
-        return content
     out = dict(content)
+    if group == "backbone" and isinstance(out.get("family"), str):
+        out["family"] = named_family(out["family"], folder, Path())
+    if group not in ("experiment", "suite"):
+        return out
     for key, kind in (("backbones", "backbone"), ("benchmarks", "benchmark")):
         if isinstance(out.get(key), list):
             out[key] = [_named_entry(kind, entry, folder) for entry in out[key]]
