@@ -237,6 +237,9 @@ class Experiment:
     levels : dict
         Label of a level (``77.8``) to its budget as printed in the paper: a count per image or frame for each backbone,
         or one keep ratio for all of them.
+    toolkit : str
+        Whose words and rules the columns have that name none: the convention and the scorer called so, of those
+        benchmarks that have them.
     limit : dict
         Profile to documents per benchmark; a profile that is not named runs all of them.
     record_kept : bool
@@ -250,6 +253,7 @@ class Experiment:
     rows: tuple[RowConfig, ...]
     levels: dict[str, dict[str, int | float]] = field(default_factory=dict)
     paper: PaperReference = field(default_factory=PaperReference)
+    toolkit: str = ""
     limit: dict[str, int] = field(default_factory=dict)
     record_kept: bool = False
 
