@@ -153,5 +153,5 @@ def test_a_toolkit_gives_columns_its_words_and_rules_where_it_has_them():
     assert columns["mmvet"] == ("", "")
     two = plan("table2", "paper", status=False).columns
     assert {c.benchmark for c in two if c.convention == c.scorer == "vlmevalkit"} == {c.benchmark for c in two}
-    with pytest.raises(ConfigurationError, match="knows the toolkit 'lava'. Did you mean 'llava'"):
+    with pytest.raises(ConfigurationError, match=r"knows the toolkit 'lava'\. Did you mean 'llava'"):
         plan(replace(load_experiment("table1"), toolkit="lava"), "paper", status=False)
