@@ -10,18 +10,17 @@ import torch
 from torch import Tensor
 
 from tops.budget import Budget, Cut, PromptShape, Schedule
-from tops.methods.base import Positions
-from tops.signals import PruningPoint, Signal
+from tops.methods.base import Method, Positions
+from tops.signals import PruningPoint
 from tops.tokens import Selection
 
 
 @dataclass(frozen=True)
-class Fixed:
+class Fixed(Method):
     """Keeps at each layer the tokens whose original number lies in a fixed random set; may rewrite all rows."""
 
     name: ClassVar[str] = "fixed"
     title: ClassVar[str] = "Fixed"
-    signals: ClassVar[frozenset[Signal]] = frozenset()
 
     layers: tuple[int, ...] = (0, 2, 4)
     share: float = 0.6
@@ -56,12 +55,11 @@ def keep_all(positions: Positions, layers: tuple[int, ...] = (0, 2, 4)) -> Fixed
 
 
 @dataclass(frozen=True)
-class Given:
+class Given(Method):
     """Returns what it is told: one selection per layer."""
 
     name: ClassVar[str] = "given"
     title: ClassVar[str] = "Given"
-    signals: ClassVar[frozenset[Signal]] = frozenset()
 
     answers: dict[int, Callable[[PruningPoint], Selection]]
     positions: Positions | None = None

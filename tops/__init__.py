@@ -21,7 +21,25 @@ if TYPE_CHECKING:
     from tops.engine import PromptRecord as PromptRecord
     from tops.engine import Run as Run
     from tops.engine import prune as prune
+    from tops.methods.blank_image import BlankImage as BlankImage
+    from tops.methods.cdpruner import CDPruner as CDPruner
+    from tops.methods.dart import DART as DART
+    from tops.methods.divprune import DivPrune as DivPrune
+    from tops.methods.downsampling import Downsampling as Downsampling
+    from tops.methods.fastv import FastV as FastV
+    from tops.methods.free_truncation import FreeTruncation as FreeTruncation
+    from tops.methods.pdrop import PyramidDrop as PyramidDrop
+    from tops.methods.pooling import Pooling as Pooling
+    from tops.methods.prumerge_plus import PruMergePlus as PruMergePlus
+    from tops.methods.random import Random as Random
+    from tops.methods.scope import SCOPE as SCOPE
+    from tops.methods.shuffled_image import ShuffledImage as ShuffledImage
+    from tops.methods.sparsevlm import SparseVLM as SparseVLM
+    from tops.methods.text_only import TextOnly as TextOnly
     from tops.methods.tops import TOPS as TOPS
+    from tops.methods.trim import TRIM as TRIM
+    from tops.methods.uniform import Uniform as Uniform
+    from tops.methods.visionzip import VisionZip as VisionZip
     from tops.tokens import Selection as Selection
     from tops.tokens import VisualTokens as VisualTokens
 
@@ -34,6 +52,25 @@ _HOMES = {
     "VisualTokens": "tops.tokens",
     "load_backbone": "tops.backbones.loading",
     "prune": "tops.engine",
+    "BlankImage": "tops.methods.blank_image",
+    "CDPruner": "tops.methods.cdpruner",
+    "DART": "tops.methods.dart",
+    "DivPrune": "tops.methods.divprune",
+    "Downsampling": "tops.methods.downsampling",
+    "FastV": "tops.methods.fastv",
+    "FreeTruncation": "tops.methods.free_truncation",
+    "PyramidDrop": "tops.methods.pdrop",
+    "Pooling": "tops.methods.pooling",
+    "PruMergePlus": "tops.methods.prumerge_plus",
+    "Random": "tops.methods.random",
+    "SCOPE": "tops.methods.scope",
+    "ShuffledImage": "tops.methods.shuffled_image",
+    "SparseVLM": "tops.methods.sparsevlm",
+    "TextOnly": "tops.methods.text_only",
+    "TOPS": "tops.methods.tops",
+    "TRIM": "tops.methods.trim",
+    "Uniform": "tops.methods.uniform",
+    "VisionZip": "tops.methods.visionzip",
 }
 
 
@@ -41,7 +78,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     if not name.startswith("_") and name[:1].isupper():
-        # Every method is public under the name of its class: ``from tops import FastV``.
+        # Methods of other packages, under the names of their classes.
         from tops.methods import method_class, method_names
 
         for method in method_names():

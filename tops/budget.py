@@ -88,6 +88,13 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class NoBudget(Budget):
+    """What a method has that was given no budget: counts as keeping everything, and is refused where one is needed."""
+
+    value: int | float = 1.0
+
+
+@dataclass(frozen=True)
 class Cut:
     """From decoder layer ``layer`` on, ``keep`` visual tokens. Layer 0 is before the language model (Stage I)."""
 

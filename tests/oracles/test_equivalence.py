@@ -14,15 +14,15 @@ import torch
 from oracles.reference import MARKS, entering, extended, flash, generate, masked, pad_left, worst
 from probes import Fixed, keep_all
 from torch import Tensor
-from transformers import AttentionInterface, AttentionMaskInterface
+from transformers import AttentionInterface, AttentionMaskInterface, masking_utils
 from transformers.masking_utils import flash_attention_mask
 
 import tops.engine.passes as passes
 import tops.engine.segment as segment
 from tops.backbones import adapter_for
 from tops.engine import prune
+from tops.engine.cache import state_of
 from tops.engine.positions import renumber
-from tops.engine.segment import PromptState
 
 STEPS = 3
 FAMILIES = tiny.FAMILIES | tiny_families.FAMILIES
@@ -93,7 +93,7 @@ def _mask_error(case: tiny.Case, method: Fixed) -> float:
         tokens, logits = generate(case.model, case.inputs, STEPS)
         with torch.no_grad():
             out = case.model(**case.inputs, use_cache=True)
-    state = PromptState.of(out.past_key_values)
+    state = state_of(out.past_key_values)
     assert state is not None
     start, total = state.prompt_length, state.prompt_length + STEPS
     whole = extended(case.inputs, tokens)
@@ -146,13 +146,13 @@ def test_the_mask_oracle_sees_a_dropped_delta(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_mask_oracle_sees_a_future_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = passes.create_causal_mask
+    real = masking_utils.create_causal_mask
 
     def wrong(**options: Any) -> Any:
         mask = real(**options, allow_is_causal_skip=False)
         return torch.ones_like(mask) if mask.dtype == torch.bool else torch.zeros_like(mask)
 
-    monkeypatch.setattr(passes, "create_causal_mask", wrong)
+    monkeypatch.setattr(masking_utils, "create_causal_mask", wrong)
     assert _mask_error(tiny.llava(), Fixed((2, 4), positions="original")) > 1e-2
 
 

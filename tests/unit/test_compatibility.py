@@ -18,7 +18,13 @@ from tops.errors import MissingSignalError
 from tops.methods import build, method_names
 from tops.signals import Signal
 
-WITHOUT_RATIO = ("text_only", "blank_image", "shuffled_image", "downsampling")  # they act on pictures, not on tokens
+# They act on pictures, not on tokens.
+WITHOUT_RATIO: dict[str, dict[str, Any]] = {
+    "text_only": {},
+    "blank_image": {},
+    "shuffled_image": {},
+    "downsampling": {"budget": 4},
+}
 CASES = tiny.FAMILIES | tiny_families.FAMILIES
 
 
@@ -45,7 +51,7 @@ def test_every_method_runs_where_the_table_says_so(case_name: str) -> None:
     text = encoder() if Signal.ENCODER in adapter.signals else None
     options: dict[str, Any] = {"text_encoder": text, "question": "how many dogs ?"}
     for name in method_names():
-        method = build(name, **({} if name in WITHOUT_RATIO else {"budget": 0.6}))
+        method = build(name, **WITHOUT_RATIO.get(name, {"budget": 0.6}))
         if lacking := missing(name, type(adapter)):
             with pytest.raises(MissingSignalError, match=f"needs {', '.join(lacking)}, and {adapter.family} has"):
                 prune(case.model, method, **options).__enter__()

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tops import cli
+from tops.cli import main as cli
 from tops.golden.command import check_file
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -14,25 +14,30 @@ from test_loading import encoder
 
 from tops.budget import PROTOCOLS, Budget, PromptShape
 from tops.engine import prune
-from tops.engine.segment import PromptState
+from tops.engine.cache import state_of
 from tops.errors import BudgetError, ConfigurationError, MissingSignalError, NonFiniteError, TopsError
 from tops.golden.point import ArrayText, ArrayVision
 from tops.methods import build, method_class, method_names
-from tops.methods.base import Method
+from tops.methods.base import Control, InsideModel, Method, _declared
 from tops.methods.sparsevlm import recycling
 from tops.signals import Signal
 
 NAMES = method_names()
-BUDGETED = [n for n in NAMES if n not in ("text_only", "blank_image", "shuffled_image")]
-# Where a method's first cut lies on the eight layers of a scene.
-FIRST = dict.fromkeys(BUDGETED, 0) | {"fastv": 1, "pdrop": 1, "dart": 1, "sparsevlm": 1}
-PER_IMAGE = [n for n in BUDGETED if FIRST[n] == 0]
+BUDGETED = [n for n in NAMES if not issubclass(method_class(n), Control)]
+# Where the first cut of a method inside the model lies on the eight layers of a scene.
+FIRST = {n: 1 for n in NAMES if issubclass(method_class(n), InsideModel)}
+PER_IMAGE = [n for n in BUDGETED if n not in FIRST]
 # New or reordered rows: the language model sees them in an order of the method's own.
 OWN_ORDER = {"visionzip", "prumerge_plus", "trim", "sparsevlm"}
 # Anchors of new rows may repeat a place that is kept too.
 REPEATS = {"visionzip", "prumerge_plus", "trim"}
 # What is kept depends on the tokens alone, not on where they lie.
 EQUIVARIANT = ["fastv", "pdrop", "dart", "divprune", "scope", "cdpruner", "tops"]
+
+
+@pytest.fixture(scope="module")
+def llava() -> Any:
+    return tiny.llava(images=2)
 
 
 def chosen(name: str, point: Any, **options: Any) -> Any:
@@ -42,7 +47,7 @@ def chosen(name: str, point: Any, **options: Any) -> Any:
 @pytest.mark.parametrize("name", BUDGETED)
 @pytest.mark.parametrize("keep", [5, 9, 20, 35])
 def test_right_count_in_order_without_duplicates(name: str, keep: int) -> None:
-    point = scene(keep, layer=FIRST[name])
+    point = scene(keep, layer=FIRST.get(name, 0))
     out = chosen(name, point)
     assert out.indices.dtype == torch.int64
     assert len(out.indices) == keep
@@ -63,7 +68,7 @@ def test_keep_all_is_the_identity(name: str) -> None:
     for protocol in PROTOCOLS:
         everything = build(name, budget=Budget(1.0, protocol))
         assert everything.schedule(PromptShape(36, 8)).tokens_per_layer == (36,) * 8
-        assert name not in BUDGETED or everything.schedule(PromptShape(36, 8)).cuts == ()
+        assert everything.schedule(PromptShape(36, 8)).cuts == ()
     point = scene(36, layer=FIRST.get(name, 0))
     out = method.select(point)
     rows = point.tokens.features[out.indices] if out.rows is None else out.rows
@@ -74,11 +79,11 @@ def test_keep_all_is_the_identity(name: str) -> None:
 @pytest.mark.parametrize("name", EQUIVARIANT)
 def test_a_permutation_of_the_patches_permutes_the_choice(name: str) -> None:
     order = torch.randperm(36, generator=torch.Generator().manual_seed(3))
-    plain = chosen(name, scene(12, layer=FIRST[name])).indices
+    plain = chosen(name, scene(12, layer=FIRST.get(name, 0))).indices
     options = {"order": "norm"} if name == "dart" else {}
     if options:
-        plain = chosen(name, scene(12, layer=FIRST[name]), **options).indices
-    moved = chosen(name, scene(12, layer=FIRST[name], order=order), **options).indices
+        plain = chosen(name, scene(12, layer=FIRST.get(name, 0)), **options).indices
+    moved = chosen(name, scene(12, layer=FIRST.get(name, 0), order=order), **options).indices
     assert set(order[moved].tolist()) == set(plain.tolist())
 
 
@@ -124,7 +129,7 @@ READS = {
 
 @pytest.mark.parametrize(("name", "source"), [(n, s) for n, sources in READS.items() for s in sources])
 def test_nan_is_refused(name: str, source: str) -> None:
-    point = scene(12, layer=FIRST[name])
+    point = scene(12, layer=FIRST.get(name, 0))
     if source == "features":
         point.tokens.features[:] = torch.nan
     else:
@@ -140,11 +145,34 @@ def test_a_signal_that_is_listed_is_needed_and_one_that_is_not_listed_is_not(nam
     point = scene(12, layer=FIRST.get(name, 0))
     full = point.vision
     bare = ArrayVision(received=torch.rand(36), inputs=full.inputs) if needed <= {Signal.SALIENCY} else full
-    method = build(name) if name not in BUDGETED else build(name, budget=Budget(12, "kept"))
+    method = build(name) if issubclass(method_class(name), Control) else build(name, budget=Budget(12, "kept"))
     method.select(replace(point, vision=bare))
     if needed:
         with pytest.raises(MissingSignalError):
             method.select(replace(point, vision=ArrayVision(), text=ArrayText("What is it?")))
+
+
+@pytest.mark.parametrize("name", BUDGETED)
+def test_a_method_without_a_budget_is_refused_before_compute(name: str, llava: Any) -> None:
+    method = build(name)
+    with pytest.raises(BudgetError, match="without a budget prunes nothing"):
+        method.schedule(PromptShape(36, 8))
+    with pytest.raises(BudgetError, match="without a budget prunes nothing"):
+        prune(llava.model, method).__enter__()
+
+
+WORDS = [
+    (name, option, words[0])
+    for name in NAMES
+    for option, (words, _) in _declared(method_class(name)).items()
+    if isinstance(next(iter(words), None), str)
+]
+
+
+@pytest.mark.parametrize(("name", "option", "word"), WORDS)
+def test_a_word_that_is_no_choice_of_an_option_is_refused_with_the_nearest(name: str, option: str, word: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{option}='{word}x'. Did you mean '{word}'"):
+        build(name, **{option: f"{word}x"})
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -302,17 +330,12 @@ def test_random_is_uniform_over_places() -> None:
     assert float(counts.max()) < 140
 
 
-@pytest.fixture(scope="module")
-def llava() -> Any:
-    return tiny.llava(images=2)
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_in_a_batch_as_alone(name: str, llava: Any) -> None:
     """Through the engine: a padded batch keeps, in every row, what the same prompt keeps alone."""
     short = tiny.llava(images=2, seed=1).inputs
     budget = Budget(8) if name == "downsampling" else Budget(0.5, "kept")
-    method = build(name, budget=budget) if name in BUDGETED else build(name)
+    method = build(name) if issubclass(method_class(name), Control) else build(name, budget=budget)
     prompts = [llava.inputs, short]
     options: dict[str, Any] = {"record_kept": True, "text_encoder": encoder()}
     alone = []
@@ -343,7 +366,7 @@ def test_position_ids_after_a_cut(name: str, family: str) -> None:
     case = (tiny.FAMILIES | tiny_families.FAMILIES)[family]()
     with prune(case.model, build(name, budget=0.6)), torch.no_grad():
         cache = case.model(**case.inputs, use_cache=True).past_key_values
-    state = PromptState.of(cache)
+    state = state_of(cache)
     assert state is not None
     before, after = state.segments[0].rows[0], state.segments[-1].rows[0]
     assert len(after) < len(before)

@@ -30,6 +30,8 @@ class Layout:
         Place among the projected patches of the unit; -1 for a newline.
     newline : Tensor, bool
         Separator embeddings without image content.
+    ran : int or None
+        Units that the tower runs for the sample, where some may leave no token (a tile that is padding alone).
     """
 
     unit: Tensor
@@ -38,13 +40,16 @@ class Layout:
     col: Tensor
     patch: Tensor
     newline: Tensor
+    ran: int | None = None
 
     def __len__(self) -> int:
         return int(self.unit.shape[0])
 
     @property
     def units(self) -> int:
-        """Units of the prompt."""
+        """Units of the prompt, those without a token among them."""
+        if self.ran is not None:
+            return self.ran
         return int(self.unit.max()) + 1 if len(self) else 0
 
     @property

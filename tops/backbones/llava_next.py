@@ -81,8 +81,8 @@ class LlavaNext(Llava15):
         ends = stitched.new_full((len(stitched), 1 if self.newlines else 0), -1)
         flat = torch.cat([base, torch.cat([stitched, ends], 1).flatten()])
         newline = flat < 0
-        # A newline belongs to the unit and row of the patch before it.
-        place = torch.where(newline, flat.roll(1), flat)
+        # A newline belongs to the unit and row of the last patch before it; a row that is padding has none of its own.
+        place = flat[torch.where(newline, 0, torch.arange(len(flat))).cummax(0).values]
         patch = place % side**2
         return Layout(
             unit=place // side**2,
@@ -91,6 +91,7 @@ class LlavaNext(Llava15):
             col=patch % side + newline.long(),
             patch=torch.where(newline, -1, patch),
             newline=newline,
+            ran=1 + down * across,
         )
 
     @property
@@ -186,4 +187,5 @@ def join(layouts: Sequence[Layout]) -> Layout:
         col=torch.cat([layout.col for layout in layouts]),
         patch=torch.cat([layout.patch for layout in layouts]),
         newline=torch.cat([layout.newline for layout in layouts]),
+        ran=units,
     )

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tops.methods import method_class, method_names
+from tops.methods import build, method_class, method_names
 from tops.signals import Signal
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ def available(adapter: type[Adapter]) -> frozenset[Signal]:
 
 def missing(method: str, adapter: type[Adapter]) -> list[Signal]:
     """Signals that a method needs and a family lacks, sorted; empty when it runs."""
-    return sorted(frozenset(method_class(method).signals) - available(adapter))
+    have = available(adapter)
+    return sorted(build(method).needs(have) - have)
 
 
 def table() -> str:

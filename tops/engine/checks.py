@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tops.backbones.base import Adapter
+from tops.engine.record import Run
 from tops.engine.segment import PromptState
 from tops.errors import BudgetError, ConfigurationError, MissingSignalError, NonFiniteError, UnsupportedModelError
 from tops.methods.base import Method
@@ -48,20 +49,59 @@ def check_model(adapter: Adapter) -> None:
             f"decoder layers of type {', '.join(kinds) or 'sliding_attention'} attend to a window of positions, which "
             "pruning would shift; only full attention is served"
         )
-    kernel = getattr(config, "_attn_implementation", None) or "eager"
-    if not any(name in kernel for name in _KERNELS) or "paged" in kernel:
-        raise UnsupportedModelError(
-            f"attention implementation {kernel!r} is not served; load the model with attn_implementation='sdpa', "
-            "'flash_attention_2' or 'eager'"
-        )
     offloaded = next((n for n, p in adapter.model.named_parameters() if p.is_meta), None)
     if offloaded is not None:
         raise UnsupportedModelError(
             f"weight {offloaded!r} is offloaded or not loaded; pruning reads projections of single layers, so place "
             "every weight on a device (device_map without 'cpu' or 'disk' offload)"
         )
-    if adapter.model.training:
-        raise UnsupportedModelError("the model is in training mode; pruning serves inference, call model.eval() first")
+    check_mode(adapter)
+
+
+def check_mode(adapter: Adapter) -> None:
+    """Refuse modes that may change while a block is open, so before every forward.
+
+    Raises
+    ------
+    UnsupportedModelError
+        Training mode, of the model or of a part; an attention implementation whose masks are not rebuilt.
+    """
+    for module in (adapter.model, adapter.outer, adapter.text_model, *adapter.layers):
+        if module.training:
+            raise UnsupportedModelError(
+                f"{type(module).__name__} is in training mode; pruning serves inference, call model.eval() first"
+            )
+    kernel = getattr(adapter.text_config, "_attn_implementation", None) or "eager"
+    if not any(name in kernel for name in _KERNELS) or "paged" in kernel:
+        raise UnsupportedModelError(
+            f"attention implementation {kernel!r} is not served; load the model with attn_implementation='sdpa', "
+            "'flash_attention_2' or 'eager'"
+        )
+
+
+def check_names(run: Run, rows: int, expand: int) -> None:
+    """Refuse questions and names of samples that are not one per sample.
+
+    Parameters
+    ----------
+    run : Run
+        Where they are told.
+    rows : int
+        Of the batch.
+    expand : int
+        Rows that generation made of each sample (beams, returned sequences).
+
+    Raises
+    ------
+    ConfigurationError
+        If there are more or fewer than samples.
+    """
+    for name, told in (("question", run.question), ("sample", run.sample)):
+        if told and not isinstance(told, str) and len(told) not in (rows, rows // expand):
+            raise ConfigurationError(
+                f"run.{name} has {len(told)} entries, and the batch {rows // expand} sample(s); give one for each, or "
+                "a single str for all"
+            )
 
 
 def check_signals(method: Method, adapter: Adapter, encoder: TextEncoder | None) -> None:
@@ -73,7 +113,7 @@ def check_signals(method: Method, adapter: Adapter, encoder: TextEncoder | None)
         The message names what is missing and what would provide it.
     """
     have = adapter.signals | ({Signal.TEXT_TOWER} if encoder is not None else frozenset())
-    missing = sorted(method.signals - have)
+    missing = sorted(method.needs(have) - have)
     if missing:
         hint = (
             "; pass text_encoder= (load_backbone(..., text_tower=...) gives one)"
@@ -158,7 +198,12 @@ def check_step(call: Mapping[str, Any], cache: Cache | None, state: PromptState,
         )
     ids, mask = call.get("input_ids"), call.get("attention_mask")
     given = ids if ids is not None else call["inputs_embeds"]
-    length = int(given.shape[1])
+    rows, length = int(given.shape[0]), int(given.shape[1])
+    if rows != state.batch:
+        raise UnsupportedModelError(
+            f"{rows} row(s) of tokens were given for a cache of {state.batch}; choose the cache's rows first "
+            "(batch_select_indices, batch_repeat_interleave)"
+        )
     if mask is not None and (not isinstance(mask, Tensor) or mask.ndim != 2):
         raise UnsupportedModelError("only 2-D attention masks (batch, length) can be used under pruning")
     if mask is not None and mask.shape[1] != state.prompt_length + state.generated + length:

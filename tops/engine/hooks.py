@@ -1,200 +1,249 @@
-"""Forward hooks on the model, its text model, its decoder layers and the watched vision modules."""
+"""Forward hooks on a model, its text model, its decoder layers and the watched vision modules.
+
+One set of hooks serves all ``prune()`` blocks of a model, of which several threads may each have one. A hook keeps
+nothing: what a forward knows is in the :class:`tops.engine.calls.Call` of its context.
+"""
 
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import wraps
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tops.backbones.base import Adapter, Seen, Watch
-from tops.engine.checks import check_prefill, check_step
-from tops.engine.passes import Decode, Kwargs, Prefill, Setup
-from tops.engine.prompt import Prompt, read_prompt
-from tops.engine.segment import Gather, PromptState
+from tops.engine import calls
+from tops.engine.cache import attach, state_of
+from tops.engine.calls import Block, Call, Generation, Replay
+from tops.engine.checks import check_generation, check_mode, check_names, check_prefill, check_step
+from tops.engine.passes import Decode, Kwargs, Prefill
+from tops.engine.prompt import read_prompt
+from tops.engine.stand_ins import Hook, StandIn
 from tops.errors import UnsupportedModelError
-from tops.methods.base import Method
 
 Args = tuple[Any, ...]
-_MEDIA = ("pixel_values", "pixel_values_videos")
 _FEATURES = ("get_image_features", "get_video_features")
-
-
-@dataclass(frozen=True)
-class _Replay:
-    """The cuts of the last prompt, should it be recomputed token by token (generation without a cache)."""
-
-    ids: Tensor
-    media: tuple[Any, ...]
-    cuts: dict[int, list[Gather | None]]
-
-    def fits(self, call: Kwargs, prompt: Prompt) -> bool:
-        """Whether a call is the same prompt with tokens added to its end."""
-        batch, length = self.ids.shape
-        return (
-            prompt.ids.shape[0] == batch
-            and prompt.ids.shape[1] > length
-            and all(call.get(name) is was for name, was in zip(_MEDIA, self.media, strict=True))
-            and torch.equal(prompt.ids[:, :length], self.ids)
-        )
-
-
-class _Replaced:
-    """A method of a module with another in its place, until ``remove()``."""
-
-    def __init__(self, module: nn.Module, name: str, method: Callable[..., Any]) -> None:
-        self._module, self._name, self._own = module, name, vars(module).get(name)
-        setattr(module, name, method)
-
-    def remove(self) -> None:
-        delattr(self._module, self._name)
-        if self._own is not None:
-            setattr(self._module, self._name, self._own)
+_INSTALLED: dict[int, Hooks] = {}
+_LOCK = threading.RLock()
 
 
 class Hooks:
-    """All hooks of one ``prune()`` block. :meth:`install` and :meth:`remove` are its whole interface."""
+    """All hooks of one model: there while a block, a generation or a forward holds them."""
 
-    def __init__(self, setup: Setup) -> None:
-        self.setup = setup
-        self._names, self._outer_names = _parameters(setup.adapter.model), _parameters(setup.adapter.outer)
+    def __init__(self, adapter: Adapter) -> None:
+        self.adapter = adapter
+        self._names, self._outer_names = _parameters(adapter.model), _parameters(adapter.outer)
         self._handles: list[Any] = []
-        self._seen: dict[str, list[Seen]] = {}
-        self._prompt: Prompt | None = None
-        self._step: PromptState | None = None
-        self._pass: Prefill | Decode | None = None
-        self._replay: _Replay | None = None
+        self._watched: set[str] = set()
+        self._holders = 0
 
-    def install(self) -> None:
-        """Register every hook."""
-        adapter, add = self.setup.adapter, self._handles.append
-        add(adapter.model.register_forward_pre_hook(self._on_model, with_kwargs=True))
-        add(adapter.outer.register_forward_pre_hook(self._on_outer, with_kwargs=True))
-        add(adapter.outer.register_forward_hook(self._on_outer_done, with_kwargs=True, always_call=True))
-        add(adapter.text_model.register_forward_pre_hook(self._on_text, with_kwargs=True))
-        add(adapter.text_model.register_forward_hook(self._on_text_done, with_kwargs=True))
+    @staticmethod
+    def of(adapter: Adapter) -> Hooks:
+        """The hooks of a model, held once more."""
+        with _LOCK:
+            hooks = _INSTALLED.get(id(adapter.model))
+            if hooks is None:
+                hooks = Hooks(adapter)
+                hooks._install()
+                _INSTALLED[id(adapter.model)] = hooks
+            hooks.hold()
+            return hooks
+
+    def hold(self) -> None:
+        """Stay until :meth:`release`."""
+        with _LOCK:
+            self._holders += 1
+
+    def release(self) -> None:
+        """Once nobody holds them the hooks go, and the model is as it was."""
+        with _LOCK:
+            self._holders -= 1
+            if self._holders:
+                return
+            del _INSTALLED[id(self.adapter.model)]
+            while self._handles:
+                self._handles.pop().remove()
+
+    def watch(self, watches: list[Watch]) -> None:
+        """Keep an eye on vision modules too."""
+        with _LOCK:
+            for watch in watches:
+                if watch.name not in self._watched:
+                    self._watched.add(watch.name)
+                    self._handles.append(self._watch(watch))
+
+    def _install(self) -> None:
+        adapter, add = self.adapter, self._handles.append
+        add(adapter.model.register_forward_pre_hook(Hook(self._on_model), with_kwargs=True))
+        add(adapter.outer.register_forward_pre_hook(Hook(self._on_outer), with_kwargs=True))
+        add(adapter.outer.register_forward_hook(Hook(self._on_outer_done), with_kwargs=True, always_call=True))
+        add(adapter.text_model.register_forward_pre_hook(Hook(self._on_text), with_kwargs=True))
+        add(adapter.text_model.register_forward_hook(Hook(self._on_text_done), with_kwargs=True))
         for number, layer in enumerate(adapter.layers):
-            add(layer.register_forward_pre_hook(self._layer_hook(number), with_kwargs=True))
-        for watch in adapter.watches(_tower_layers(self.setup.method, adapter)):
-            add(self._watch(watch))
-        if self.setup.memory is not None:
-            for name in _FEATURES:
-                if hasattr(adapter.outer, name):
-                    add(_Replaced(adapter.outer, name, self._remembering(getattr(adapter.outer, name))))
-
-    def remove(self) -> None:
-        """Take every hook away; the model is as it was."""
-        while self._handles:
-            self._handles.pop().remove()
-        self._forget()
-        self._replay = None
-
-    def _forget(self) -> None:
-        for seen in self._seen.values():
-            seen.clear()
-        self._prompt = self._step = self._pass = None
+            add(layer.register_forward_pre_hook(Hook(self._layer_hook(number)), with_kwargs=True))
+        add(StandIn(adapter.model, "generate", self._generate))
+        for name in _FEATURES:
+            if hasattr(adapter.outer, name):
+                add(StandIn(adapter.outer, name, self._features))
 
     def _watch(self, watch: Watch) -> Any:
-        seen = self._seen.setdefault(watch.name, [])
+        def note(value: Tensor, kwargs: Kwargs) -> None:
+            call = calls.call_of(self)
+            if call is not None and call.prompt is not None and watch.name in call.seen:
+                call.seen[watch.name].append(Seen(value, kwargs))
 
         def before(module: nn.Module, args: Args, kwargs: Kwargs) -> None:
-            if self._prompt is not None:
-                seen.append(Seen(args[0] if args else kwargs["hidden_states"], kwargs))
+            note(args[0] if args else kwargs["hidden_states"], kwargs)
 
         def after(module: nn.Module, args: Args, kwargs: Kwargs, out: Any) -> None:
-            if self._prompt is not None:
-                seen.append(Seen(out[0] if isinstance(out, tuple) else out, kwargs))
+            note(out[0] if isinstance(out, tuple) else out, kwargs)
 
         if watch.side == "input":
-            return watch.module.register_forward_pre_hook(before, with_kwargs=True)
-        return watch.module.register_forward_hook(after, with_kwargs=True)
+            return watch.module.register_forward_pre_hook(Hook(before), with_kwargs=True)
+        return watch.module.register_forward_hook(Hook(after), with_kwargs=True)
 
-    def _remembering(self, compute: Callable[..., Any]) -> Callable[..., Any]:
-        memory = self.setup.memory
-        assert memory is not None
+    # -- whose call it is ---------------------------------------------------------------------------------------------
 
-        @wraps(compute)
-        def features(*args: Any, **kwargs: Any) -> Any:
-            if self._prompt is None or torch.is_grad_enabled():  # nothing is watched, or a gradient is wanted
-                return compute(*args, **kwargs)
-            return memory.features(compute, args, kwargs, self._seen, self.setup.adapter.packing)
+    def _block(self, cache: object) -> Block | None:
+        """This context's block; None where it has none and goes on with a prompt of its own, unpruned.
 
-        return features
+        Raises
+        ------
+        UnsupportedModelError
+            If this context has no block and would start a prompt while another's hooks are in the model.
+        """
+        block = calls.block_of(self)
+        if block is not None:
+            return block
+        if cache is not None and state_of(cache) is None and cache.get_seq_length() > 0:  # type: ignore[attr-defined]
+            return None
+        raise UnsupportedModelError(
+            "another thread or task has this model in a prune() block, to which this one does not belong; enter "
+            "prune() here too (every thread its own block; a budget of 1.0 prunes nothing), run this in a copy of that "
+            "block's context (asyncio.to_thread, contextvars.copy_context().run), or wait until the block has ended"
+        )
+
+    def _generate(self, generate: Callable[..., Any], args: Args, options: Kwargs) -> Any:
+        """``model.generate`` in a block: its arguments are looked at first, as no forward shows them."""
+        if not self._holders:  # reached through a shallow copy of the model after the block
+            return generate(*args, **options)
+        block = self._block(None)
+        assert block is not None
+        check_generation(self.adapter.model, args, options)
+        generation = Generation(block)
+        calls.begin(generation)
+        try:
+            return generate(*args, **options)
+        finally:
+            calls.finish(generation)
+
+    def _features(self, compute: Callable[..., Any], args: Args, kwargs: Kwargs) -> Any:
+        """Vision features from the block's memory, where it has one."""
+        call = calls.call_of(self)
+        memory = None if call is None or call.prompt is None else call.block.setup.memory
+        if call is None or memory is None or torch.is_grad_enabled():  # nobody watches, or a gradient is wanted
+            return compute(*args, **kwargs)
+        return memory.features(compute, args, kwargs, call.seen, call.block.setup.adapter.packing)
+
+    # -- one forward --------------------------------------------------------------------------------------------------
 
     def _on_model(self, module: nn.Module, args: Args, kwargs: Kwargs) -> None:
-        if {**dict(zip(self._names, args, strict=False)), **kwargs}.get("labels") is not None:
+        call = {**dict(zip(self._names, args, strict=False)), **kwargs}
+        if self._block(call.get("past_key_values")) is not None and call.get("labels") is not None:
             raise UnsupportedModelError(
                 "labels under pruning: logits are shorter than the labels; compute the loss outside prune(), or score "
                 "by generation"
             )
 
-    def _on_outer(self, module: nn.Module, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
-        call = {**dict(zip(self._outer_names, args, strict=False)), **kwargs}
-        self._forget()
-        cache = call.get("past_key_values")
-        state = PromptState.of(cache)
-        setup = self.setup
+    def _on_outer(self, module: nn.Module, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs] | None:
+        given = {**dict(zip(self._outer_names, args, strict=False)), **kwargs}
+        cache = given.get("past_key_values")
+        block = self._block(cache)
+        if block is None:
+            return None
+        call = Call(block, calls.generation_of(block))
+        calls.begin(call)
+        try:
+            self._begin(call, given, cache)
+        except BaseException:
+            calls.finish(call)
+            raise
+        return (), given
+
+    def _begin(self, call: Call, given: Kwargs, cache: Any) -> None:
+        """Find out what a forward is, prompt or step, and refuse what cannot be pruned; no model code runs."""
+        setup, state = call.block.setup, state_of(cache)
+        check_mode(setup.adapter)
         if state is not None:
-            check_step(call, cache, state, setup.adapter)
-            if call.get("position_ids") is None:
-                given = call["input_ids"] if call.get("input_ids") is not None else call["inputs_embeds"]
-                steps = torch.arange(given.shape[1], device=state.next_position.device)
-                call["position_ids"] = state.next_position + state.generated + steps
-            self._step = state
-            return (), call
-        check_prefill(call, cache)
-        self._prompt = read_prompt(setup.adapter, setup.method, setup.backbone, call)
-        return (), call
+            check_step(given, cache, state, setup.adapter)
+            if given.get("position_ids") is None:
+                new = given["input_ids"] if given.get("input_ids") is not None else given["inputs_embeds"]
+                steps = torch.arange(new.shape[1], device=state.next_position.device)
+                given["position_ids"] = state.next_position + state.generated + steps
+            call.step = state
+            return
+        check_prefill(given, cache)
+        call.seen = {watch.name: [] for watch in setup.watches}
+        call.prompt = read_prompt(setup.adapter, setup.method, setup.backbone, given)
+        if call.generation is None or not call.generation.prompts:
+            expand = 1 if call.generation is None else call.generation.expand
+            check_names(setup.run, len(call.prompt.layouts), expand)
 
     def _on_outer_done(self, module: nn.Module, args: Args, kwargs: Kwargs, out: Any) -> None:
-        self._forget()
+        running = calls.call_of(self)
+        if running is not None:
+            calls.finish(running)
 
     def _on_text(self, module: nn.Module, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs] | None:
-        if self._step is not None:
-            self._pass = Decode(self.setup, self._step, kwargs)
-            return args, self._pass.kwargs
-        prompt = self._prompt
-        if prompt is None:
+        call = calls.call_of(self)
+        if call is None:
             return None
+        if call.step is not None:
+            call.running = Decode(call.block.setup, call.step, kwargs)
+            return args, call.running.kwargs
+        assert call.prompt is not None
         use_cache = kwargs.get("use_cache")
-        use_cache = self.setup.adapter.text_config.use_cache if use_cache is None else use_cache
-        replay = self._replay
-        if use_cache:
-            replay = None
-            if kwargs.get("past_key_values") is None:
-                from transformers.cache_utils import DynamicCache
+        use_cache = self.adapter.text_config.use_cache if use_cache is None else use_cache
+        if use_cache and kwargs.get("past_key_values") is None:
+            from transformers.cache_utils import DynamicCache
 
-                # The state must live as long as the cache, so the cache is made here.
-                kwargs = {**kwargs, "past_key_values": DynamicCache(config=self.setup.adapter.text_config)}
-        elif replay is not None and not replay.fits(dict(prompt.call), prompt):
-            replay = None
-        prefill = Prefill(self.setup, prompt, kwargs, self._seen, None if replay is None else replay.cuts)
-        self._pass = prefill
+            # The state must live as long as the cache, so the cache is made here.
+            kwargs = {**kwargs, "past_key_values": DynamicCache(config=self.adapter.text_config)}
+        prefill = Prefill(call.block.setup, call.prompt, kwargs, call.seen, None if use_cache else _replay(call))
+        call.running = prefill
         if use_cache:
-            prefill.state.attach(kwargs["past_key_values"])
+            attach(prefill.state, kwargs["past_key_values"])
         return args, prefill.kwargs
 
     def _on_text_done(self, module: nn.Module, args: Args, kwargs: Kwargs, out: Any) -> None:
-        done, self._pass = self._pass, None
+        call = calls.call_of(self)
+        if call is None:
+            return
+        done, call.running, generation = call.running, None, call.generation
         if isinstance(done, Decode):
             done.done()
-        elif isinstance(done, Prefill) and done.replay is None:
-            records = done.records()
-            self.setup.run.prompts.extend(records)
-            self.setup.run.batch = len(records)
-            media = tuple(done.prompt.call.get(name) for name in _MEDIA)
-            self._replay = None if done.cache is not None else _Replay(done.prompt.ids, media, done.cuts)
+            return
+        assert isinstance(done, Prefill)
+        if done.replay is not None:
+            return
+        if generation is None or not generation.prompts:
+            records, run = done.records(), call.block.setup.run
+            run.prompts.extend(records)
+            run.batch = len(records)
+            if generation is not None and done.cache is None:
+                generation.replay = Replay.of(done)
+        if generation is not None:
+            generation.prompts += 1
 
     def _layer_hook(self, number: int) -> Any:
         def hook(layer: nn.Module, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs] | None:
-            running = self._pass
-            if running is None:
+            call = calls.call_of(self)
+            if call is None or call.running is None:
                 return None
-            hidden, new = running.layer(number, args[0] if args else kwargs["hidden_states"])
+            hidden, new = call.running.layer(number, args[0] if args else kwargs["hidden_states"])
             if new is None and (hidden is args[0] if args else True):
                 return None
             kwargs = {**kwargs, **(new or {})}
@@ -205,10 +254,11 @@ class Hooks:
         return hook
 
 
-def _tower_layers(method: Method, adapter: Adapter) -> tuple[int, ...]:
-    """Layers of the vision tower that a method reads beside those that are always watched."""
-    declared = getattr(method, "tower_layers", None)
-    return () if declared is None else tuple(declared(adapter.tower))
+def _replay(call: Call) -> Any:
+    """Cuts to repeat, where a generation without a cache recomputes its prompt with new tokens behind it."""
+    replay, prompt = None if call.generation is None else call.generation.replay, call.prompt
+    assert prompt is not None
+    return replay.cuts if replay is not None and replay.fits(prompt) else None
 
 
 def _parameters(module: nn.Module) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from tops.backbones.base import Adapter, Seen, VisionContext
+from tops.backbones.base import Adapter, Seen, VisionContext, Watch
 from tops.engine.checks import check_selection
 from tops.engine.point import Point
 from tops.engine.prompt import UNPRUNED, Prompt
@@ -38,6 +38,7 @@ class Setup:
     backbone: str
     record_kept: bool
     memory: VisionMemory | None = None
+    watches: tuple[Watch, ...] = ()
 
     @property
     def mode(self) -> Positions:
@@ -211,7 +212,7 @@ class Prefill(_Pass):
             shape=prompt.shapes[sample],
             vision=self._vision[sample],
             text=self._text(sample),
-            sample=run.sample if isinstance(run.sample, str) else run.sample[sample],
+            sample=run.name_of(sample, len(prompt.layouts)),
             memory=self._memory[sample],
         )
 
@@ -230,8 +231,7 @@ class Prefill(_Pass):
 
     def _text(self, sample: int) -> PromptText:
         row, setup = self._entry_rows[sample], self.setup
-        asked = setup.run.question
-        question = asked if isinstance(asked, str) else asked[sample] if asked else ""
+        question = setup.run.question_of(sample, len(self.prompt.layouts))
         words = ~row.visual
 
         def read() -> str:

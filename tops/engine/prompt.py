@@ -84,7 +84,7 @@ def read_prompt(adapter: Adapter, method: Method, backbone: str, call: Mapping[s
     real = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.cpu().bool()
     visual = torch.isin(ids, torch.tensor(adapter.placeholder_ids)) & real
     layouts = _layouts(adapter, call, visual.sum(1).tolist())
-    with_newlines = bool(getattr(method, "with_newlines", False))
+    with_newlines = method.with_newlines
     shapes = []
     for layout in layouts:
         candidates = len(layout) if with_newlines else int((~layout.newline).sum())

@@ -60,6 +60,14 @@ class Run:
     prompts: list[PromptRecord] = field(default_factory=list)
     batch: int = 0
 
+    def question_of(self, row: int, rows: int) -> str:
+        """What was asked of one row of a batch, in which every sample may stand several times; "" when not told."""
+        return _of(self.question or "", row, rows)
+
+    def name_of(self, row: int, rows: int) -> str:
+        """Name of the sample in one row of a batch."""
+        return _of(self.sample, row, rows)
+
     @property
     def last(self) -> list[PromptRecord]:
         """Records of the last prefill, one per sample (per beam under beam search)."""
@@ -81,3 +89,7 @@ class Run:
     def notes(self) -> list[str]:
         """Notes on the last prefill."""
         return [note for record in self.last for note in record.notes]
+
+
+def _of(told: str | Sequence[str], row: int, rows: int) -> str:
+    return told if isinstance(told, str) else told[row * len(told) // rows]

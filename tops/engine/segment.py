@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,11 +11,6 @@ from torch import Tensor
 from tops.engine.positions import renumber
 from tops.methods.base import Positions
 from tops.tokens import Selection
-
-if TYPE_CHECKING:
-    from transformers.cache_utils import Cache
-
-_STATE = "_tops_state"
 
 
 @dataclass(frozen=True)
@@ -76,6 +70,19 @@ class Segment:
     positions: Tensor
     delta: Tensor
 
+    def select(self, numbers: Sequence[int]) -> Segment:
+        """The segment of other rows."""
+        at = torch.tensor(numbers, device=self.mask.device)
+        return Segment(
+            self.start,
+            tuple(self.rows[number] for number in numbers),
+            self.length,
+            self.changed,
+            self.mask[at],
+            self.positions.index_select(-2, at),
+            self.delta.index_select(-2, at),
+        )
+
 
 @dataclass
 class PromptState:
@@ -90,15 +97,18 @@ class PromptState:
         """The segment that a layer sees."""
         return next(s for s in reversed(self.segments) if s.start <= layer)
 
-    def attach(self, cache: Cache) -> None:
-        """Store on a cache, where it survives decode steps and beam reordering."""
-        setattr(cache, _STATE, self)
+    @property
+    def batch(self) -> int:
+        """Rows."""
+        return len(self.segments[0].rows)
 
-    @staticmethod
-    def of(cache: object) -> PromptState | None:
-        """The state stored on a cache."""
-        state: PromptState | None = getattr(cache, _STATE, None)
-        return state
+    def select(self, indices: Tensor) -> PromptState:
+        """The state of other rows, any number of them, in the order of ``indices`` (B',) int64."""
+        numbers, at = indices.tolist(), indices.to(self.next_position.device)
+        next_position = self.next_position.index_select(-2, at)
+        return PromptState(
+            self.prompt_length, next_position, [s.select(numbers) for s in self.segments], self.generated
+        )
 
 
 @dataclass(frozen=True)

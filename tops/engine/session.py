@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from tops.backbones import adapter_for
-from tops.engine.checks import check_generation, check_model, check_signals
+from tops.engine.calls import Block, block_of, enter, leave
+from tops.engine.checks import check_model, check_signals
 from tops.engine.hooks import Hooks
 from tops.engine.passes import Setup
 from tops.engine.record import Question, Run
 from tops.errors import UnsupportedModelError
-from tops.methods.base import InputControl, Method
+from tops.methods.base import InputControl, Method, adopted
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from tops.backbones._text_tower import TextEncoder
     from tops.engine.vision_memory import VisionMemory
-
-_ACTIVE = "_tops_method"
 
 
 @contextmanager
@@ -76,47 +74,34 @@ def prune(
     ConfigurationError
         If ``memory`` is another model's.
     BudgetError
-        At the prompt, before any compute, if the budget cannot be met on it.
+        If the method has no budget and needs one; at the prompt, before any compute, if the budget cannot be met on it.
     """
+    method = adopted(method)
+    method.check_budget()
     adapter = adapter_for(model)
-    active = getattr(model, _ACTIVE, None)
-    if active is not None:
-        raise UnsupportedModelError(
-            f"{active} already prunes this model; leave its block first, two methods at once are not defined"
-        )
-    check_model(adapter)
-    check_signals(method, adapter, text_encoder)
-    name = adapter.catalogue_name() if backbone is None else backbone
-    run = Run(question=question)
-    memory = None if isinstance(method, InputControl) else memory
-    if memory is not None:
-        memory.claim(model)
-    hooks = Hooks(Setup(adapter, method, run, processor, text_encoder, name, record_kept, memory))
-    setattr(model, _ACTIVE, method.title)
+    hooks = Hooks.of(adapter)
     try:
-        hooks.install()
-        with _checked_generation(model):
+        active = block_of(hooks)
+        if active is not None:
+            raise UnsupportedModelError(
+                f"{active.setup.method.title} already prunes this model; leave its block first, two methods at once "
+                "are not defined"
+            )
+        check_model(adapter)
+        check_signals(method, adapter, text_encoder)
+        name = adapter.catalogue_name() if backbone is None else backbone
+        run = Run(question=question)
+        memory = None if isinstance(method, InputControl) else memory
+        if memory is not None:
+            memory.claim(model)
+        watches = adapter.watches(method.tower_layers(adapter.tower))
+        hooks.watch(watches)
+        setup = Setup(adapter, method, run, processor, text_encoder, name, record_kept, memory, tuple(watches))
+        block = Block(hooks, setup)
+        enter(block)
+        try:
             yield run
+        finally:
+            leave(block)
     finally:
-        hooks.remove()
-        delattr(model, _ACTIVE)
-
-
-@contextmanager
-def _checked_generation(model: Any) -> Iterator[None]:
-    """Look at the arguments of ``generate`` first: the forward that follows does not show them."""
-    generate, own = model.generate, vars(model).get("generate")
-
-    @wraps(generate)
-    def checked(*args: Any, **options: Any) -> Any:
-        check_generation(model, args, options)
-        return generate(*args, **options)
-
-    model.generate = checked
-    try:
-        yield
-    finally:
-        if own is None:
-            del model.generate
-        else:
-            model.generate = own
+        hooks.release()

@@ -4,54 +4,45 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tops.methods._units import groups
+from tops.methods.units import Group
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tops.signals import PruningPoint
 
-
-def cells(point: PruningPoint, *, proportional: bool) -> tuple[Tensor, Tensor]:
-    """Partition the tokens into ``point.keep`` nearly square cells, the same number in every tile of an image.
+def cells(group: Group) -> tuple[Tensor, Tensor]:
+    """Partition the tokens of every unit into ``group.keep`` nearly square cells.
 
     Parameters
     ----------
-    point : PruningPoint
-        A cut before the language model, where every unit is a full rectangle of tokens.
-    proportional : bool
-        See :func:`tops.methods._units.groups`.
+    group : Group
+        Of a cut before the language model, where every unit is a full rectangle of tokens.
 
     Returns
     -------
-    cell : Tensor, (N,) int64
-        Cell of each token, numbered from 0 in the prompt order of their centres; -1 in a tile that got none.
-    centre : Tensor, (keep,) int64
-        Ascending positions of the tokens nearest to the centre of their cell.
+    cell : Tensor, (G, n) int64
+        Cell of each token, numbered from 0 in each unit.
+    centre : Tensor, (G, keep) int64
+        Place in the unit of the token nearest to the centre of each cell.
     """
     import torch
 
     from tops.selection.grids import grid_cells
 
-    tokens = point.tokens
-    owner = torch.full_like(tokens.index, -1)
-    centres: list[Tensor] = []
-    for group in groups(point, proportional=proportional):
-        row, column = tokens.row[group.positions], tokens.col[group.positions]
-        row, column = row - row.amin(1, keepdim=True), column - column.amin(1, keepdim=True)
-        shapes = list(zip((row.amax(1) + 1).tolist(), (column.amax(1) + 1).tolist(), strict=True))
-        for shape in dict.fromkeys(shapes):
-            # Full rectangles of one shape in reading order: what holds for the first holds for all.
-            alike = [i for i, other in enumerate(shapes) if other == shape]
-            r, c = row[alike[0]], column[alike[0]]
-            cell = grid_cells(*shape, group.keep).to(r.device)[r, c]
-            places = group.positions[alike]
-            first = sum(len(done) for done in centres) + group.keep * torch.arange(len(alike), device=r.device)
-            owner[places] = cell + first[:, None]
-            centres.append(places[:, _nearest_to_centre(cell, r, c, group.keep)].flatten())
-    centre = torch.cat(centres)
-    rank = centre.argsort().argsort()
-    return torch.where(owner < 0, owner, rank[owner]), centre.sort().values
+    tokens = group.point.tokens
+    row, column = tokens.row[group.positions], tokens.col[group.positions]
+    row, column = row - row.amin(1, keepdim=True), column - column.amin(1, keepdim=True)
+    shapes = list(zip((row.amax(1) + 1).tolist(), (column.amax(1) + 1).tolist(), strict=True))
+    owner = torch.empty_like(row)
+    centre = torch.empty(len(row), group.keep, dtype=torch.int64, device=row.device)
+    for shape in dict.fromkeys(shapes):
+        # Full rectangles of one shape in reading order: what holds for the first holds for all.
+        alike = [i for i, other in enumerate(shapes) if other == shape]
+        r, c = row[alike[0]], column[alike[0]]
+        cell = grid_cells(*shape, group.keep).to(r.device)[r, c]
+        owner[alike] = cell
+        centre[alike] = _nearest_to_centre(cell, r, c, group.keep)
+    return owner, centre
 
 
 def _nearest_to_centre(cell: Tensor, row: Tensor, column: Tensor, k: int) -> Tensor:

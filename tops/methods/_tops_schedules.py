@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from tops.budget import Budget, Cut, PromptShape, Schedule
 from tops.errors import BudgetError, ConfigurationError
-from tops.methods._cuts import allowed, scaled_layers
+from tops.methods.cuts import allowed, scaled_layers
 
 STAGE_ONE = (0.5, 0.5)  # alpha, lambda of Stage I for every model: section C.2
 

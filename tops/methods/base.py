@@ -1,16 +1,30 @@
-"""What a pruning method is. A method is one file here with one frozen dataclass; its fields are its options."""
+"""What a pruning method is, and the base classes that carry everything but the method's own idea.
+
+A method is one file with one frozen dataclass on :class:`BeforeModel`, :class:`InsideModel` or :class:`Control`; its
+fields are its options. It says ``scores(point)`` if it ranks tokens, ``choose(group)`` if it selects among them. The
+base classes own the rest: schedule, sharing among images and tiles, order, ties, finiteness, dtype and refusals.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, overload, runtime_checkable
+import copy
+import re
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cache
+from types import NoneType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, overload, runtime_checkable
 
-from tops.budget import Budget, PromptShape, Schedule
-from tops.signals import PruningPoint, Signal
+from tops.budget import Budget, Cut, NoBudget, PromptShape, Schedule
+from tops.errors import BudgetError, ConfigurationError, nearest_names
+from tops.methods.cuts import before_model, one_cut, pyramid, refuse_budget, scaled_layers
+from tops.methods.units import Group, Rows, Scope, assembled, everything, groups
+from tops.signals import PruningPoint, Signal, Tower
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from torch import Tensor
 
     from tops.tokens import Selection
 
@@ -20,16 +34,16 @@ Positions = Literal["contiguous", "original"]
 class BudgetField:
     """Type of the field ``budget``: takes a count, a ratio or a ``Budget``, and gives a ``Budget``.
 
-    Write ``budget: BudgetField = BudgetField()`` in a method's dataclass; the default prunes nothing.
+    Without a value it gives :class:`tops.budget.NoBudget`, which a method that takes a budget refuses to run with.
     """
 
     @overload
-    def __get__(self, method: None, owner: type) -> float: ...
+    def __get__(self, method: None, owner: type) -> NoBudget: ...
     @overload
     def __get__(self, method: object, owner: type) -> Budget: ...
-    def __get__(self, method: object | None, owner: type) -> Budget | float:
+    def __get__(self, method: object | None, owner: type) -> Budget:
         if method is None:
-            return 1.0
+            return NoBudget()
         budget: Budget = vars(method)["budget"]
         return budget
 
@@ -39,31 +53,56 @@ class BudgetField:
 
 @runtime_checkable
 class Method(Protocol):
-    """A training-free pruning method.
+    """A training-free pruning method, as the engine and the plan see it.
 
     Attributes
     ----------
     name : str
-        Registry name, as in ``method=tops``.
+        Registry name, as in ``method=tops``; the class name in snake case where a class gives none.
     title : str
         Name in tables, as in ``TOPS``.
     signals : frozenset of Signal
         What it needs that not every backbone has; checked before a model runs.
     budget : Budget
         What it may use. The only field every method has.
-    positions : str
-        Position ids after a cut: ``contiguous`` re-indexes the sequence from 0, ``original`` keeps every id.
+    positions : str or None
+        Position ids after a cut: ``contiguous`` re-indexes the sequence from 0, ``original`` keeps every id; None
+        leaves it to the backbone.
     """
 
-    name: ClassVar[str]
-    title: ClassVar[str]
-    signals: ClassVar[frozenset[Signal]]
+    name: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    signals: ClassVar[frozenset[Signal]] = frozenset()
+
+    if TYPE_CHECKING:  # fields of a frozen dataclass: read-only, and not in the way of its own at run time
+
+        @property
+        def budget(self) -> Budget: ...
+
+        @property
+        def positions(self) -> Positions | None: ...
 
     @property
-    def budget(self) -> Budget: ...
+    def with_newlines(self) -> bool:
+        """Whether newline tokens between rows are among the tokens that the method sees, and count in its budget."""
+        return False
 
-    @property
-    def positions(self) -> Positions | None: ...
+    def needs(self, have: frozenset[Signal]) -> frozenset[Signal]:
+        """Signals that the method with these options reads on a backbone that has ``have``: by default ``signals``."""
+        return self.signals
+
+    def tower_layers(self, tower: Tower) -> tuple[int, ...]:
+        """Layers of the vision tower whose attention the method reads, beside the one of saliency and the next."""
+        return ()
+
+    def check_budget(self) -> None:
+        """Refuse a method that was given no budget and needs one; by default any is fine.
+
+        Raises
+        ------
+        BudgetError
+            If there is none.
+        """
 
     def schedule(self, shape: PromptShape) -> Schedule:
         """Cuts on a prompt of this shape; raises ``BudgetError`` when the budget cannot be met."""
@@ -72,6 +111,229 @@ class Method(Protocol):
     def select(self, point: PruningPoint) -> Selection:
         """Which of ``point.tokens`` stay. Called once per cut and sample."""
         ...
+
+
+def adopted(method: Method) -> Method:
+    """The method itself, or, of one written without this module, a copy with the default of every hook that it lacks.
+
+    Parameters
+    ----------
+    method : Method
+        An object with at least ``title``, ``signals``, ``positions``, ``schedule`` and ``select``.
+    """
+    if isinstance(method, Method):
+        return method
+    out = copy.copy(method)
+    object.__setattr__(out, "__class__", type(Method)(type(method).__name__, (type(method), Method), {}))
+    return out
+
+
+@dataclass(frozen=True)
+class _Selecting(Method):
+    """What methods before and inside the language model share.
+
+    Parameters
+    ----------
+    budget : Budget, int or float
+        Tokens per image as a count, or a keep ratio of what is there.
+    positions : {"contiguous", "original"} or None
+        Position ids after a cut; None leaves them to the backbone.
+    """
+
+    budget: BudgetField = BudgetField()
+    positions: Positions | None = field(default=None, kw_only=True)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "name" not in vars(cls):
+            cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+
+    def __post_init__(self) -> None:
+        _check_options(self)
+        if not self.takes_budget:
+            refuse_budget(self.allowance, self.title)
+
+    @property
+    def allowance(self) -> Budget:
+        """The field ``budget``, typed as what it is: mypy takes an inherited field for what its constructor takes."""
+        budget: Budget = vars(self)["budget"]
+        return budget
+
+    # -- what a method may say ----------------------------------------------------------------------------------------
+
+    def scores(self, point: PruningPoint) -> Tensor:
+        """(N,): how much each visual token is worth; the highest stay, among equals the first."""
+        raise NotImplementedError(f"{type(self).__name__} defines neither choose(group) nor scores(point)")
+
+    def choose(self, group: Group) -> Tensor | Rows:
+        """What stays in units of one size that keep the same number; by default the highest scores.
+
+        Returns
+        -------
+        Tensor, (G, group.keep) int64
+            Places in the unit, 0..n-1, in any order and without repeats: those tokens stay, in prompt order.
+        Rows
+            New vectors, for methods that merge tokens or have an order of their own.
+        """
+        from tops.selection import top_k_lowest_index
+
+        return top_k_lowest_index(group["scores"], group.keep)
+
+    def choose_each(self, batches: Sequence[Group]) -> list[Tensor | Rows]:
+        """:meth:`choose` on every group of a cut, for methods that carry something from one to the next."""
+        return [self.choose(group) for group in batches]
+
+    def values(self, point: PruningPoint) -> Mapping[str, Tensor]:
+        """What :meth:`choose` compares, (N, ...) each, computed once per cut; ``group[name]`` is a group's part of it.
+
+        ``features`` is always there; ``scores`` too where the method has :meth:`scores`."""
+        return {} if type(self).scores is _Selecting.scores else {"scores": self.scores(point)}
+
+    @property
+    def takes_budget(self) -> bool:
+        """False where other options, or the image, say how many tokens stay: then a budget is refused."""
+        return True
+
+    @property
+    def follows_prompt(self) -> bool:
+        """True where the image says how many tokens stay, so that the count of a cut is nominal; units come singly."""
+        return False
+
+    def scope_at(self, point: PruningPoint) -> Scope:
+        """What is chosen from at once: a tile or frame, an image with its tiles, or everything."""
+        raise NotImplementedError
+
+    def cuts(self, shape: PromptShape) -> Schedule:
+        """The schedule of a method that has a budget, or needs none."""
+        raise NotImplementedError
+
+    # -- what the engine calls ----------------------------------------------------------------------------------------
+
+    def check_budget(self) -> None:
+        """Refuse a method without a budget.
+
+        Raises
+        ------
+        BudgetError
+            If it takes one and none was given.
+        """
+        if self.takes_budget and isinstance(self.allowance, NoBudget):
+            raise BudgetError(
+                f"{self.title} without a budget prunes nothing; give tokens per image (budget=64) or a keep ratio "
+                "(budget=0.25)"
+            )
+
+    def schedule(self, shape: PromptShape) -> Schedule:
+        """Cuts on a prompt of this shape.
+
+        Raises
+        ------
+        BudgetError
+            If there is no budget, or it cannot be met.
+        """
+        self.check_budget()
+        return self.cuts(shape)
+
+    def select(self, point: PruningPoint) -> Selection:
+        """Share the count of this cut among images and tiles, choose in each, and put the result in order."""
+        if point.keep >= len(point.tokens) and not self.follows_prompt:
+            return everything(point.tokens)
+        batches = groups(
+            point,
+            proportional=isinstance(self.allowance.value, float),
+            scope=self.scope_at(point),
+            values=self.values(point),
+            singly=self.follows_prompt,
+        )
+        return assembled(point, batches, self.choose_each(batches), self.title)
+
+
+@dataclass(frozen=True)
+class BeforeModel(_Selecting):
+    """A method that cuts once, before the language model: in every tile or frame it keeps its share of the budget.
+
+    Parameters
+    ----------
+    budget : Budget, int or float
+        Tokens per image, shared among its tiles, or a keep ratio.
+    positions : {"contiguous", "original"} or None
+        Position ids after the cut; None leaves them to the backbone.
+    """
+
+    def scope_at(self, point: PruningPoint) -> Scope:
+        """Tile by tile, frame by frame."""
+        return "unit"
+
+    def cuts(self, shape: PromptShape) -> Schedule:
+        """One cut before the language model; without a budget the count announced is an upper bound."""
+        if not self.takes_budget:
+            return Schedule(shape.visual, shape.depth, (Cut(0, shape.visual),))
+        return before_model(self.allowance, shape, self.title)
+
+
+@dataclass(frozen=True)
+class InsideModel(_Selecting):
+    """A method that cuts at decoder layers, where all visual tokens of the prompt compete.
+
+    Parameters
+    ----------
+    budget : Budget, int or float
+        Under ``layer_average`` the counts are solved so that the layers average to it; under ``kept`` it is the count
+        after the first cut.
+    of : int or None
+        Depth that the cut layers refer to; other models are cut at the same fraction, at layer 1 or later. None:
+        literally.
+    positions : {"contiguous", "original"} or None
+        Position ids after a cut; None leaves them to the backbone.
+    """
+
+    of: int | None = field(default=32, kw_only=True)
+
+    @property
+    def at(self) -> tuple[int, ...]:
+        """Layers before which the method cuts, in a model of depth ``of``."""
+        raise NotImplementedError
+
+    def scope_at(self, point: PruningPoint) -> Scope:
+        """The whole prompt."""
+        return "prompt"
+
+    def cuts(self, shape: PromptShape) -> Schedule:
+        """One cut, or a pyramid of several; see :mod:`tops.methods.cuts`."""
+        layers = scaled_layers(self.at, shape.depth, self.of, self.title)
+        if len(layers) == 1:
+            return one_cut(self.allowance, shape, layers[0], self.title)
+        return pyramid(self.allowance, shape, layers, self.title)
+
+
+@dataclass(frozen=True)
+class Control(_Selecting):
+    """A control that changes the images and prunes nothing; it has no budget.
+
+    Parameters
+    ----------
+    budget : Budget
+        Left out: refused.
+    positions : {"contiguous", "original"} or None
+        Without effect, since nothing is cut.
+    """
+
+    @property
+    def takes_budget(self) -> bool:
+        """Never."""
+        return False
+
+    def cuts(self, shape: PromptShape) -> Schedule:
+        """No cut."""
+        return Schedule(shape.visual, shape.depth, ())
+
+    def select(self, point: PruningPoint) -> Selection:
+        """Everything: what remains of the image is not pruned."""
+        return everything(point.tokens)
+
+    def prepare(self, images: Sequence[Image], context: InputContext) -> list[Image]:
+        """The images to show instead; see :class:`InputControl`."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -106,3 +368,39 @@ class InputControl(Protocol):
 
         The frames of a video come, and go back, as images."""
         ...
+
+
+def _check_options(method: _Selecting) -> None:
+    """Turn lists of configuration files into tuples, and refuse a word that is not one of an option's choices.
+
+    Raises
+    ------
+    ConfigurationError
+        With the nearest known words.
+    """
+    declared = _declared(type(method))
+    for option in fields(method):
+        choices, is_tuple = declared.get(option.name, ((), False))
+        value = getattr(method, option.name)
+        if is_tuple and isinstance(value, list):
+            object.__setattr__(method, option.name, tuple(value))
+        elif choices and value not in choices:
+            raise ConfigurationError(
+                f"{method.title}: {option.name}={value!r}. {nearest_names(str(value), map(str, choices))}"
+            )
+
+
+@cache
+def _declared(cls: type) -> dict[str, tuple[tuple[object, ...], bool]]:
+    """Per option the words that its type allows (empty: anything), and whether it is a tuple."""
+    try:
+        hints = typing.get_type_hints(cls)
+    except NameError:  # a type imported for the type checker alone
+        return {}
+    out: dict[str, tuple[tuple[object, ...], bool]] = {}
+    for name, hint in hints.items():
+        parts = typing.get_args(hint) if typing.get_origin(hint) not in (Literal, tuple) else (hint,)
+        words = [word for part in parts if typing.get_origin(part) is Literal for word in typing.get_args(part)]
+        nothing = (None,) if NoneType in parts else ()
+        out[name] = ((*words, *nothing) if words else (), any(typing.get_origin(part) is tuple for part in parts))
+    return out

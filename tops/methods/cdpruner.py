@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from tops.budget import PromptShape, Schedule
 from tops.errors import ConfigurationError, MissingSignalError
-from tops.methods._cuts import before_model
 from tops.methods._text import without_instruction
-from tops.methods._units import select_per_unit
-from tops.methods.base import BudgetField, Positions
+from tops.methods.base import BeforeModel
+from tops.methods.units import Group
 from tops.signals import PruningPoint, Signal
-from tops.tokens import Selection
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True)
-class CDPruner:
+class CDPruner(BeforeModel):
     """CDPruner (Zhang et al., NeurIPS 2025, arXiv 2506.10967).
 
     Greedy MAP of a determinantal point process in every tile: similarity of projected tokens, weighted on both sides by
@@ -42,40 +40,30 @@ class CDPruner:
         0 leaves relevance as it is, as the released code does.
     """
 
-    name: ClassVar[str] = "cdpruner"
     title: ClassVar[str] = "CDPruner"
-    signals: ClassVar[frozenset[Signal]] = frozenset()
 
-    budget: BudgetField = BudgetField()
     relevance: Literal["auto", "clip", "embeddings"] = "auto"
     theta: float = 0.0
-    positions: Positions | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.theta < 1:
             raise ConfigurationError(f"CDPruner: theta={self.theta} must lie in [0, 1)")
-        if self.relevance not in ("auto", "clip", "embeddings"):
-            raise ConfigurationError(f"CDPruner: relevance={self.relevance!r} is not one of auto, clip, embeddings")
 
     def needs(self, have: frozenset[Signal]) -> frozenset[Signal]:
         """CLIP's text tower where the vision tower is CLIP's, or where it is asked for."""
         clip = self.relevance == "clip" or (self.relevance == "auto" and Signal.ENCODER in have)
         return frozenset({Signal.TEXT_TOWER}) if clip else frozenset()
 
-    def schedule(self, shape: PromptShape) -> Schedule:
-        """One cut before the language model."""
-        return before_model(self.budget, shape, self.title)
+    def values(self, point: PruningPoint) -> Mapping[str, Tensor]:
+        """Relevance to the question."""
+        return {"quality": self.quality(point)}
 
-    def select(self, point: PruningPoint) -> Selection:
-        """The chosen tokens of every tile, in prompt order."""
+    def choose(self, group: Group) -> Tensor:
+        """(G, keep) int64: the most probable set."""
         from tops.selection import select_dpp
 
-        features, quality = point.tokens.features, self.quality(point)
-        return select_per_unit(
-            point,
-            lambda group: select_dpp(features[group.positions], quality[group.positions], group.keep),
-            proportional=isinstance(self.budget.value, float),
-        )
+        return select_dpp(group["features"], group["quality"], group.keep)
 
     def quality(self, point: PruningPoint) -> Tensor:
         """(N,) float32: relevance after min-max over each image."""

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from tops.budget import Cut, PromptShape, Schedule
 from tops.errors import BudgetError
-from tops.methods._cuts import allowed, one_cut, scaled_layers
-from tops.methods.base import BudgetField, Positions
-from tops.signals import PruningPoint, Signal
-from tops.tokens import Selection
+from tops.methods.base import InsideModel, Positions
+from tops.methods.cuts import allowed, one_cut, scaled_layers
+from tops.methods.units import Group
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
-class DART:
+class DART(InsideModel):
     """DART (Wen et al., EMNLP 2025, arXiv 2502.11494).
 
     Pivots are the visual and the text tokens with the largest keys (L1) in the layer before the cut. Each pivot in turn
@@ -40,29 +42,30 @@ class DART:
         in the official code, and up to seven tokens of the budget stay unused.
     """
 
-    name: ClassVar[str] = "dart"
     title: ClassVar[str] = "DART"
-    signals: ClassVar[frozenset[Signal]] = frozenset()
 
-    budget: BudgetField = BudgetField()
     layer: int = 2
-    of: int | None = 32
     image_pivots: int = 4
     text_pivots: int = 4
     order: Literal["set", "norm"] = "set"
     fill: bool = True
-    positions: Positions | None = "original"
+    positions: Positions | None = field(default="original", kw_only=True)
 
-    def schedule(self, shape: PromptShape) -> Schedule:
-        """One cut; see :func:`tops.methods._cuts.one_cut`."""
+    @property
+    def at(self) -> tuple[int, ...]:
+        """The one cut."""
+        return (self.layer,)
+
+    def cuts(self, shape: PromptShape) -> Schedule:
+        """One cut; ``as_printed`` is the official count."""
         (layer,) = scaled_layers((self.layer,), shape.depth, self.of, self.title)
         pivots = self.image_pivots + self.text_pivots
-        if self.budget.protocol == "as_printed":
-            total = allowed(self.budget, shape, self.title)
+        if self.allowance.protocol == "as_printed":
+            total = allowed(self.allowance, shape, self.title)
             keep = self.image_pivots + pivots * (total // pivots)
             cuts = (Cut(layer, keep),) if keep < shape.visual else ()
             return Schedule(shape.visual, shape.depth, cuts)
-        return one_cut(self.budget, shape, layer, self.title, kept=self._kept)
+        return one_cut(self.allowance, shape, layer, self.title, kept=self._kept)
 
     def _kept(self, count: int) -> int:
         if count < self.image_pivots + 1:
@@ -73,12 +76,13 @@ class DART:
         pivots = self.image_pivots + self.text_pivots
         return count if self.fill else count - (count - self.image_pivots) % pivots
 
-    def select(self, point: PruningPoint) -> Selection:
-        """Image pivots and what all pivots took, in prompt order."""
+    def choose(self, group: Group) -> Tensor:
+        """(1, keep) int64: image pivots and what all pivots took."""
         import torch
 
         from tops.selection.duplication import largest_norms, pick_dissimilar
 
+        point = group.point
         slots, text = point.visual_slots, point.text_slots
         keys = point.keys(layer="previous")
         image_pivots = slots[largest_norms(keys[:, slots], min(self.image_pivots, point.keep))]
@@ -92,4 +96,4 @@ class DART:
         states = point.final_norm(point.hidden())
         places = pick_dissimilar(states, torch.tensor(pivots, device=slots.device), slots, counts)
         kept = torch.isin(slots, torch.cat([image_pivots, places]))
-        return Selection(kept.nonzero()[:, 0])
+        return kept.nonzero().T

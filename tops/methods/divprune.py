@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from tops.budget import PromptShape, Schedule
-from tops.methods._cuts import before_model
-from tops.methods._units import select_per_unit
-from tops.methods.base import BudgetField, Positions
-from tops.signals import PruningPoint, Signal
-from tops.tokens import Selection
+from tops.methods.base import BeforeModel
+from tops.methods.units import Group, Scope
+from tops.signals import PruningPoint
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
-class DivPrune:
+class DivPrune(BeforeModel):
     """DivPrune (Alvar et al., CVPR 2025, arXiv 2503.02175).
 
     Max-min diversity on the projected tokens, without attention or text. Official code: ``vbdi/divprune`` at
@@ -34,25 +34,16 @@ class DivPrune:
 
     name: ClassVar[str] = "divprune"
     title: ClassVar[str] = "DivPrune"
-    signals: ClassVar[frozenset[Signal]] = frozenset()
 
-    budget: BudgetField = BudgetField()
     scope: Literal["image", "unit", "prompt"] = "image"
     with_newlines: bool = False
-    positions: Positions | None = None
 
-    def schedule(self, shape: PromptShape) -> Schedule:
-        """One cut before the language model."""
-        return before_model(self.budget, shape, self.title)
+    def scope_at(self, point: PruningPoint) -> Scope:
+        """As the option says."""
+        return self.scope
 
-    def select(self, point: PruningPoint) -> Selection:
-        """The max-min set of every image, in prompt order."""
+    def choose(self, group: Group) -> Tensor:
+        """(G, keep) int64: the max-min set."""
         from tops.selection import select_max_min
 
-        features = point.tokens.features
-        return select_per_unit(
-            point,
-            lambda group: select_max_min(features[group.positions], group.keep),
-            scope=self.scope,
-            proportional=isinstance(self.budget.value, float),
-        )
+        return select_max_min(group["features"], group.keep)

@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 from tops.budget import PromptShape, Schedule
 from tops.errors import ConfigurationError
-from tops.methods._cuts import before_model
-from tops.methods.base import BudgetField, InputContext, Positions
+from tops.methods.base import BeforeModel, InputContext
 from tops.methods.pooling import pooled
-from tops.signals import PruningPoint, Signal
-from tops.tokens import Selection
+from tops.methods.units import Group, Rows
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 
 @dataclass(frozen=True)
-class Downsampling:
+class Downsampling(BeforeModel):
     """Every image is shrunk to the pixels that the budget's tokens cover (VTC-Bench, arXiv 2510.07143).
 
     With a processor of dynamic resolution (Qwen2.5-VL) the model then has few enough tokens by itself. One of fixed
@@ -33,34 +31,30 @@ class Downsampling:
         Tokens per image. A keep ratio is refused: what is there is not known before the image is shrunk.
     """
 
-    name: ClassVar[str] = "downsampling"
     title: ClassVar[str] = "Image downsampling"
-    signals: ClassVar[frozenset[Signal]] = frozenset()
-
-    budget: BudgetField = BudgetField()
-    positions: Positions | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.budget.value, float) and self.budget.value != 1.0:
+        super().__post_init__()
+        if isinstance(self.allowance.value, float) and self.allowance.value != 1.0:
             raise ConfigurationError(
-                f"downsampling with the keep ratio {self.budget.value}: give a count of tokens per image instead"
+                f"downsampling with the keep ratio {self.allowance.value}: give a count of tokens per image instead"
             )
 
-    def schedule(self, shape: PromptShape) -> Schedule:
+    def cuts(self, shape: PromptShape) -> Schedule:
         """One cut before the language model where the processor scaled the image up again, none elsewhere."""
-        if isinstance(self.budget.value, int) and self.budget.value * max(1, shape.images) >= shape.visual:
+        if isinstance(self.allowance.value, int) and self.allowance.value * max(1, shape.images) >= shape.visual:
             return Schedule(shape.visual, shape.depth, ())
-        return before_model(self.budget, shape, self.title)
+        return super().cuts(shape)
 
-    def select(self, point: PruningPoint) -> Selection:
+    def choose(self, group: Group) -> Rows:
         """The tokens pooled to the count."""
-        return pooled(point, proportional=False)
+        return pooled(group)
 
     def prepare(self, images: Sequence[Image], context: InputContext) -> list[Image]:
         """Images with at most as many pixels as ``budget`` tokens cover, in their own aspect ratio."""
-        if isinstance(self.budget.value, float):
+        if isinstance(self.allowance.value, float):
             return list(images)
-        return [_shrink(image, self.budget.value, context.token_pixels) for image in images]
+        return [_shrink(image, self.allowance.value, context.token_pixels) for image in images]
 
 
 def _shrink(image: Image, tokens: int, side: int) -> Image:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from tops.budget import PromptShape, Schedule
-from tops.methods._cuts import one_cut, scaled_layers
-from tops.methods.base import BudgetField, Positions
-from tops.signals import PruningPoint, Signal
-from tops.tokens import Selection
+from tops.methods.base import InsideModel, Positions
+from tops.signals import PruningPoint
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True)
-class FastV:
+class FastV(InsideModel):
     """FastV (Chen et al., ECCV 2024, arXiv 2403.06764).
 
     The score of a visual token is the attention it gets in the layer before the cut, averaged over all heads. Official
@@ -39,24 +36,15 @@ class FastV:
 
     name: ClassVar[str] = "fastv"
     title: ClassVar[str] = "FastV"
-    signals: ClassVar[frozenset[Signal]] = frozenset()
 
-    budget: BudgetField = BudgetField()
     layer: int = 2
-    of: int | None = 32
     rows: Literal["last", "all"] = "last"
-    positions: Positions | None = "original"
+    positions: Positions | None = field(default="original", kw_only=True)
 
-    def schedule(self, shape: PromptShape) -> Schedule:
-        """One cut; see :func:`tops.methods._cuts.one_cut`."""
-        (layer,) = scaled_layers((self.layer,), shape.depth, self.of, self.title)
-        return one_cut(self.budget, shape, layer, self.title)
-
-    def select(self, point: PruningPoint) -> Selection:
-        """The most attended tokens, in prompt order."""
-        from tops.selection import top_k_lowest_index
-
-        return Selection(top_k_lowest_index(self.scores(point), point.keep).sort().values)
+    @property
+    def at(self) -> tuple[int, ...]:
+        """The one cut."""
+        return (self.layer,)
 
     def scores(self, point: PruningPoint) -> Tensor:
         """(N,) float32: attention received in the layer before the cut, mean over heads."""

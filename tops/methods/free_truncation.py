@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from tops.budget import PromptShape, Schedule
-from tops.methods._cuts import before_model
-from tops.methods._units import select_per_unit
-from tops.methods.base import BudgetField, Positions
-from tops.signals import PruningPoint, Signal
-from tops.tokens import Selection
+from tops.methods.base import BeforeModel
+from tops.methods.units import Group
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
-class FreeTruncation:
+class FreeTruncation(BeforeModel):
     """The first tokens of every image, tile or frame in reading order: the speed limit of pruning before the model.
 
     Parameters
@@ -23,23 +22,10 @@ class FreeTruncation:
         Tokens per image.
     """
 
-    name: ClassVar[str] = "free_truncation"
     title: ClassVar[str] = "Free truncation"
-    signals: ClassVar[frozenset[Signal]] = frozenset()
 
-    budget: BudgetField = BudgetField()
-    positions: Positions | None = None
-
-    def schedule(self, shape: PromptShape) -> Schedule:
-        """One cut before the language model."""
-        return before_model(self.budget, shape, self.title)
-
-    def select(self, point: PruningPoint) -> Selection:
-        """The first tokens, in prompt order."""
+    def choose(self, group: Group) -> Tensor:
+        """(G, keep) int64: the first places."""
         import torch
 
-        return select_per_unit(
-            point,
-            lambda group: torch.arange(group.keep, device=group.positions.device).expand(len(group.units), -1),
-            proportional=isinstance(self.budget.value, float),
-        )
+        return torch.arange(group.keep, device=group.positions.device).expand(len(group), -1)

@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 from tops.budget import Cut, PromptShape, Schedule
 from tops.errors import ConfigurationError
-from tops.methods._cuts import as_tuples, pyramid, refuse_budget, scaled_layers
-from tops.methods.base import BudgetField, Positions
-from tops.signals import PruningPoint, Signal
-from tops.tokens import Selection
+from tops.methods.base import InsideModel
+from tops.methods.cuts import scaled_layers
+from tops.signals import PruningPoint
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True)
-class PyramidDrop:
+class PyramidDrop(InsideModel):
     """PyramidDrop (Xing et al., CVPR 2025, arXiv 2410.17247).
 
     At each cut visual tokens are ranked by the attention that the last token of the prompt would pay them in the layer
@@ -43,37 +42,34 @@ class PyramidDrop:
 
     name: ClassVar[str] = "pdrop"
     title: ClassVar[str] = "PyramidDrop"
-    signals: ClassVar[frozenset[Signal]] = frozenset()
 
-    budget: BudgetField = BudgetField()
     layers: tuple[int, ...] = (2, 8, 16)
-    of: int | None = 32
     keeps: tuple[float, ...] | None = None
-    positions: Positions | None = None
 
     def __post_init__(self) -> None:
-        as_tuples(self, "layers", "keeps")
-        if self.keeps is None:
-            return
-        refuse_budget(self.budget, "PyramidDrop with keeps=...")
-        if len(self.keeps) != len(self.layers):
+        super().__post_init__()
+        if self.keeps is not None and len(self.keeps) != len(self.layers):
             raise ConfigurationError(
                 f"PyramidDrop: {len(self.keeps)} keeps for {len(self.layers)} layers; give one per layer"
             )
 
-    def schedule(self, shape: PromptShape) -> Schedule:
-        """Cuts at ``layers``; see :func:`tops.methods._cuts.pyramid`."""
-        layers = scaled_layers(self.layers, shape.depth, self.of, self.title)
+    @property
+    def at(self) -> tuple[int, ...]:
+        """The cuts."""
+        return self.layers
+
+    @property
+    def takes_budget(self) -> bool:
+        """Not with ``keeps``."""
+        return self.keeps is None
+
+    def cuts(self, shape: PromptShape) -> Schedule:
+        """The counts of ``keeps``, or a pyramid; see :func:`tops.methods.cuts.pyramid`."""
         if self.keeps is None:
-            return pyramid(self.budget, shape, layers, self.title)
+            return super().cuts(shape)
+        layers = scaled_layers(self.layers, shape.depth, self.of, self.title)
         counts = [int(keep if keep > 1 or isinstance(keep, int) else shape.visual * keep) for keep in self.keeps]
         return Schedule(shape.visual, shape.depth, tuple(Cut(at, k) for at, k in zip(layers, counts, strict=True)))
-
-    def select(self, point: PruningPoint) -> Selection:
-        """The tokens that the last prompt token would attend to most, in prompt order."""
-        from tops.selection import top_k_lowest_index
-
-        return Selection(top_k_lowest_index(self.scores(point), point.keep).sort().values)
 
     def scores(self, point: PruningPoint) -> Tensor:
         """(N,) float32: attention of the last prompt token in the layer about to run, mean over heads."""

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from tops.budget import PromptShape, Schedule
-from tops.methods._cuts import before_model
 from tops.methods._grid import cells
-from tops.methods.base import BudgetField, Positions
-from tops.signals import PruningPoint, Signal
-from tops.tokens import Selection
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from tops.methods.base import BeforeModel
+from tops.methods.units import Group, Rows
 
 
 @dataclass(frozen=True)
-class Pooling:
+class Pooling(BeforeModel):
     """The mean of the projected tokens of every cell of a regular grid, one token per cell, at the cell's centre.
 
     Parameters
@@ -26,30 +20,20 @@ class Pooling:
         Tokens per image.
     """
 
-    name: ClassVar[str] = "pooling"
     title: ClassVar[str] = "Average pooling"
-    signals: ClassVar[frozenset[Signal]] = frozenset()
 
-    budget: BudgetField = BudgetField()
-    positions: Positions | None = None
-
-    def schedule(self, shape: PromptShape) -> Schedule:
-        """One cut before the language model."""
-        return before_model(self.budget, shape, self.title)
-
-    def select(self, point: PruningPoint) -> Selection:
-        """The pooled tokens, in prompt order of the cells' centres."""
-        return pooled(point, proportional=isinstance(self.budget.value, float))
+    def choose(self, group: Group) -> Rows:
+        """One row a cell, (G, keep, d): its mean in the dtype of the tokens, accumulated in float32."""
+        return pooled(group)
 
 
-def pooled(point: PruningPoint, *, proportional: bool) -> Selection:
-    """Cell means in the dtype of the tokens, accumulated in float32."""
+def pooled(group: Group) -> Rows:
+    """The means of the cells of every unit, each in the place of its centre."""
     import torch
 
-    cell, centre = cells(point, proportional=proportional)
-    features = point.tokens.features
-    inside = cell >= 0
-    total: Tensor = torch.zeros(len(centre), features.shape[1], dtype=torch.float32, device=features.device)
-    total.index_add_(0, cell[inside], features[inside].float())
-    mean = total / torch.bincount(cell[inside], minlength=len(centre))[:, None]
-    return Selection(centre, mean.to(features.dtype))
+    cell, centre = cells(group)
+    values = group["features"]
+    total = values.new_zeros(*centre.shape, values.shape[-1], dtype=torch.float32)
+    total.scatter_add_(1, cell[..., None].expand_as(values), values.float())
+    size = torch.zeros_like(centre, dtype=torch.float32).scatter_add_(1, cell, torch.ones_like(cell).float())
+    return Rows(centre, (total / size[..., None]).to(values.dtype))

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from tops.budget import Cut, PromptShape, Schedule
-from tops.errors import ConfigurationError
-from tops.methods._cuts import before_model, refuse_budget
-from tops.methods._units import everything, groups, in_order_of_units
-from tops.methods.base import BudgetField, Positions
+from tops.methods._encoder import patch_features
+from tops.methods.base import BeforeModel
+from tops.methods.units import Group, Rows, unit_after_unit
 from tops.signals import PruningPoint, Signal
-from tops.tokens import Selection
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True)
-class PruMergePlus:
+class PruMergePlus(BeforeModel):
     """LLaVA-PruMerge+ (Shang, Cai et al., ICCV 2025, arXiv 2403.15388), training-free.
 
     Scores are the CLS row of a single-head attention over all channels of the last tower layer's queries and keys. Each
@@ -47,47 +45,36 @@ class PruMergePlus:
     title: ClassVar[str] = "PruMerge+"
     signals: ClassVar[frozenset[Signal]] = frozenset({Signal.CLS, Signal.ENCODER})
 
-    budget: BudgetField = BudgetField()
     rule: Literal["fixed", "literal", "adaptive"] = "fixed"
     supplement: bool = True
     neighbours: int = 32
-    positions: Positions | None = None
 
-    def __post_init__(self) -> None:
-        if self.rule not in ("fixed", "literal", "adaptive"):
-            raise ConfigurationError(f"PruMerge+: rule={self.rule!r} is not one of fixed, literal, adaptive")
-        if self.rule == "adaptive":
-            refuse_budget(self.budget, "PruMerge+ with rule=adaptive")
+    @property
+    def takes_budget(self) -> bool:
+        """Not with ``rule=adaptive``."""
+        return self.rule != "adaptive"
 
-    def schedule(self, shape: PromptShape) -> Schedule:
-        """One cut before the language model; with ``adaptive`` the count announced is an upper bound."""
-        if self.rule == "adaptive":
-            return Schedule(shape.visual, shape.depth, (Cut(0, shape.visual),))
-        return before_model(self.budget, shape, self.title)
+    @property
+    def follows_prompt(self) -> bool:
+        """With ``rule=adaptive``."""
+        return self.rule == "adaptive"
 
-    def select(self, point: PruningPoint) -> Selection:
-        """Of each tile the merged patches in order of selection, then the extra token."""
+    def values(self, point: PruningPoint) -> Mapping[str, Tensor]:
+        """Encoder features, and the last layer's scores and keys."""
+        scores, keys = self.scores_keys(point)
+        return {"features": patch_features(point), "scores": scores, "keys": keys}
+
+    def choose(self, group: Group) -> Rows:
+        """The merged patches in order of selection, and the extra token where the tile ends."""
         import torch
 
         from tops.selection.merging import merge_neighbours
 
-        if self.rule != "adaptive" and point.keep >= len(point.tokens):
-            return everything(point.tokens)
-        vision = point.vision
-        hidden = vision.packed(vision.encoder_features()[:, 1:])
-        scores, keys = self.scores_keys(point)
-        parts: list[tuple[Tensor, Tensor, Tensor]] = []
-        for group in groups(point, proportional=isinstance(self.budget.value, float)):
-            size = 1 if self.rule == "adaptive" else len(group.units)
-            for unit, at in zip(torch.split(group.units, size), torch.split(group.positions, size), strict=True):
-                chosen, rest = self._choose(scores[at], group.keep)
-                merged, extra = merge_neighbours(
-                    hidden[at], keys[at], scores[at], chosen, rest, neighbours=self.neighbours
-                )
-                anchors = torch.cat([at.gather(1, chosen), at[:, -1:]], 1)
-                parts.append((unit, anchors, torch.cat([merged, extra], 1)))
-        indices, rows = in_order_of_units(parts)
-        return Selection(indices, vision.project(rows))
+        features, keys, scores = group["features"], group["keys"], group["scores"]
+        chosen, rest = self._split(scores, group.keep)
+        merged, extra = merge_neighbours(features, keys, scores, chosen, rest, neighbours=self.neighbours)
+        places = torch.cat([chosen, chosen.new_full((len(group), 1), scores.shape[1] - 1)], 1)
+        return Rows(places, torch.cat([merged, extra], 1), unit_after_unit(group, places), encoder=True)
 
     def scores_keys(self, point: PruningPoint) -> tuple[Tensor, Tensor]:
         """(N,) and (N, c) float32: single-head CLS attention of the last layer, CLS in its softmax, and the keys."""
@@ -99,7 +86,7 @@ class PruMergePlus:
         attention = (torch.einsum("uc,utc->ut", query, keys) * keys.shape[-1] ** -0.5).softmax(-1)
         return vision.packed(attention[:, 1:]), vision.packed(keys[:, 1:])
 
-    def _choose(self, scores: Tensor, keep: int) -> tuple[Tensor, Tensor]:
+    def _split(self, scores: Tensor, keep: int) -> tuple[Tensor, Tensor]:
         """Chosen patches (B, K) in output order and the others (B, M) ascending."""
         from tops.selection.supplement import choose_adaptive, choose_fixed, choose_literal
 

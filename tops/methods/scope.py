@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from tops.budget import PromptShape, Schedule
-from tops.methods._cuts import before_model
-from tops.methods._units import select_per_unit
-from tops.methods.base import BudgetField, Positions
+from tops.methods._encoder import patch_or_token_features
+from tops.methods.base import BeforeModel
+from tops.methods.units import Group
 from tops.signals import PruningPoint, Signal
-from tops.tokens import Selection
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
-class SCOPE:
+class SCOPE(BeforeModel):
     """SCOPE (Deng et al., NeurIPS 2025, arXiv 2510.24214).
 
     Greedy facility location on encoder features, each gain times the CLS attention of the token, in every tile.
@@ -32,35 +34,18 @@ class SCOPE:
         Gain times, or plus, the power of the saliency.
     """
 
-    name: ClassVar[str] = "scope"
     title: ClassVar[str] = "SCOPE"
     signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY})
 
-    budget: BudgetField = BudgetField()
     alpha: float = 1.0
     combine: Literal["multiply", "add"] = "multiply"
-    positions: Positions | None = None
 
-    def schedule(self, shape: PromptShape) -> Schedule:
-        """One cut before the language model."""
-        return before_model(self.budget, shape, self.title)
+    def values(self, point: PruningPoint) -> Mapping[str, Tensor]:
+        """Encoder features where a token is one of them, and CLS attention summed over heads."""
+        return {"features": patch_or_token_features(point), "saliency": point.vision.saliency(reduce="sum")}
 
-    def select(self, point: PruningPoint) -> Selection:
-        """The chosen tokens of every tile, in prompt order."""
+    def choose(self, group: Group) -> Tensor:
+        """(G, keep) int64: the tokens whose coverage, weighted by saliency, gains most."""
         from tops.selection import select_coverage
 
-        vision = point.vision
-        saliency = vision.saliency(reduce="sum")
-        own = Signal.ENCODER in vision.signals
-        features = vision.packed(vision.encoder_features()[:, 1:]) if own else point.tokens.features
-        return select_per_unit(
-            point,
-            lambda group: select_coverage(
-                features[group.positions],
-                saliency[group.positions],
-                group.keep,
-                alpha=self.alpha,
-                combine=self.combine,
-            ),
-            proportional=isinstance(self.budget.value, float),
-        )
+        return select_coverage(group["features"], group["saliency"], group.keep, alpha=self.alpha, combine=self.combine)

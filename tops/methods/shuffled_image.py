@@ -7,20 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from tops.budget import PromptShape, Schedule
 from tops.errors import ConfigurationError
-from tops.methods._cuts import refuse_budget
-from tops.methods._units import everything
-from tops.methods.base import BudgetField, InputContext, Positions
-from tops.signals import PruningPoint, Signal
-from tops.tokens import Selection
+from tops.methods.base import Control, InputContext
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 
 @dataclass(frozen=True)
-class ShuffledImage:
+class ShuffledImage(Control):
     """Every document gets the images of another one, scaled to its own sizes so that token counts stay; no budget.
 
     The partner lies a random distance further in the benchmark's order; documents that show the same image, as
@@ -32,24 +27,9 @@ class ShuffledImage:
         Chooses the distance, separately for every document.
     """
 
-    name: ClassVar[str] = "shuffled_image"
     title: ClassVar[str] = "Shuffled image"
-    signals: ClassVar[frozenset[Signal]] = frozenset()
 
-    budget: BudgetField = BudgetField()
     seed: int = 0
-    positions: Positions | None = None
-
-    def __post_init__(self) -> None:
-        refuse_budget(self.budget, self.title)
-
-    def schedule(self, shape: PromptShape) -> Schedule:
-        """No cut."""
-        return Schedule(shape.visual, shape.depth, ())
-
-    def select(self, point: PruningPoint) -> Selection:
-        """Everything: what remains of the image is not pruned."""
-        return everything(point.tokens)
 
     def prepare(self, images: Sequence[Image], context: InputContext) -> list[Image]:
         """The images of the partner document.

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from tops.budget import Cut, PromptShape, Schedule
 from tops.errors import BudgetError, ConfigurationError
-from tops.methods._cuts import allowed, as_tuples, refuse_budget, scaled_layers, too_low
-from tops.methods._units import everything
-from tops.methods.base import BudgetField, Positions
-from tops.signals import PruningPoint, Signal
-from tops.tokens import Selection
+from tops.methods.base import InsideModel
+from tops.methods.cuts import allowed, scaled_layers, too_low
+from tops.methods.units import Group, Rows, unit_after_unit
+from tops.signals import PruningPoint
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,7 +25,7 @@ REFERENCE = 576
 
 
 @dataclass(frozen=True)
-class SparseVLM:
+class SparseVLM(InsideModel):
     """SparseVLM (Zhang et al., ICML 2025, arXiv 2410.04417).
 
     Raters are the text tokens after the image that the visual input embeddings point to above average. A visual token's
@@ -65,29 +64,21 @@ class SparseVLM:
 
     name: ClassVar[str] = "sparsevlm"
     title: ClassVar[str] = "SparseVLM"
-    signals: ClassVar[frozenset[Signal]] = frozenset()
 
-    budget: BudgetField = BudgetField()
     version: Literal["v1.5", "plus", "v1"] = "v1.5"
     layers: tuple[int, ...] = (3, 7, 16)
-    of: int | None = 32
     keeps: tuple[int, ...] | None = None
     heads: int = 14
     rope_theta: float | None = None
     scale: float = 9.0
     bias: float = 6.0
-    positions: Positions | None = None
 
     def __post_init__(self) -> None:
-        as_tuples(self, "layers", "keeps")
-        if self.version not in (*TABLES, "v1"):
-            raise ConfigurationError(f"SparseVLM has no version {self.version!r}; choose one of v1.5, plus, v1")
+        super().__post_init__()
         if self.version == "plus" and self.rope_theta is None:
             raise ConfigurationError(
                 "SparseVLM+ needs rope_theta=, the base of the model's rotary frequencies: 10000 for Vicuna"
             )
-        if self.keeps is not None or self.version == "v1":
-            refuse_budget(self.budget, "SparseVLM of version v1, or with keeps=...,")
         if self.keeps is not None and len(self.keeps) != len(self.layers):
             raise ConfigurationError(
                 f"SparseVLM: {len(self.keeps)} keeps for {len(self.layers)} layers; give one per cut"
@@ -95,7 +86,17 @@ class SparseVLM:
         if self.positions is None and self.version == "plus":
             object.__setattr__(self, "positions", "original")
 
-    def schedule(self, shape: PromptShape) -> Schedule:
+    @property
+    def takes_budget(self) -> bool:
+        """Not in version v1, and not with ``keeps``."""
+        return self.keeps is None and self.version != "v1"
+
+    @property
+    def follows_prompt(self) -> bool:
+        """In version v1."""
+        return self.version == "v1"
+
+    def cuts(self, shape: PromptShape) -> Schedule:
         """Three cuts; the counts include merged tokens. Version v1 announces upper bounds.
 
         Raises
@@ -108,52 +109,47 @@ class SparseVLM:
         if self.version == "v1":
             return Schedule(shape.visual, shape.depth, tuple(Cut(layer, shape.visual) for layer in layers))
         if self.keeps is not None:
-            return self._cuts(shape, layers, self._leaving(self.keeps, shape.visual))
-        total = allowed(self.budget, shape, self.title)
+            return self._given(shape, layers, self._leaving(self.keeps, shape.visual))
+        total = allowed(self.allowance, shape, self.title)
         if total == shape.visual:
             return Schedule(shape.visual, shape.depth, ())
         if len(layers) != 3:
             raise ConfigurationError(
                 f"SparseVLM's tables have three cuts, got layers={list(self.layers)}; give keeps= as well"
             )
-        if self.budget.protocol == "as_printed":
-            return self._cuts(shape, layers, self._printed(total, shape))
-        return self._cuts(shape, layers, self._solved(total, shape, layers))
+        if self.allowance.protocol == "as_printed":
+            return self._given(shape, layers, self._printed(total, shape))
+        return self._given(shape, layers, self._solved(total, shape, layers))
 
-    def select(self, point: PruningPoint) -> Selection:
-        """Kept tokens in prompt order, then the means of the recycled ones."""
+    def choose(self, group: Group) -> Tensor | Rows:
+        """Kept tokens in prompt order, then the means of the recycled ones: (1, keep) in all."""
         import torch
 
         from tops.selection import top_k_lowest_index
 
-        have = len(point.tokens)
-        attention = self.attention(point)
-        scores = attention.mean((0, 1))
-        if self.version == "v1":
-            rank = int(torch.linalg.matrix_rank(attention.mean(0)))
-            keep = have if rank == have else min(int(rank * self.scale + self.bias), have - 1)
-        else:
-            keep = point.keep if self.version == "plus" or point.keep >= have else kept_of(point.keep, have)
-        if keep >= have:
-            return everything(point.tokens)
-        if keep < 1:
-            raise BudgetError(f"SparseVLM of version v1 would keep {keep} tokens at rank {rank}; raise scale or bias")
-        order = top_k_lowest_index(scores, have)
+        have = group.positions.shape[1]
+        attention = self.attention(group.point)
+        keep = self._keep(group.keep, have, attention)
+        order = top_k_lowest_index(attention.mean((0, 1)), have)
         kept, dropped = order[:keep].sort().values, order[keep:]
-        if self.version == "plus":
-            return Selection(kept)
-        return self._recycled(point.tokens.features, kept, dropped)
+        if self.version == "plus" or not len(dropped):
+            return kept[None]
+        means, centres = _recycled(group["features"][0], dropped)
+        places = torch.cat([kept, centres])[None]
+        rows = torch.cat([group["features"][0, kept], means])[None]
+        return Rows(places, rows, unit_after_unit(group, places))
 
-    def _recycled(self, features: Tensor, kept: Tensor, dropped: Tensor) -> Selection:
+    def _keep(self, total: int, have: int, attention: Tensor) -> int:
+        """Tokens kept as they are, merged ones not counted."""
         import torch
 
-        from tops.selection.clustering import cluster_density_peaks, cluster_means
-
-        count, clusters = recycling(len(dropped))
-        recycled = dropped[:count]
-        groups = cluster_density_peaks(features[recycled], clusters)
-        rows = torch.cat([features[kept], cluster_means(features[recycled], groups)])
-        return Selection(torch.cat([kept, recycled[groups.centres]]), rows)
+        if self.version != "v1":
+            return total if self.version == "plus" else kept_of(total, have)
+        rank = int(torch.linalg.matrix_rank(attention.mean(0)))
+        keep = have if rank == have else min(int(rank * self.scale + self.bias), have - 1)
+        if keep < 1:
+            raise BudgetError(f"SparseVLM of version v1 would keep {keep} tokens at rank {rank}; raise scale or bias")
+        return keep
 
     def attention(self, point: PruningPoint) -> Tensor:
         """(H, R, N): what the raters pay the visual tokens in the layer that has just run."""
@@ -180,7 +176,7 @@ class SparseVLM:
         heads = max(1, round(self.heads * len(attention) / 32))
         return attention[torch.sort(most_looking_heads(attention, heads)).values]
 
-    def _cuts(self, shape: PromptShape, layers: tuple[int, ...], counts: list[int]) -> Schedule:
+    def _given(self, shape: PromptShape, layers: tuple[int, ...], counts: list[int]) -> Schedule:
         have = shape.visual
         for count in counts:
             if self.version == "v1.5" and count < have:
@@ -211,7 +207,7 @@ class SparseVLM:
         visual, depth, least = shape.visual, shape.depth, max(1, shape.images)
         table = TABLES[self.version]
         rows = {target: [k / REFERENCE for k in self._leaving(kept, REFERENCE)] for target, kept in table.items()}
-        if self.budget.protocol == "kept":
+        if self.allowance.protocol == "kept":
             shares = min(rows.values(), key=lambda row: abs(math.log(row[0] * visual / total)))
             counts = [math.floor(total * share / shares[0] + 1e-9) for share in shares]
             if self.version == "v1.5":
@@ -240,6 +236,16 @@ class SparseVLM:
             floor = average(math.log(least / visual) / math.log(shares[-1]))
             raise too_low(self.title, total, floor, layers[0], shape)
         return counts
+
+
+def _recycled(features: Tensor, dropped: Tensor) -> tuple[Tensor, Tensor]:
+    """(C, d) means of the clusters of the best dropped tokens, and (C,) the tokens at their centres."""
+    from tops.selection.clustering import cluster_density_peaks, cluster_means
+
+    count, clusters = recycling(len(dropped))
+    best = dropped[:count]
+    found = cluster_density_peaks(features[best], clusters)
+    return cluster_means(features[best], found), best[found.centres]
 
 
 def recycling(dropped: int) -> tuple[int, int]:

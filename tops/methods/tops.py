@@ -7,30 +7,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from tops.budget import PromptShape, Schedule
-from tops.errors import ConfigurationError, nearest_names
+from tops.errors import ConfigurationError
+from tops.methods._encoder import patch_features
 from tops.methods._tops_schedules import STAGE_ONE, cut_layers, stage_two_weights, tops_schedule
-from tops.methods._units import Group, select_per_unit
-from tops.methods.base import BudgetField, Positions
+from tops.methods.base import BeforeModel
+from tops.methods.units import Group, Scope
 from tops.signals import PruningPoint, Signal
-from tops.tokens import Selection
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_CHOICES: Mapping[str, tuple[str, ...]] = {
-    "normalisation": ("mean", "minmax"),
-    "stages": ("both", "first", "second"),
-    "rater": ("dynamic", "last_token", "all_mean", "sparsevlm"),
-    "attention_layer": ("own", "previous"),
-    "heads": ("mean", "max"),
-    "cls_layer": ("feature", "last"),
-    "stage1_features": ("projected", "encoder"),
-    "newlines": ("drop", "candidates"),
-}
-
 
 @dataclass(frozen=True)
-class TOPS:
+class TOPS(BeforeModel):
     """TOPS (arXiv 2606.27161): keep the tokens that are relevant, cover the rest and differ from one another.
 
     Stage I (Algorithm 1) chooses among the projected tokens with CLS attention as relevance; Stage II (Algorithm 2)
@@ -79,7 +68,6 @@ class TOPS:
     title: ClassVar[str] = "TOPS"
     signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY})
 
-    budget: BudgetField = BudgetField()
     principles: str = "RCD"
     normalisation: Literal["mean", "minmax"] = "mean"
     alpha: float | None = None
@@ -96,68 +84,56 @@ class TOPS:
     stage1_features: Literal["projected", "encoder"] = "projected"
     per_tile: bool = True
     newlines: Literal["drop", "candidates"] = "drop"
-    positions: Positions | None = None
 
     def __post_init__(self) -> None:
-        for name, known in _CHOICES.items():
-            value = getattr(self, name)
-            if value not in known:
-                raise ConfigurationError(f"TOPS: {name}={value!r}. {nearest_names(str(value), known)}")
+        super().__post_init__()
         if not self.principles or not set(self.principles) <= set("RCD"):
             raise ConfigurationError(f"TOPS: principles={self.principles!r} must be letters of 'RCD', at least one")
-        for name in ("cut_layers", "counts"):
-            value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, tuple(int(v) for v in value))
 
     @property
     def with_newlines(self) -> bool:
         """Whether newline tokens are candidates."""
         return self.newlines == "candidates"
 
-    def schedule(self, shape: PromptShape) -> Schedule:
+    def check_budget(self) -> None:
+        """Refuse a missing budget, unless ``counts`` are to be compared with it."""
+        if self.counts is None:
+            super().check_budget()
+
+    def cuts(self, shape: PromptShape) -> Schedule:
         """Stage I at layer 0 with twice the budget, then Stage II, so that the layer average is the budget."""
         layers = () if self.stages == "first" else cut_layers(shape, self.cut_layers, self.title)
         first = self.stages != "second"
-        return tops_schedule(self.budget, shape, first=first, layers=layers, counts=self.counts, title=self.title)
+        return tops_schedule(self.allowance, shape, first=first, layers=layers, counts=self.counts, title=self.title)
 
-    def select(self, point: PruningPoint) -> Selection:
-        """Stage I at layer 0, Stage II at every later cut; kept tokens in prompt order."""
-        return self._first(point) if point.layer == 0 else self._second(point)
+    def scope_at(self, point: PruningPoint) -> Scope:
+        """Tiles and frames in Stage I, where ``per_tile`` says so; everything in Stage II."""
+        return "unit" if point.layer == 0 and self.per_tile else "prompt"
 
-    def _first(self, point: PruningPoint) -> Selection:
+    def values(self, point: PruningPoint) -> Mapping[str, Tensor]:
+        """Features and relevance of the stage at hand."""
+        if point.layer:
+            return {"relevance": self._text_relevance(point)}
+        return {"features": self._stage1_features(point), "relevance": self._cls_relevance(point)}
+
+    def choose(self, group: Group) -> Tensor:
+        """(G, keep) int64: Algorithm 1 at layer 0, Algorithm 2 at every later cut."""
         from tops.selection import select_tops
 
-        features, relevance = self._stage1_features(point), self._cls_relevance(point)
-
-        def choose(group: Group) -> Tensor:
-            return select_tops(
-                features[group.positions], relevance[group.positions], group.keep, alpha=self.stage1_alpha,
-                lam=self.stage1_lam, principles=self.principles, normalisation=self.normalisation,
-            )  # fmt: skip
-
-        scope: Literal["unit", "prompt"] = "unit" if self.per_tile else "prompt"
-        return select_per_unit(point, choose, scope=scope, proportional=isinstance(self.budget.value, float))
-
-    def _second(self, point: PruningPoint) -> Selection:
-        from tops.selection import select_tops
-
-        alpha, lam = self._weights(point.shape)
-        relevance = self._text_relevance(point)
-        picks = select_tops(
-            point.tokens.features, relevance, point.keep, alpha=alpha, lam=lam, principles=self.principles,
+        alpha, lam = self._weights(group.point.shape) if group.point.layer else (self.stage1_alpha, self.stage1_lam)
+        return select_tops(
+            group["features"], group["relevance"], group.keep, alpha=alpha, lam=lam, principles=self.principles,
             normalisation=self.normalisation,
         )  # fmt: skip
-        return Selection(picks.sort().values)
 
     def _weights(self, shape: PromptShape) -> tuple[float, float]:
-        alpha, lam = stage_two_weights(shape, self.budget.tokens(shape))
+        alpha, lam = stage_two_weights(shape, self.allowance.tokens(shape))
         return (alpha if self.alpha is None else self.alpha), (lam if self.lam is None else self.lam)
 
     def _stage1_features(self, point: PruningPoint) -> Tensor:
         if self.stage1_features == "projected":
             return point.tokens.features
-        return point.vision.packed(point.vision.encoder_features()[:, 1:])
+        return patch_features(point)
 
     def _cls_relevance(self, point: PruningPoint) -> Tensor:
         vision = point.vision

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from tops.budget import PromptShape, Schedule
-from tops.methods._cuts import before_model
 from tops.methods._grid import cells
-from tops.methods.base import BudgetField, Positions
-from tops.signals import PruningPoint, Signal
-from tops.tokens import Selection
+from tops.methods.base import BeforeModel
+from tops.methods.units import Group
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Uniform:
+class Uniform(BeforeModel):
     """The tokens at the centres of a regular grid of cells, exactly as many as the budget, before the language model.
 
     Parameters
@@ -23,18 +23,8 @@ class Uniform:
         Tokens per image.
     """
 
-    name: ClassVar[str] = "uniform"
     title: ClassVar[str] = "Uniform grid"
-    signals: ClassVar[frozenset[Signal]] = frozenset()
 
-    budget: BudgetField = BudgetField()
-    positions: Positions | None = None
-
-    def schedule(self, shape: PromptShape) -> Schedule:
-        """One cut before the language model."""
-        return before_model(self.budget, shape, self.title)
-
-    def select(self, point: PruningPoint) -> Selection:
-        """The centre token of every cell, in prompt order."""
-        _, centre = cells(point, proportional=isinstance(self.budget.value, float))
-        return Selection(centre)
+    def choose(self, group: Group) -> Tensor:
+        """(G, keep) int64: the token nearest to the centre of every cell."""
+        return cells(group)[1]

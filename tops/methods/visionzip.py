@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from tops.budget import PromptShape, Schedule
 from tops.errors import ConfigurationError
-from tops.methods._cuts import before_model
-from tops.methods._units import Group, everything, groups
-from tops.methods.base import BudgetField, Positions
+from tops.methods._encoder import patch_features
+from tops.methods.base import BeforeModel
+from tops.methods.units import Group, Rows
 from tops.signals import PruningPoint, Signal
-from tops.tokens import Selection
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True)
-class VisionZip:
+class VisionZip(BeforeModel):
     """VisionZip (Yang et al., CVPR 2025, arXiv 2412.04467).
 
     In every tile: the CLS token, the patches it attends to most, and contextual tokens, each a patch plus the mean of
@@ -42,93 +41,59 @@ class VisionZip:
     title: ClassVar[str] = "VisionZip"
     signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY})
 
-    budget: BudgetField = BudgetField()
     contextual: float = 10 / 64
-    positions: Positions | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.contextual < 1:
             raise ConfigurationError(f"VisionZip: contextual={self.contextual} is a share; it must lie in [0, 1)")
-
-    def schedule(self, shape: PromptShape) -> Schedule:
-        """One cut before the language model."""
-        return before_model(self.budget, shape, self.title)
 
     def split(self, keep: int) -> tuple[int, int]:
         """Dominant (CLS included) and contextual tokens of a tile that keeps this many."""
         contextual = min(keep - 1, int(keep * self.contextual + 0.5))
         return keep - contextual, contextual
 
-    def select(self, point: PruningPoint) -> Selection:
-        """Per image: its first tile's CLS, dominant and contextual tokens, then those of the other tiles, by kind."""
-        if point.keep >= len(point.tokens):
-            return everything(point.tokens)
-        batches = groups(point, proportional=isinstance(self.budget.value, float))
-        with_cls = {Signal.ENCODER, Signal.CLS} <= point.vision.signals
-        return self._encoder(point, batches) if with_cls else self._projected(point, batches)
-
-    def _encoder(self, point: PruningPoint, batches: list[Group]) -> Selection:
-        import torch
-
-        from tops.selection.merging import add_group_means, contextual_groups
-
+    def values(self, point: PruningPoint) -> Mapping[str, Tensor]:
+        """CLS attention summed over heads; with a CLS token encoder features and keys averaged over heads."""
         vision = point.vision
-        encoder = vision.encoder_features()
-        hidden = vision.packed(encoder[:, 1:])
-        metric = vision.packed(vision.encoder_keys(layer="feature").float().mean(1)[:, 1:])
         scores = vision.saliency(reduce="sum")
-        rows: list[Tensor] = []
-        anchors: list[Tensor] = []
-        ranks: list[Tensor] = []
-        for group in batches:
-            at = group.positions
-            count, contextual = self.split(group.keep)
-            dominant, targets, member = contextual_groups(scores[at], metric[at], count - 1, contextual)
-            local = hidden[at]
-            rows += [
-                encoder[group.units, :1],
-                local.gather(1, dominant[..., None].expand(-1, -1, local.shape[-1])),
-                add_group_means(local, targets, member),
-            ]
-            anchors += [at[:, :1], at.gather(1, dominant), at.gather(1, targets)]
-            ranks += [_rank(point, group, kind, at) for kind, at in enumerate(anchors[-3:])]
-        place = torch.cat([a.flatten() for a in anchors])
-        order = torch.cat([r.flatten() for r in ranks]).argsort(stable=True)
-        vectors = torch.cat([r.flatten(0, 1) for r in rows])[order]
-        return Selection(place[order], vision.project(vectors))
+        if not {Signal.ENCODER, Signal.CLS} <= vision.signals:
+            return {"scores": scores}
+        keys = vision.packed(vision.encoder_keys(layer="feature").float().mean(1)[:, 1:])
+        return {"scores": scores, "features": patch_features(point), "keys": keys}
 
-    def _projected(self, point: PruningPoint, batches: list[Group]) -> Selection:
+    def choose(self, group: Group) -> Rows:
+        """Of each unit its CLS token where there is one, then (G, keep) dominant and contextual tokens."""
         import torch
 
         from tops.selection.merging import add_group_means, contextual_groups
 
-        features = point.tokens.features
-        scores = point.vision.saliency(reduce="sum")
-        rows = features.clone()
-        kept: list[Tensor] = []
-        for group in batches:
-            at = group.positions
-            count, contextual = self.split(group.keep)
-            dominant, targets, member = contextual_groups(scores[at], features[at], count, contextual)
-            places = at.gather(1, targets)
-            rows[places] = add_group_means(features[at], targets, member)
-            kept += [at.gather(1, dominant).flatten(), places.flatten()]
-        indices = torch.cat(kept).sort().values
-        return Selection(indices, rows[indices])
+        with_cls, features = "keys" in group.values, group["features"]
+        count, contextual = self.split(group.keep)
+        metric = group["keys"] if with_cls else features
+        dominant, targets, member = contextual_groups(group["scores"], metric, count - with_cls, contextual)
+        kept = features.gather(1, dominant[..., None].expand(-1, -1, features.shape[-1]))
+        merged = add_group_means(features, targets, member)
+        if not with_cls:
+            return Rows(torch.cat([dominant, targets], 1), torch.cat([kept, merged], 1))
+        cls = group.point.vision.encoder_features()[group.units, :1]
+        kinds = [targets.new_zeros(len(group), 1), dominant, targets]
+        rank = torch.cat([_rank(group, kind, places) for kind, places in enumerate(kinds)], 1)
+        return Rows(torch.cat(kinds, 1), torch.cat([cls, kept, merged], 1), rank, encoder=True)
 
 
-def _rank(point: PruningPoint, group: Group, kind: int, anchors: Tensor) -> Tensor:
+def _rank(group: Group, kind: int, places: Tensor) -> Tensor:
     """(G, m): sort key of the CLS (kind 0), dominant (1) or contextual (2) tokens of a group.
 
     Of an image first come its first tile's CLS, dominant and contextual tokens; then the dominant tokens of its other
     tiles in prompt order, across tiles; then these tiles' CLS tokens, then their contextual tokens, tile by tile."""
     import torch
 
-    tokens = point.tokens
+    tokens = group.point.tokens
     image = tokens.image[group.positions[:, 0]]
     first = torch.full((int(tokens.image.max()) + 1,), len(tokens), device=image.device)
     first = first.scatter_reduce(0, tokens.image, tokens.unit, "amin")
     block = image * 6 + torch.where(group.units == first[image], kind, 3 + (1, 0, 2)[kind])
     tile = torch.zeros_like(image) if kind == 1 else group.units
     size = len(tokens)
-    return (block * size + tile)[:, None] * size + anchors
+    return (block * size + tile)[:, None] * size + group.positions.gather(1, places)

@@ -12,7 +12,7 @@ from tops.benchmarks.benchmark import load_benchmark
 from tops.budget import Budget, PromptShape, Protocol
 from tops.errors import ConfigurationError, DataError
 from tops.evaluation.media import Inputs
-from tops.methods import method_class
+from tops.methods import Method, method_class
 from tops.planning import staging
 from tops.settings.choices import backbone_config, choice_names, load_profile
 from tops.settings.methods import build_method, method_defaults, method_spec, method_title
@@ -160,12 +160,8 @@ def needed_signals(method: MethodSpec, budget: Budget | None, backbone: Backbone
     """Signals that a method reads on a backbone; those of ``needs(have)`` where they depend on it."""
     if method.name == "none":
         return frozenset()
-    cls: Any = method_class(method.name)
-    if not hasattr(cls, "needs"):
-        return frozenset(cls.signals)
-    built = build_method(method, budget, seed=0)
-    more: frozenset[Signal] = built.needs(frozenset(Signal(s) for s in backbone.signals))
-    return frozenset(cls.signals) | more
+    built: Method = build_method(method, budget, seed=0)
+    return built.needs(frozenset(Signal(s) for s in backbone.signals))
 
 
 def refusal(method: MethodSpec, budget: Budget | None, backbone: BackboneConfig, shape: PromptShape) -> str | None:
@@ -177,22 +173,10 @@ def refusal(method: MethodSpec, budget: Budget | None, backbone: BackboneConfig,
         lacking = sorted(needed_signals(method, budget, backbone) - {Signal(s) for s in backbone.signals})
         if lacking:
             return f"{title} needs {', '.join(lacking)}, which {backbone.title} does not have"
-        schedule = build_method(method, budget, seed=0).schedule(shape)
+        build_method(method, budget, seed=0).schedule(shape)
     except ConfigurationError as error:
         return str(error)
-    if budget is None and not schedule.cuts and _takes_budget(method):
-        return (
-            f"{title} without a budget prunes nothing; give tokens per image (budget=64) or a keep ratio (budget=0.25)"
-        )
     return None
-
-
-def _takes_budget(method: MethodSpec) -> bool:
-    try:
-        build_method(method, Budget(1), seed=0)
-    except ConfigurationError:
-        return False
-    return True
 
 
 def with_weights(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from tops.errors import BudgetError
+from tops.errors import BudgetError, ConfigurationError
 from tops.tokens import Selection, VisualTokens
 
 if TYPE_CHECKING:
@@ -30,14 +30,62 @@ class Group:
         Positions of their tokens, ascending.
     keep : int
         Tokens each of them keeps, 1..n.
+    point : PruningPoint
+        The cut they are part of.
+    values : mapping of str to Tensor, (N, ...)
+        What tokens are compared by, over the whole prompt.
     """
 
     units: Tensor
     positions: Tensor
     keep: int
+    point: PruningPoint
+    values: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Tensor:
+        """(G, n, ...): the values of that name at the tokens of these units; ``features`` is always there."""
+        values = self.values[name] if name in self.values else {"features": self.point.tokens.features}[name]
+        return values[self.positions]
+
+    def __len__(self) -> int:
+        return len(self.units)
 
 
-def groups(point: PruningPoint, *, proportional: bool, scope: Scope = "unit") -> list[Group]:
+@dataclass(frozen=True)
+class Rows:
+    """New vectors for the tokens of a group: merged or summed up, or kept in an order of the method's own.
+
+    Attributes
+    ----------
+    places : Tensor, (G, m) int64
+        Place in the unit, 0..n-1, whose place in the prompt each row takes; may repeat.
+    rows : Tensor, (G, m, c)
+        Their vectors.
+    rank : Tensor or None, (G, m) int64
+        Sort key of the rows over the whole prompt, lowest first; None sorts by place in the prompt.
+    encoder : bool
+        The vectors are features of the vision tower and still have to pass the projector.
+    """
+
+    places: Tensor
+    rows: Tensor
+    rank: Tensor | None = None
+    encoder: bool = False
+
+
+def unit_after_unit(group: Group, places: Tensor) -> Tensor:
+    """(G, m) int64: the ``rank`` of rows that stay in the method's own order inside a unit."""
+    return group.units[:, None].expand_as(places)
+
+
+def groups(
+    point: PruningPoint,
+    *,
+    proportional: bool,
+    scope: Scope = "unit",
+    values: Mapping[str, Tensor] | None = None,
+    singly: bool = False,
+) -> list[Group]:
     """The units of a prompt with their quotas, batched by size.
 
     ``point.keep`` is shared equally among images (or in proportion to their tokens) and an image's part equally among
@@ -52,14 +100,26 @@ def groups(point: PruningPoint, *, proportional: bool, scope: Scope = "unit") ->
         Share by size: what a keep ratio means. A count means the same for every image.
     scope : {"unit", "image", "prompt"}
         What is chosen from at once: a tile or frame, an image with all its tiles, or everything.
+    values : mapping of str to Tensor, optional
+        What tokens are compared by.
+    singly : bool
+        One unit a group, for methods that keep another number of tokens in each.
 
     Raises
     ------
     BudgetError
         If there are more images than tokens to keep.
+    NonFiniteError
+        NaN or infinity in values of one number a token.
     """
     import torch
 
+    from tops.selection.checks import check_finite
+
+    values = {} if values is None else values
+    for name, value in values.items():
+        if value.ndim == 1:  # vectors are looked at by what compares them
+            check_finite(name, value)
     tokens = point.tokens
     whole = torch.zeros_like(tokens.unit)
     unit = {"unit": tokens.unit, "image": tokens.image, "prompt": whole}[scope]
@@ -80,17 +140,19 @@ def groups(point: PruningPoint, *, proportional: bool, scope: Scope = "unit") ->
         ):
             quotas[place] = count
     chunks = torch.split(order, sizes)
-    batches: dict[tuple[int, int], list[int]] = {}
+    batches: dict[tuple[int, int, int], list[int]] = {}
     for place, (size, keep) in enumerate(zip(sizes, quotas, strict=True)):
         if keep:
-            batches.setdefault((size, keep), []).append(place)
+            batches.setdefault((size, keep, place if singly else 0), []).append(place)
     return [
         Group(
             units=torch.tensor([units[p] for p in places], device=order.device),
             positions=torch.stack([chunks[p] for p in places]),
             keep=keep,
+            point=point,
+            values=values,
         )
-        for (_, keep), places in batches.items()
+        for (_, keep, _), places in batches.items()
     ]
 
 
@@ -124,46 +186,46 @@ def share(total: int, sizes: Sequence[int], *, proportional: bool, least: int = 
     return out
 
 
-def select_per_unit(
-    point: PruningPoint, choose: Callable[[Group], Tensor], *, proportional: bool, scope: Scope = "unit"
-) -> Selection:
-    """Choose in every unit and put the tokens back in prompt order.
+def assembled(point: PruningPoint, batches: Sequence[Group], parts: Sequence[Tensor | Rows], title: str) -> Selection:
+    """What was chosen in every group, as one selection in order.
 
     Parameters
     ----------
     point : PruningPoint
         The cut.
-    choose : callable
-        Gets a group, gives (G, keep) int64 places 0..n-1 in the units of that group.
-    proportional, scope
-        See :func:`groups`.
+    batches : sequence of Group
+        All its groups.
+    parts : sequence of Tensor or Rows
+        What :meth:`tops.methods.base.BeforeModel.choose` gave for each of them.
+    title : str
+        Method, for errors.
+
+    Raises
+    ------
+    ConfigurationError
+        If what was chosen does not fit its group.
     """
     import torch
 
-    batches = groups(point, proportional=proportional, scope=scope)
-    picks = [group.positions.gather(1, choose(group)).flatten() for group in batches]
-    return Selection(torch.cat(picks).sort().values)
-
-
-def in_order_of_units(parts: Sequence[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Anchors and rows of several groups as one sequence, unit after unit.
-
-    Parameters
-    ----------
-    parts : sequence of (Tensor (G,), Tensor (G, m), Tensor (G, m, c))
-        Numbers of the units, positions their tokens stand for, and vectors.
-
-    Returns
-    -------
-    Tensor, (K,) int64
-    Tensor, (K, c)
-    """
-    import torch
-
-    unit = torch.cat([units[:, None].expand_as(anchors).flatten() for units, anchors, _ in parts])
-    order = unit.argsort(stable=True)
-    anchors = torch.cat([anchors.flatten() for _, anchors, _ in parts])[order]
-    return anchors, torch.cat([rows.flatten(0, 1) for _, _, rows in parts])[order]
+    chosen: list[Tensor] = []
+    merged: list[Rows] = []
+    for group, part in zip(batches, parts, strict=True):
+        places = part.places if isinstance(part, Rows) else part
+        if places.ndim != 2 or len(places) != len(group) or places.dtype != torch.int64:
+            raise ConfigurationError(
+                f"{title}: choose gave {places.dtype} of shape {tuple(places.shape)} for {len(group)} units that keep "
+                f"{group.keep} tokens each; wanted int64 of shape ({len(group)}, {group.keep})"
+            )
+        chosen.append(group.positions.gather(1, places))
+        if isinstance(part, Rows):
+            merged.append(part)
+    if not merged:
+        return Selection(torch.cat([c.flatten() for c in chosen]).sort().values)
+    places = torch.cat([c.flatten() for c in chosen])
+    ranks = [anchors if part.rank is None else part.rank for anchors, part in zip(chosen, merged, strict=True)]
+    order = torch.cat([rank.flatten() for rank in ranks]).argsort(stable=True)
+    rows = torch.cat([part.rows.flatten(0, 1) for part in merged])[order]
+    return Selection(places[order], point.vision.project(rows) if merged[0].encoder else rows)
 
 
 def everything(tokens: VisualTokens) -> Selection:
