@@ -39,7 +39,10 @@ def method_spec(name: str, options: dict[str, Any]) -> MethodSpec:
     hints = _option_types(name)
     for option, value in options.items():
         typed(hints[option], value, f"method {name!r}: option {option!r}")
-    return MethodSpec(name, {**defaults, **options})
+    # Options that came after cells had been stored are left out at their default, so that these cells keep their keys.
+    later: frozenset[str] = getattr(method_class(name), "later", frozenset())
+    chosen = {**defaults, **options}
+    return MethodSpec(name, {k: v for k, v in chosen.items() if k not in later or v != defaults[k]})
 
 
 @cache

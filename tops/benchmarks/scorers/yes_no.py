@@ -103,7 +103,7 @@ def _mme_row(prediction: str | None, target: Target) -> Row:
 
 
 def _mme_metrics(rows: Sequence[Row]) -> dict[str, Metric]:
-    """Points: ``perception`` (at most 2000), ``cognition`` (at most 800), ``total``, and each category (at most 200)."""
+    """Points: ``perception`` (at most 2000), ``cognition`` (800), ``total``, and each category (200)."""
     pairs: dict[tuple[str, str], int] = {}
     for row in rows:
         key = row["category"], row["question_id"]

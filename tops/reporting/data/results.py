@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 
 from tops.budget import Budget
 from tops.errors import DataError
 from tops.planning.plan import Column, Plan, PlannedCell, PlanStatus, Row
-from tops.reporting.data.headline import headline
+from tops.reporting.data.headline import headline, read_by
 from tops.reporting.data.matching_cells import Lookup
 from tops.store.store import CellStatus, Record, Store
 
@@ -138,14 +138,14 @@ def _entry(place: tuple[Row, Column], planned: list[PlannedCell], lookup: Lookup
             reasons.append(record)
             status = one.status
             continue
-        if column.scorer:
-            record = replace(record, default_scorer=column.scorer)
-        records.append(record)
         if record.status is CellStatus.ANSWERED:
+            records.append(record)
             reasons.append(_WHY[PlanStatus.ANSWERED])
             status = PlanStatus.ANSWERED
             continue
         try:
+            record = read_by(record, column.scorer) if column.scorer else record
+            records.append(record)
             values.append(headline(record, column))
         except DataError as error:
             reasons.append(str(error))
