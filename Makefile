@@ -10,7 +10,7 @@ export HF_HUB_OFFLINE ?= 1
 SETTINGS = profile=$(PROFILE) $(if $(FULL),full=true) $(if $(LIMIT),limit=$(LIMIT))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint format smoke sweep-keep-ratio ablate-principles falsify reproduce-all miniature miniature-scores bench-selection bench-methods bench-scaling bench-efficiency bench-backbones bench-throughput bench-grid
+.PHONY: help setup test test-all test-programs lint format smoke sweep-keep-ratio ablate-principles falsify reproduce-all miniature miniature-scores bench-selection bench-methods bench-scaling bench-efficiency bench-backbones bench-throughput bench-grid
 
 help: ## this list
 	@echo "make TARGET [PROFILE=paper|miniature] [LIMIT=N] [FULL=1] [RUN='key=value ...'] [BENCH='--device cuda']"; echo
@@ -25,6 +25,16 @@ setup: $(STAMP) ## install everything into .venv
 
 test: setup ## the unit tests
 	$(BIN)/pytest -n 2 -m "not slow and not cluster and not browser"
+
+# The tiers run one after the other: a cluster and a browser want the machine to themselves.
+test-all: test test-programs ## also the slow tests, those in a browser, and those on a real Slurm and a real Ray
+	$(BIN)/pytest -n 2 -m "slow and not cluster and not browser"
+	$(BIN)/pytest -m browser
+	$(BIN)/pytest -m cluster
+
+test-programs: setup
+	$(BIN)/pip install --quiet --disable-pip-version-check -c scripts/constraints.txt -e ".[dev,ray]"
+	scripts/test-programs.sh
 
 lint: setup ## linters, types, import contracts
 	$(BIN)/ruff check .

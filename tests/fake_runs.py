@@ -30,10 +30,13 @@ def grid(backbones=("llava-1.5-7b", "qwen2.5-vl-7b"), seeds=3):
 
 
 class FakeEvaluator:
-    """Answers three documents a cell. ``log`` receives a line per load and per cell."""
+    """Answers three documents a cell. ``log`` receives a line per load, per cell and per end of a cell.
 
-    def __init__(self, log, fail=lambda cell: None, seconds=0.0):
-        self.log, self.fail, self.seconds = Path(log), fail, seconds
+    Once ``free`` cells have ended, the others wait before their last document until the file ``gate`` is there.
+    """
+
+    def __init__(self, log, fail=lambda cell: None, gate=None, free=3):
+        self.log, self.fail, self.gate, self.free = Path(log), fail, gate, free
 
     def load(self, spec, profile):
         self._note(f"load {spec.name}")
@@ -51,7 +54,8 @@ class FakeEvaluator:
                 raise error
             progress.begin(cell.label, 3, len(writer.answers))
             for i in range(3):
-                time.sleep(self.seconds)
+                if i == 2:
+                    self._wait()
                 if i not in writer.answers:
                     writer.append(answer(i))
                     progress.advance(answer(i), 1.0)
@@ -59,6 +63,11 @@ class FakeEvaluator:
             metric = load_benchmark(cell.benchmark.name).metric
             scores = {"llava": {"metrics": {metric: 80.0}, "documents": 3, "invalid_rate": 0.0}}
             writer.seal(scores=scores, provenance={"seconds": 3.0}, default_scorer="llava", rows=rows)
+            self._note(f"end {cell.key}")
+
+    def _wait(self):
+        while self.gate and not Path(self.gate).exists() and self.log.read_text().count(" end ") >= self.free:
+            time.sleep(0.02)
 
     def _note(self, line):
         with self.log.open("a") as file:
@@ -79,9 +88,9 @@ def answer(i):
 
 def load_from_environment(spec, profile):
     """The evaluator of a worker process: what it does comes from ``TOPS_TEST_*`` variables."""
-    return FakeEvaluator(
-        os.environ["TOPS_TEST_LOG"], seconds=float(os.environ.get("TOPS_TEST_SECONDS", "0")), fail=_suicide
-    ).load(spec, profile)
+    gate, free = os.environ.get("TOPS_TEST_GATE"), int(os.environ.get("TOPS_TEST_FREE", "3"))
+    evaluator = FakeEvaluator(os.environ["TOPS_TEST_LOG"], _suicide, gate, free)
+    return evaluator.load(spec, profile)
 
 
 def _suicide(what):

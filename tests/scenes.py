@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tops.budget import PromptShape
-from tops.golden.point import ArrayPoint, ArrayText, ArrayVision, grid_tokens
+from tops.testing import ArrayPoint, ArrayText, ArrayVision, grid_tokens
 
 HEADS, WIDTH, TEXT, START = 4, 16, 6, 3
 

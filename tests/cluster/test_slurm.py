@@ -86,7 +86,7 @@ def test_a_sweep_runs_every_cell_once(sweep):
 
 
 def test_workers_killed_for_good_lose_nothing_and_the_next_run_does_only_the_rest(sweep, monkeypatch):
-    monkeypatch.setenv("TOPS_TEST_SECONDS", "0.5")
+    monkeypatch.setenv("TOPS_TEST_GATE", str(sweep.folder / "gate"))
     events = []
     thread = threading.Thread(target=lambda: events.extend(sweep.run()))
     thread.start()
@@ -99,18 +99,20 @@ def test_workers_killed_for_good_lose_nothing_and_the_next_run_does_only_the_res
     assert any(e.kind == "lost" for e in events)
     assert all(sweep.store.status(c.key) is not CellStatus.RUNNING for c in sweep.cells)
     before = len(sweep.ran())
-    monkeypatch.setenv("TOPS_TEST_SECONDS", "0")
+    monkeypatch.delenv("TOPS_TEST_GATE")
     sweep.run()
     assert len(sweep.done()) == 12
     assert sorted(sweep.ran()[before:]) == sorted(c.key for c in sweep.cells if c.key not in kept)
 
 
 def test_a_requeued_job_goes_on(sweep, monkeypatch):
-    monkeypatch.setenv("TOPS_TEST_SECONDS", "0.5")
+    gate = sweep.folder / "gate"
+    monkeypatch.setenv("TOPS_TEST_GATE", str(gate))
     thread = threading.Thread(target=sweep.run)
     thread.start()
     sweep.wait_for(lambda: len(sweep.done()) >= 3)
     subprocess.run(["scontrol", "requeue", sweep.jobs()[0]], env=sweep.environment, check=True)
+    gate.touch()
     thread.join(timeout=200)
     assert not thread.is_alive()
     assert len(sweep.done()) == 12

@@ -16,11 +16,11 @@ from tops.budget import PROTOCOLS, Budget, PromptShape
 from tops.engine import prune
 from tops.engine.cache import state_of
 from tops.errors import BudgetError, ConfigurationError, MissingSignalError, NonFiniteError, TopsError
-from tops.golden.point import ArrayText, ArrayVision
 from tops.methods import build, method_class, method_names
 from tops.methods.base import Control, InsideModel, Method, _declared
 from tops.methods.sparsevlm import recycling
 from tops.signals import Signal
+from tops.testing import ArrayText, ArrayVision
 
 NAMES = method_names()
 BUDGETED = [n for n in NAMES if not issubclass(method_class(n), Control)]

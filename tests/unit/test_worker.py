@@ -123,7 +123,7 @@ def test_a_cell_in_work_elsewhere_is_left_alone(tmp_path):
 
 def test_workers_at_once_share_the_cells(tmp_path):
     cells = grid(seeds=8)
-    fake = FakeEvaluator(tmp_path / "log", seconds=0.001)
+    fake = FakeEvaluator(tmp_path / "log")
     shared = assignment(tmp_path, cells)
     threads = [threading.Thread(target=work, args=(shared, i), kwargs={"load": fake.load}) for i in range(4)]
     for thread in threads:
@@ -218,7 +218,8 @@ def test_what_a_dead_worker_left_comes_last(tmp_path):
 def test_a_worker_ends_with_its_launcher(tmp_path, monkeypatch):
     cells = grid()[:2]
     monkeypatch.setenv("TOPS_TEST_LOG", str(tmp_path / "log"))
-    monkeypatch.setenv("TOPS_TEST_SECONDS", "60")
+    monkeypatch.setenv("TOPS_TEST_GATE", str(tmp_path / "never"))
+    monkeypatch.setenv("TOPS_TEST_FREE", "0")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
     path = tmp_path / "run" / "assignment.json"
     assignment(tmp_path, cells, evaluator="fake_runs:load_from_environment").save(path)

@@ -18,9 +18,9 @@ from torch import Tensor
 from tops.bench.measure import machine, median_seconds, write_json
 from tops.budget import Budget, PromptShape
 from tops.errors import BudgetError, ConfigurationError
-from tops.golden.point import ArrayPoint, ArrayText, ArrayVision, grid_tokens
 from tops.methods import build, method_names
 from tops.methods.base import InputControl, Method
+from tops.testing import ArrayPoint, ArrayText, ArrayVision, grid_tokens
 
 # tokens: (units, images, tokens of a unit, kept)
 LAYOUTS = {576: (1, 1, 576, 128), 2880: (5, 1, 576, 640), 10816: (64, 64, 169, 64 * 64)}

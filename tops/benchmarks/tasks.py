@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from tops.benchmarks.benchmark import Benchmark
-from tops.benchmarks.data import DataRoot, cache_folder, data_hash, dataset_folder, missing
+from tops.benchmarks.data import DataRoot, data_hash, dataset_folder, missing
 from tops.benchmarks.documents import limited
 from tops.benchmarks.quiet import environment, import_lmms_eval, without_dataset_bars
 from tops.benchmarks.wording import is_wording, parts_of, worded
 from tops.errors import ConfigurationError, DataError, TopsError
 from tops.store.cell import BenchmarkSpec
+from tops.store.hashes import cache_folder
 
 GREEDY: Mapping[str, Any] = {"do_sample": False, "temperature": 0, "num_beams": 1}
 TASKS_HELD = 32  # all benchmarks of an experiment: cells of one benchmark come back row after row

@@ -19,7 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "completion": ("tops.cli.completion", "print the completion script of a shell: bash, zsh or fish"),
     "doctor": ("tops.cli.doctor", "what would run on this machine, and what is missing"),
     "fetch": ("tops.cli.fetch", "stage data sets and checkpoints, for machines without network too"),
-    "golden": ("tops.golden.command", "check the baselines against golden vectors of their authors' code"),
+    "golden": ("tops.cli.golden", "check the baselines against golden vectors of their authors' code"),
     "miniature": ("tops.cli.miniature", "the embedded benchmarks and models: build, scores, contact sheets"),
     "paper": ("tops.cli.paper", "audit of the published numbers and their claims"),
     "plan": ("tops.cli.plan", "what an experiment or sweep would run, what is done, what it costs"),

@@ -33,6 +33,7 @@ SCALARS = {
     "full": "true: all documents, whatever the experiment says",
     "backbones": "of an experiment only these: one name, or [one,another]",
     "results": "root of the result store",
+    "stale": "cells that other code answered: rerun, keep (marked in reports), or refuse to mix them with new ones",
 }
 
 # choices that know their name, which is that of the file

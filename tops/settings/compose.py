@@ -25,7 +25,15 @@ from tops.budget import PROTOCOLS, Protocol
 from tops.errors import ConfigurationError, nearest_names
 from tops.settings.choices import GROUPS, SCALARS, check_name, choice_from, names_of, raw_choice, root_defaults
 from tops.settings.methods import method_defaults, method_spec
-from tops.settings.schema import BackboneConfig, LauncherConfig, ProfileConfig, SuiteConfig, TrackingConfig
+from tops.settings.schema import (
+    BackboneConfig,
+    LauncherConfig,
+    ProfileConfig,
+    Stale,
+    SuiteConfig,
+    TrackingConfig,
+    typed,
+)
 
 OPEN = ("launcher.options.", "backbone.options.")  # mappings that take keys beyond those of the file
 
@@ -59,6 +67,7 @@ class Composed:
     full: bool
     backbones: tuple[str, ...] | None
     results: str
+    stale: Stale = "refuse"
 
 
 @cache
@@ -204,6 +213,7 @@ def _checked(values: dict[str, Any]) -> Composed:
         full=values["full"],
         backbones=None if backbones is None else tuple(backbones),
         results=values["results"],
+        stale=typed(Stale, values["stale"], "stale"),
     )
 
 

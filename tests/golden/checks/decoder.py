@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -11,17 +12,13 @@ from torch import Tensor, nn
 
 from tops.backbones.base import Adapter
 from tops.backbones.llava15 import Llava15
-from tops.budget import Budget
-from tops.golden.compare import Arrays, Comparison
+from tops.budget import PromptShape, Schedule
 from tops.methods.base import Method
-from tops.methods.dart import DART
-from tops.methods.fastv import FastV
-from tops.methods.pdrop import PyramidDrop
-from tops.methods.sparsevlm import SparseVLM
 from tops.signals import PruningPoint
+from tops.testing import ArrayVision, grid_tokens
 from tops.tokens import Selection
 
-PER_IMAGE = 4  # visual tokens of one image of the little tower
+from .compare import Arrays, Comparison
 
 
 class Decoder:
@@ -68,12 +65,12 @@ class Decoder:
                 intermediate_size=8,
                 num_hidden_layers=2,
                 num_attention_heads=2,
-                image_size=2,
+                image_size=1,
                 patch_size=1,
                 projection_dim=8,
             ),
             image_token_index=self.image_id,
-            image_seq_length=PER_IMAGE,
+            image_seq_length=1,
             vision_feature_layer=-2,
             vision_feature_select_strategy="default",
         )
@@ -102,8 +99,8 @@ class Decoder:
         return cls(weights, torch.zeros(1, width), heads=heads, kv_heads=heads, eps=eps, theta=theta)
 
     @contextmanager
-    def watched(self, visual: Tensor) -> Iterator[dict[str, list[Any]]]:
-        """Show these visual tokens; note what the final norm puts out and which rotary angles each layer gets."""
+    def watched(self, visual: Tensor, vision: ArrayVision | None) -> Iterator[dict[str, list[Any]]]:
+        """Show these visual tokens, and these signals; note the final norm's output and each layer's rotary angles."""
         seen: dict[str, list[Any]] = {"hidden": [], "angles": []}
 
         def show(_module: nn.Module, _args: Any, output: Tensor) -> Tensor:
@@ -123,69 +120,67 @@ class Decoder:
             text.norm.register_forward_hook(note_hidden),
             *(layer.register_forward_pre_hook(note_angles, with_kwargs=True) for layer in text.layers),
         ]
+        own = type(self.adapter).vision
+        if vision is not None:
+            type(self.adapter).vision = lambda _adapter, _context: vision
         try:
             yield seen
         finally:
+            type(self.adapter).vision = own
             for handle in handles:
                 handle.remove()
 
 
-class _Seeing:
-    """A method that remembers the points it chose at."""
+class _Watched(Method):
+    """A method that remembers the points it chose at, on a prompt that is one image, or a video of equal frames.
 
-    def __init__(self, inner: Method) -> None:
-        self.inner = inner
+    To the model every visual token is an image of its own, so that there may be any number of them.
+    """
+
+    def __init__(self, inner: Method, frames: int) -> None:
+        self.inner, self.frames = inner, frames
+        self.title, self.signals = inner.title, inner.signals
+        self.budget, self.positions = inner.budget, inner.positions
         self.points: list[PruningPoint] = []
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
+    def schedule(self, shape: PromptShape) -> Schedule:
+        return self.inner.schedule(replace(shape, images=self.frames))
 
     def select(self, point: PruningPoint) -> Selection:
+        if not point.layer:
+            point.tokens = grid_tokens(point.tokens.features, units=self.frames, images=self.frames)
         self.points.append(point)
         return self.inner.select(point)
 
 
-def method_of(name: str, case: Arrays) -> Method:
-    """The method as a recorded forward pass used it."""
-    n = case.number("image_length")
-    if name == "fastv":
-        keep = round(n * (1 - case.real("prune_ratio")))
-        return FastV(budget=Budget(keep / n, "kept"), layer=case.number("prune_layer"), of=None)
-    if name == "pdrop":
-        ratios = tuple(case["ratio_list"].tolist()[1:])
-        return PyramidDrop(layers=tuple(case["layer_list"].tolist()), keeps=ratios, of=None)
-    if name == "dart":
-        pivots = case.number("pivot_image_token"), case.number("pivot_text_token")
-        keep = pivots[0] + sum(pivots) * (case.number("max_num_trunction") // 8)
-        return DART(
-            budget=Budget(keep / n, "kept"),
-            layer=case.number("prune_layer"),
-            of=None,
-            image_pivots=pivots[0],
-            text_pivots=pivots[1],
-            fill=False,
-        )
-    # The official code prunes at the output of a layer: before the next one.
-    layers = tuple(layer + 1 for layer in case["pruning_loc"].tolist())
-    return SparseVLM(layers=layers, keeps=tuple(case["budgets"].tolist()), of=None)
-
-
-def check_model(name: str, case: Arrays, check: Comparison) -> None:
-    """Kept tokens, prefill output, cache lengths, and positions and outputs of every decode step.
+def check_forward(
+    case: Arrays, check: Comparison, method: Method, *, frames: int = 1, vision: ArrayVision | None = None
+) -> tuple[list[PruningPoint], dict[int, Tensor]]:
+    """Prefill output, cache lengths, and positions and outputs of every decode step of a ``model_*.npz`` file.
 
     Parameters
     ----------
-    name : str
-        fastv, pdrop, sparsevlm or dart.
-    case : Arrays
-        A ``model_*.npz`` file.
-    check : Comparison
-        Takes the outcome.
+    case, check
+        The file, and what takes the outcome.
+    method : Method
+        As the recorded forward pass used it.
+    frames : int
+        Frames that the visual tokens are.
+    vision : ArrayVision, optional
+        Signals of the vision tower, instead of the little one's own.
+
+    Returns
+    -------
+    list of PruningPoint
+        Every cut, as the method saw it.
+    dict of int to Tensor
+        Original numbers of the visual tokens kept at each cut layer.
     """
     from transformers import DynamicCache
 
     from tops.engine import prune
 
+    check.absolute = 1e-5
     prompt, steps = case["inputs_embeds"], case["decode_embeds"]
     start, n, length = case.number("image_start"), case.number("image_length"), len(prompt)
     decoder = Decoder(
@@ -201,26 +196,23 @@ def check_model(name: str, case: Arrays, check: Comparison) -> None:
     ids = torch.arange(length)
     ids[start : start + n] = decoder.image_id
     cache = DynamicCache()
-    pixels = torch.zeros(n // PER_IMAGE, 3, 2, 2)
-    method = _Seeing(method_of(name, case))
+    watched = _Watched(method, frames)
     with (
         torch.no_grad(),
-        prune(decoder.model, cast(Method, method), record_kept=True) as run,
-        decoder.watched(prompt[start : start + n]) as seen,
+        prune(decoder.model, watched, record_kept=True) as run,
+        decoder.watched(prompt[start : start + n], vision) as seen,
     ):
         decoder.model(
             input_ids=ids[None],
             attention_mask=torch.ones(1, length, dtype=torch.long),
-            pixel_values=pixels,
+            pixel_values=torch.zeros(n, 3, 1, 1),
             past_key_values=cache,
             use_cache=True,
         )
         check.close("prefill_last_hidden", seen["hidden"][0], case["prefill_last_hidden"])
         check.same("kv_len_after_prefill", _cached(cache), case["kv_len_after_prefill"])
-        kept = run.kept
-        assert kept is not None
-        _check_kept(name, case, check, kept[0])
-        _check_scores(name, case, check, method)
+        assert run.kept is not None
+        kept = {layer: torch.tensor(indices) for layer, indices in run.kept[0].items()}
         for step in range(len(steps)):
             decoder.model(
                 input_ids=torch.tensor([[length + step]]),
@@ -230,53 +222,26 @@ def check_model(name: str, case: Arrays, check: Comparison) -> None:
                 use_cache=True,
             )
     check.close("decode_hidden", torch.stack([hidden[-1] for hidden in seen["hidden"][1:]]), case["decode_hidden"])
-    positions = [
-        [_position(decoder, angles) for angles in seen["angles"][depth * s : depth * (s + 1)]] for s in range(1, 4)
-    ]
-    check.same("decode_positions", torch.tensor(positions), case["decode_positions"])
+    angles = seen["angles"][depth:]
+    positions = torch.tensor([_position(decoder, pair, length + len(steps)) for pair in angles]).view(-1, depth)
+    check.same("decode_positions", positions, case["decode_positions"])
+    return watched.points, kept
 
 
-def _check_kept(name: str, case: Arrays, check: Comparison, kept: dict[int, list[int]]) -> None:
-    """Visual tokens kept at each cut, as the file records them."""
+def whole_sequence(case: Arrays, kept: Tensor) -> Tensor:
+    """(L',) int64: places of the prompt that stay when these visual tokens do."""
     start, n, length = case.number("image_start"), case.number("image_length"), len(case["inputs_embeds"])
-    after = torch.arange(start + n, length)
-    stages = [torch.tensor(kept[layer]) for layer in sorted(kept)]
-    if name in ("fastv", "dart"):
-        whole = torch.cat([torch.arange(start), start + stages[0], after])
-        check.same("keep_indices", whole, case["keep_indices"])
-    elif name == "pdrop":
-        for stage, indices in enumerate(stages):
-            whole = torch.cat([torch.arange(start), start + indices, after])
-            check.same(f"kept_original_stage{stage}", whole, case[f"kept_original_stage{stage}"])
-    else:
-        # Offsets inside the block of a stage, merged tokens of earlier stages last.
-        block: Sequence[int] = range(n)
-        for stage, (indices, budget) in enumerate(zip(stages, case["budgets"].tolist(), strict=True)):
-            check.same(f"num_clusters[{stage}]", len(indices) - budget, case["num_clusters"][stage])
-            block = list(block)
-            places = torch.tensor([block.index(index) for index in indices[:budget].tolist()])
-            check.same(f"kept_visual_stage{stage}", places, case[f"kept_visual_stage{stage}"])
-            block = indices.tolist()
-            case[f"density_noise_stage{stage}"]
-
-
-def _check_scores(name: str, case: Arrays, check: Comparison, method: _Seeing) -> None:
-    """What the file tells of the reasons."""
-    point = method.points[0]
-    if isinstance(method.inner, FastV):
-        check.close("score_visual", method.inner.scores(point), case["score_visual"])
-    elif name == "sparsevlm":
-        check.same("rater_indices", point.text_slots[point.memory["raters"]], case["rater_indices"])
+    return torch.cat([torch.arange(start), start + kept, torch.arange(start + n, length)])
 
 
 def _cached(cache: Any) -> Tensor:
     return torch.tensor([layer.keys.shape[-2] for layer in cache.layers])
 
 
-def _position(decoder: Decoder, angles: tuple[Tensor, Tensor]) -> int:
-    """The position id whose rotary angles these are."""
+def _position(decoder: Decoder, angles: tuple[Tensor, Tensor], below: int) -> int:
+    """The position id, below a bound, whose rotary angles these are."""
     cos, sin = angles
-    candidates = torch.arange(1024)
+    candidates = torch.arange(below)
     all_cos, all_sin = decoder.adapter.rotary(cos, candidates[None])
     distance = (all_cos[0] - cos[0, -1]).abs().sum(-1) + (all_sin[0] - sin[0, -1]).abs().sum(-1)
     return int(distance.argmin())

@@ -80,7 +80,7 @@ class Comparison:
         What does not match.
     """
 
-    absolute: float
+    absolute: float = 1e-6
     indices: int = 0
     worst: float = 0.0
     error: float = 0.0

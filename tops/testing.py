@@ -1,4 +1,7 @@
-"""A pruning point made of arrays instead of a model: for golden vectors, benchmarks and tests of methods."""
+"""A pruning point made of arrays instead of a model: for golden vectors, benchmarks and tests of methods.
+
+Authors of methods in other packages use it too: ``Method(budget=9).select(ArrayPoint(keep=9, tokens=grid_tokens(x)))``.
+"""
 
 from __future__ import annotations
 
