@@ -142,6 +142,14 @@ class Adapter:
         """
         raise NotImplementedError
 
+    def media(self, call: Call, layouts: Sequence[Layout]) -> dict[str, list[int]]:
+        """Rows, along the first axis, that each sample has of an argument that is not one row a sample.
+
+        Generation repeats every row of every argument for beams and returned sequences; the engine repeats these sample
+        by sample. Empty where the class in transformers does so itself (Qwen2.5-VL).
+        """
+        return {}
+
     @property
     def tower_attention(self) -> Sequence[nn.Module]:
         """Attention modules of the vision tower, first layer to last."""

@@ -84,6 +84,10 @@ class InternVL3(Adapter):
             raise UnsupportedModelError(f"{given} tile(s) were given, but the prompts have placeholders for {wanted}")
         return layouts
 
+    def media(self, call: Call, layouts: Sequence[Layout]) -> dict[str, list[int]]:
+        """Tiles of each sample."""
+        return {"pixel_values": [layout.units for layout in layouts]}
+
     def vision(self, context: VisionContext) -> VisionSignals:
         """CLS row of the feature layer, averaged over the patches that make a token."""
         return _InternVitSignals(context, self)

@@ -76,6 +76,11 @@ class Llava15(Adapter):
         images = 0 if pixels is None else int(pixels.shape[0])
         if pixels is not None:
             check_pixels(pixels, vision.image_size)
+            if call.get("image_sizes") is not None:
+                raise UnsupportedModelError(
+                    "image_sizes are for towers that take images of any size; this one takes squares of "
+                    f"{vision.image_size} pixels, so leave image_sizes out"
+                )
         layouts = []
         for count in placeholders:
             if count % side**2:
@@ -90,6 +95,11 @@ class Llava15(Adapter):
                 f"the prompts have placeholders for {wanted} image(s), but {images} image(s) were given"
             )
         return layouts
+
+    def media(self, call: Call, layouts: Sequence[Layout]) -> dict[str, list[int]]:
+        """Images of each sample; a view or a tile is no row of its own."""
+        images = [layout.images for layout in layouts]
+        return {"pixel_values": images, "image_sizes": images}
 
     def watches(self, layers: Collection[int] = ()) -> list[Watch]:
         """Also the attention input of the layer after the feature layer, and the feature layer's output."""

@@ -91,7 +91,7 @@ class LlavaOnevision(SiglipLlava):
         alone = [count == 1 for count in counts for _ in range(count)]
         config: Any = self.model.config
         tile, start = config.vision_config.image_size, 0
-        most = int(str(self._aspect(call)).removeprefix("anyres_max_"))
+        most = int(self.aspect.removeprefix("anyres_max_"))
         for size, tiled in zip(sizes, alone, strict=True):
             down = across = 0
             if not tiled:
@@ -116,8 +116,15 @@ class LlavaOnevision(SiglipLlava):
         layout = join([Layout.grids([(pooled, pooled)] * (frames - 1)), _rows(pooled, pooled, every=False)])
         return [_Item(number * frames, frames, layout) for number in range(count)]
 
-    def _aspect(self, call: Call) -> Any:
-        return call.get("vision_aspect_ratio") or self.model.config.vision_aspect_ratio
+    @property
+    def aspect(self) -> str:
+        """How many tiles' worth of tokens an image may have at most; the model reads its configuration alone."""
+        return str(self.model.config.vision_aspect_ratio)
+
+    def media(self, call: Call, layouts: Sequence[Layout]) -> dict[str, list[int]]:
+        """Images, or videos, of each sample."""
+        count = [len(items) for items in self.items(call, [len(layout) for layout in layouts])]
+        return {"pixel_values": count, "image_sizes": count, "pixel_values_videos": count}
 
     def vision(self, context: VisionContext) -> VisionSignals:
         """Mean attention received in the feature layer, taken through the model's own packing."""
@@ -146,7 +153,7 @@ class _OnevisionSignals(PackedSignals):
                 grid = interpolate(patches.view(-1, 1, side, side), [ceil(side / 2)] * 2, mode="bilinear")
                 parts.append(torch.cat([grid.flatten(), grid.new_zeros(1)]))
                 continue
-            newline, aspect = patches.new_zeros(1), adapter._aspect(context.call)
+            newline, aspect = patches.new_zeros(1), adapter.aspect
             packed, _ = outer.pack_image_features([patches[..., None]], item.size[None], newline, aspect)
             parts.append(packed[0][:, 0])
         scores, newlines = torch.cat(parts).to(context.device), context.layout.newline.to(context.device)

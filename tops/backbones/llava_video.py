@@ -62,6 +62,12 @@ class LlavaVideo(SiglipLlava):
         patch = torch.where(newline, -1, grid.row * side + grid.col)
         return Layout(grid.unit, grid.image, grid.row, grid.col, patch, newline)
 
+    def media(self, call: Call, layouts: Sequence[Layout]) -> dict[str, list[int]]:
+        """Videos of each sample, all of as many frames."""
+        videos = call.get("pixel_values_videos")
+        frames = 1 if videos is None else int(videos.shape[1])
+        return {"pixel_values_videos": [layout.images // frames for layout in layouts]}
+
     def vision(self, context: VisionContext) -> VisionSignals:
         """Mean attention received in the feature layer, averaged over each pooling cell."""
         return _SiglipSignals(context, self)
