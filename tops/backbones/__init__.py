@@ -10,12 +10,12 @@ import pkgutil
 from functools import cache
 from typing import TYPE_CHECKING
 
-from tops.errors import UnsupportedModelError
+from tops.errors import ConfigurationError, UnsupportedModelError, nearest_names
 
 if TYPE_CHECKING:
     from tops.backbones.base import Adapter
 
-__all__ = ["adapter_for", "families"]
+__all__ = ["adapter_for", "families", "family_named"]
 
 
 @cache
@@ -37,6 +37,20 @@ def families() -> dict[str, type[Adapter]]:
             ):
                 found[value.family] = value
     return found
+
+
+def family_named(name: str) -> type[Adapter]:
+    """A family by its short name.
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown name, with the nearest ones.
+    """
+    known = families()
+    if name not in known:
+        raise ConfigurationError(f"unknown family {name!r}. {nearest_names(name, known)}")
+    return known[name]
 
 
 def adapter_for(model: object) -> Adapter:

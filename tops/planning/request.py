@@ -9,8 +9,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from tops.backbones.inputs import Inputs
 from tops.errors import ConfigurationError
-from tops.evaluation.media import Inputs
 from tops.planning import resolve
 from tops.planning.plan import Column, Plan, PlannedCell, PlanStatus, Row, assemble, plan
 from tops.settings.choices import GROUPS

@@ -46,8 +46,8 @@ class BackboneConfig:
         Images the paper feeds at once: 1, or the frames of a video.
     parameters : float
         Of the whole model, in units of 1; estimates downloads and memory.
-    signals : tuple of str
-        Names of ``tops.signals.Signal`` that this family has.
+    signals : tuple of str or None
+        Names of ``tops.signals.Signal`` that this checkpoint has; None for all that its family has.
     text_tower : str or None
         CLIP checkpoint whose text tower belongs to the vision tower, for methods that compare patches with words.
     options : dict
@@ -72,7 +72,7 @@ class BackboneConfig:
     width: Positive
     feed_forward: Positive
     parameters: Annotated[float, 1]
-    signals: tuple[SignalName, ...]
+    signals: tuple[SignalName, ...] | None = None
     text_tower: str | None = None
     miniature: MiniatureConfig | None = None
     frames: Positive = 1
