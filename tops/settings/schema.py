@@ -242,6 +242,9 @@ class Experiment:
         Profile to documents per benchmark; a profile that is not named runs all of them.
     record_kept : bool
         Store which tokens each cut kept, for figures and overlays.
+    subject : str
+        The method that the experiment is about: reports set it against each of the others. Where it does not run, the
+        one that leads stands there.
     """
 
     name: str
@@ -253,6 +256,7 @@ class Experiment:
     paper: PaperReference = field(default_factory=PaperReference)
     limit: dict[str, int] = field(default_factory=dict)
     record_kept: bool = False
+    subject: str = "tops"
 
 
 def parse(cls: type[T], values: Any, where: str) -> T:

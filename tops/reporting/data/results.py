@@ -105,6 +105,10 @@ class Results:
         have = {row for row, column in self.entries if column.backbone == backbone}
         return tuple(row for row in self.plan.rows if row in have)
 
+    def is_subject(self, row: Row) -> bool:
+        """Whether a row is the method that the experiment is about, as it is."""
+        return bool(row.method) and row.method == self.plan.experiment.subject and not row.variant
+
     def reference(self, backbone: str) -> Row | None:
         """The unpruned row."""
         return next((row for row in self.rows(backbone) if row.role == "reference"), None)
