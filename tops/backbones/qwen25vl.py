@@ -10,6 +10,7 @@ from math import isqrt
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tops.backbones._packed import PackedSignals
+from tops.backbones._precision import as_the_model_runs
 from tops.backbones._received import received_attention
 from tops.backbones._runs import placeholder_runs
 from tops.backbones.base import Adapter, Call, Layout, Seen, VisionContext, attention_of
@@ -268,7 +269,7 @@ class _QwenSignals(PackedSignals):
         from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb_vision
 
         visual, states = self._adapter.visual, call.value
-        with torch.no_grad():
+        with as_the_model_runs():
             queries, keys, _ = (
                 module.qkv(states).reshape(len(states), 3, module.num_heads, -1).permute(1, 0, 2, 3).unbind(0)
             )

@@ -23,6 +23,7 @@ from tops.engine.checks import check_generation, check_mode, check_names, check_
 from tops.engine.passes import Decode, Kwargs, Prefill
 from tops.engine.prompt import expanded_media, read_prompt
 from tops.engine.stand_ins import Hook, StandIn
+from tops.engine.surroundings import surroundings
 from tops.errors import UnsupportedModelError
 
 Args = tuple[Any, ...]
@@ -164,7 +165,7 @@ class Hooks:
             return compute(*args, **kwargs)
         call.looking = True
         try:
-            return memory.features(compute, args, kwargs, call.seen, call.block.setup.adapter.packing)
+            return memory.features(compute, args, kwargs, call.seen, surroundings(self.adapter))
         finally:
             call.looking = False
 

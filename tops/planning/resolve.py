@@ -7,10 +7,10 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from tops.backbones import family_named
+from tops.backbones import family_named, family_sources
 from tops.backbones.image_layouts import check_view, view_of
 from tops.backbones.inputs import Inputs
-from tops.benchmarks.benchmark import load_benchmark
+from tops.benchmarks.benchmark import benchmark_source, load_benchmark
 from tops.budget import Budget, PromptShape, Protocol
 from tops.errors import ConfigurationError, DataError
 from tops.methods import Method, method_class
@@ -82,7 +82,14 @@ def backbone_spec(backbone: BackboneConfig, profile: ProfileConfig) -> BackboneS
         dtype=profile.dtype or backbone.dtype,
         attention=backbone.attention,
         options={**({"frames": frames} if frames > 1 else {}), **options},
+        source=family_source(backbone),
     )
+
+
+def family_source(backbone: BackboneConfig) -> str:
+    """Digest of the adapter of a backbone whose family is not part of the package; empty for those that are."""
+    own = family_sources().get(backbone.family)
+    return "" if own is None else own.digest
 
 
 def _small(backbone: BackboneConfig, small: MiniatureConfig) -> dict[str, Any]:
@@ -270,9 +277,10 @@ def benchmark_spec(
 ) -> BenchmarkSpec:
     """What is asked, with the hash of the documents that are staged (empty when they are not)."""
     benchmark = load_benchmark(name)
-    return benchmark.spec(
+    spec = benchmark.spec(
         staging.data(name, profile), profile=profile.name, convention=convention, family=family, limit=limit
     )
+    return replace(spec, source=benchmark_source(name))
 
 
 @cache
