@@ -17,6 +17,7 @@ from tops.reporting.figures.fidelity_curves import fidelity_curves
 from tops.reporting.figures.kept_figures import agreement_maps, evenness_curves, keep_maps
 from tops.reporting.figures.picture import Picture
 from tops.reporting.figures.qualitative import qualitative_pages
+from tops.reporting.figures.rank_figure import rank_intervals
 from tops.reporting.figures.style import look, place, places, save, styled
 from tops.reporting.tables.fidelity import fidelity_columns
 
@@ -37,7 +38,7 @@ def write_figures(resamples: Resamples, folder: Path) -> tuple[list[Path], list[
             for name, title, figure in maker(resamples):
                 files, svg = save(figure, folder / f"{resamples.results.name}_{name}")
                 paths += files
-                pictures.append(Picture(prefix + title, title, svg, first=maker is budget_curves))
+                pictures.append(Picture(prefix + title, title, svg, first=maker in (budget_curves, rank_intervals)))
     return paths, pictures
 
 
@@ -102,7 +103,7 @@ def _curves(resamples: Resamples, backbone: str) -> dict[Row, list[tuple[float, 
         if drawn is not None and np.isfinite(tokens):
             leader = first.setdefault(place(row), row)
             found.setdefault(leader, []).append((tokens, drawn))
-    return {row: points for row, points in found.items() if len(points) > 1}
+    return found
 
 
 def _reference_lines(resamples: Resamples, backbone: str, axes: Any) -> None:
@@ -245,6 +246,7 @@ def _heat(axes: Any, values: np.ndarray, alphas: list[float], lambdas: list[floa
 _MAKERS: tuple[Callable[[Resamples], Iterator[tuple[str, str, Any]]], ...] = (
     fidelity_curves,
     budget_curves,
+    rank_intervals,
     radars,
     weight_maps,
     keep_maps,
