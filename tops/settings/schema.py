@@ -12,7 +12,9 @@ from tops.errors import ConfigurationError, nearest_names
 Role = Literal["reference", "method", "control"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 Attention = Literal["sdpa", "eager", "flash_attention_2"]
-SignalName = Literal["saliency", "received", "cls", "encoder", "text_tower"]  # the values of tops.signals.Signal
+SignalName = Literal[
+    "saliency", "received", "cls", "encoder", "text_tower", "frames"
+]  # the values of tops.signals.Signal
 Positive = Annotated[int, 1]  # the least that it may be
 Natural = Annotated[int, 0]
 T = TypeVar("T")
