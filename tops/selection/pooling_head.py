@@ -34,7 +34,7 @@ def pool_frames(features: Tensor, weights: Mapping[str, Tensor], *, heads: int, 
     -----
     Source: ``LunarShen/FastVID``, which loads the head beside LLaVA's tower, from which it was taken out.
     """
-    frames, n, width = features.shape
+    frames, _, width = features.shape
 
     def of(name: str) -> Tensor:
         return weights[name].float()

@@ -23,7 +23,7 @@ from .decoder import check_forward, whole_sequence
 def case(case: Arrays, check: Comparison) -> None:
     """Segments, counts, salient tokens, anchors and their groups, what is kept and in which rows."""
     features, attention = case["features"], case["frame_attention"]
-    frames, size, width = features.shape
+    frames, size, _ = features.shape
     onevision = case.number("variant") == 1
     method, keep = _method(case, size), int(size * case.real("retention_ratio"))
     similarity = neighbour_similarity(case["frame_global"])
