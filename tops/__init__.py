@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from tops.methods.visionzip import VisionZip as VisionZip
     from tops.methods.vispruner import VisPruner as VisPruner
     from tops.methods.vscan import VScan as VScan
+    from tops.registration import register as register
     from tops.tokens import Selection as Selection
     from tops.tokens import VisualTokens as VisualTokens
 
@@ -87,6 +88,7 @@ _HOMES = {
     "VisPruner": "tops.methods.vispruner",
     "VScan": "tops.methods.vscan",
     "VisionZip": "tops.methods.visionzip",
+    "register": "tops.registration",
 }
 
 

@@ -9,16 +9,14 @@ Layout of a data folder::
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from tops.benchmarks.benchmark import Benchmark, load_benchmark
 from tops.errors import DataError
-from tops.store.answers import sha256_of
+from tops.store.seal import hash_memory
 
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz")
 
@@ -54,11 +52,6 @@ class DataRoot:
 def default_data_folder() -> Path:
     """``$TOPS_DATA``, else ``~/.cache/tops/data``."""
     return Path(os.environ.get("TOPS_DATA") or Path.home() / ".cache" / "tops" / "data")
-
-
-def cache_folder() -> Path:
-    """``$TOPS_CACHE``, else ``~/.cache/tops``: what can be made again from staged data, which is never written to."""
-    return Path(os.environ.get("TOPS_CACHE") or Path.home() / ".cache" / "tops").expanduser()
 
 
 def dataset_folder(benchmark: Benchmark, root: DataRoot) -> Path:
@@ -105,7 +98,7 @@ def data_hash(benchmark: Benchmark | str, root: str | Path | Staged | None = Non
     lack = missing(benchmark, place)
     if lack is not None:
         raise DataError(lack)
-    memory = _Memory(cache_folder() / "hashes.json")
+    memory = hash_memory()
     folder = dataset_folder(benchmark, place)
     digest = hashlib.sha256()
     for file in document_files(benchmark, place):
@@ -116,30 +109,3 @@ def data_hash(benchmark: Benchmark | str, root: str | Path | Staged | None = Non
             digest.update(f"{file.relative_to(videos or file)}\0{file.stat().st_size}\n".encode())
     memory.save()
     return digest.hexdigest()
-
-
-class _Memory:
-    """Hashes by path, size and time of change."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._known: dict[str, str] = {}
-        self._new = False
-        with suppress(OSError, ValueError):
-            self._known = dict(json.loads(path.read_text()))
-
-    def sha256(self, file: Path) -> str:
-        stat = file.stat()
-        key = f"{file}|{stat.st_size}|{stat.st_mtime_ns}"
-        if key not in self._known:
-            self._known[key] = sha256_of(file)
-            self._new = True
-        return self._known[key]
-
-    def save(self) -> None:
-        if self._new:
-            with suppress(OSError):  # a read-only home is fine
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
-                temporary.write_text(json.dumps(self._known))
-                temporary.replace(self._path)

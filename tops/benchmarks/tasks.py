@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tops.benchmarks.benchmark import Benchmark
-from tops.benchmarks.data import DataRoot, cache_folder, data_hash, dataset_folder, missing
+from tops.benchmarks.benchmark import Benchmark, own_task
+from tops.benchmarks.data import DataRoot, data_hash, dataset_folder, missing
 from tops.benchmarks.documents import limited
 from tops.benchmarks.quiet import environment, import_lmms_eval, without_dataset_bars
 from tops.benchmarks.wording import is_wording, parts_of, worded
 from tops.errors import ConfigurationError, DataError, TopsError
 from tops.store.cell import BenchmarkSpec
+from tops.store.hashes import cache_folder
 
 GREEDY: Mapping[str, Any] = {"do_sample": False, "temperature": 0, "num_beams": 1}
 TASKS_HELD = 32  # all benchmarks of an experiment: cells of one benchmark come back row after row
@@ -165,7 +166,8 @@ def _build(benchmark: Benchmark, spec: BenchmarkSpec, root: DataRoot, found: str
     from lmms_eval.api.task import ConfigurableMessagesTask
     from lmms_eval.utils import load_yaml_config
 
-    config = load_yaml_config(str(stock_yaml(benchmark.task)), mode="full")
+    task = own_task(benchmark) if benchmark.task.endswith(".yaml") else stock_yaml(benchmark.task)
+    config = load_yaml_config(str(task), mode="full")
     settings = {**config.get("lmms_eval_specific_kwargs", {}).get("default", {})}
     known = {"pre_prompt", "post_prompt", *settings}
     overrides = {k: v for k, v in spec.prompt.items() if k != "convention"}

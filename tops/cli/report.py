@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +23,7 @@ def _keys() -> dict[str, Key]:
         "limit": Key("documents per benchmark that the run was limited to"),
         "full": Key("true: all documents, whatever the experiment's limit", lambda: ("true", "false")),
         "backbones": Key("only these: one name, or [one,another]", partial(choice_names, "backbone")),
+        "stale": Key("keep: mark cells of other code in place of leaving them out", lambda: ("refuse", "keep")),
         "tracking": Key("wandb-offline or wandb: send the tables as an artifact", partial(choice_names, "tracking")),
         "efficiency": Key("record of `tops bench efficiency --json` for table 4 (default: the newest that is found)"),
     }
@@ -30,7 +32,8 @@ def _keys() -> dict[str, Key]:
 def _help() -> str:
     return (
         "usage: tops report experiment=NAME [KEY=VALUE ...]\n\nTables as Markdown, CSV and LaTeX, figures, and one "
-        f"self-contained page. A half-finished store gives tables with holes.\n\n{keys_text(_keys())}"
+        "self-contained page. A half-finished store gives tables with holes; a damaged cell is named, with exit status "
+        f"1.\n\n{keys_text(_keys())}"
     )
 
 
@@ -47,18 +50,32 @@ def _run(words: tuple[str, ...]) -> int:
     from tops.settings.compose import composed
 
     profile = options["profile"]
-    shared = [f"{key}={options[key]}" for key in ("limit", "full", "backbones", "results", "tracking") if options[key]]
+    shared = [
+        f"{key}={options[key]}"
+        for key in ("limit", "full", "backbones", "results", "stale", "tracking")
+        if options[key]
+    ]
+    damaged = 0
     for name in names(options["experiment"]):
         asked = composed([f"experiment={name}", f"profile={profile}", *shared])
         planned = plan(
-            name, profile, results=asked.results, limit=asked.limit, full=asked.full, backbones=asked.backbones
+            name,
+            profile,
+            results=asked.results,
+            limit=asked.limit,
+            full=asked.full,
+            backbones=asked.backbones,
+            stale=asked.stale,
         )
         results = collect(planned, asked.results)
         measured = Path(options["efficiency"]) if options["efficiency"] else None
         paths = build(results, Path(options["reports"]) / profile, measured)
         print("\n".join(map(str, paths)))
         publish_tables(name, profile, asked.tracking, paths)
-    return 0
+        for sentence in results.damaged:
+            print(sentence, file=sys.stderr)
+        damaged += len(results.damaged)
+    return 1 if damaged else 0
 
 
 command = Command("report", _run, text=_help, keys=_keys)

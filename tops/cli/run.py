@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from tops.cli.grammar import Command, Key, keys_text
 from tops.errors import ConfigurationError
@@ -21,10 +21,12 @@ def run_keys() -> dict[str, Key]:
     """Every key that ``run``, ``plan`` and ``status`` take: the groups of choices, then the others."""
     from tops.budget import PROTOCOLS
     from tops.settings.choices import GROUPS, SCALARS, names_of
+    from tops.settings.schema import Stale
 
     known: dict[str, Callable[[], Iterable[str]]] = {
         "protocol": lambda: PROTOCOLS,
         "full": lambda: ("true", "false"),
+        "stale": lambda: get_args(Stale),
         "backbones": partial(names_of, "backbone"),
     }
     groups = {group: Key(f"one of configs/{group}", partial(names_of, group)) for group in GROUPS}

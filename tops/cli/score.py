@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tops.cli.grammar import Command, Key, keys_text, names, values
 from tops.errors import ConfigurationError, TopsError
@@ -45,10 +45,13 @@ def _run(words: tuple[str, ...]) -> int:
     if options["benchmark"]:
         load_benchmark(options["benchmark"])
     store = Store(options["results"], options["profile"])
-    chosen = [r for r in store.records() if _wanted(r, options)]
-    if not chosen:
+    faults: list[str] = []
+    chosen = [r for r in store.records(faults=faults) if _wanted(r, options)]
+    for fault in faults:
+        print(fault, file=sys.stderr)
+    if not chosen and not faults:
         raise ConfigurationError(f"no complete cell in {store.cells} fits; `tops status` tells what is there")
-    failed = 0
+    failed = len(faults)
     for record in chosen:
         try:
             for line in _score(store, record, options):
@@ -67,25 +70,23 @@ def _wanted(record: Record, options: Mapping[str, str]) -> bool:
 
 def _score(store: Store, record: Record, options: Mapping[str, str]) -> list[str]:
     from tops.benchmarks.benchmark import load_benchmark
-    from tops.benchmarks.scorers import rule_of, score_answers, summarise
+    from tops.benchmarks.scorers import rule_of
+    from tops.evaluation.rescoring import score_again
 
     benchmark = load_benchmark(record.spec.benchmark.name)
     scorers = [options["scorer"]] if options["scorer"] else list(benchmark.scorers)
+    found: dict[str, dict[str, Any]] = {}
     lines = []
     for name in scorers:
-        if rule_of(benchmark, name).row is None:
-            if not options["judge"]:
-                lines.append(f"{name}: answered, not judged; name one with judge=URL")
-                continue
+        if rule_of(benchmark, name).row is not None:
+            found |= score_again(store, record, [name])
+        elif not options["judge"]:
+            lines.append(f"{name}: answered, not judged; name one with judge=URL")
+        else:
             from tops.evaluation.judge import Judge, judge_record
 
-            entry = judge_record(store, record.key, benchmark, Judge(options["judge"], options["judge_model"]))
-        else:
-            answers = list(record.answers())
-            rows = score_answers(benchmark, name, answers)
-            entry = summarise(benchmark, name, answers, rows)
-            if record.scores.get(name) != entry:
-                store.rescore(record.key, name, entry, rows, default=name == benchmark.scorer)
+            found[name] = judge_record(store, record.key, benchmark, Judge(options["judge"], options["judge_model"]))
+    for name, entry in found.items():
         value = entry["metrics"][entry["metric"]]
         lines.append(f"{name}: {entry['metric']} {value:.4f}, {entry['invalid_rate']:.1%} invalid")
     return lines

@@ -22,7 +22,7 @@ def _run(words: tuple[str, ...], multirun: bool, watch: bool) -> int:
         plan = request(words, multirun=multirun).plan
         print(status_text(plan))
         if not watch or not plan.todo():
-            return 1 if plan.todo() else 0
+            return 0 if plan.complete else 1
         time.sleep(5)
 
 

@@ -15,6 +15,7 @@ from tops.benchmarks.data import DataRoot
 from tops.benchmarks.documents import cluster_of, target_of
 from tops.benchmarks.scorers import rule_of, score_answers, summarise
 from tops.errors import ConfigurationError, DataError, TopsError
+from tops.evaluation.code import answering_code
 from tops.evaluation.provenance import now, provenance
 from tops.store.answers import Answer
 from tops.store.cell import Cell
@@ -112,10 +113,14 @@ def evaluate_cell(
         judge = judge or _judge_of_environment()
         if judge is not None:
             judge.probe()
-    writer = store.open_cell(cell)
+    writer = store.open_cell(cell, answering_code(cell))
     if writer is None:
         return store.status(cell.key)
     with writer:
+        if writer.restarted:
+            log.warning(
+                "%s was begun by other code; its answers so far are given up, and all are asked again", cell.label
+            )
         try:
             session = _Session(
                 cell, writer, backbone, method, benchmark, DataRoot.at(data_root), record_kept, batch_size

@@ -27,7 +27,7 @@ from tops.errors import DataError, nearest_names
 from tops.miniature.benchmarks import BENCHMARKS, DataSet
 from tops.miniature.chance import chance_of
 from tops.miniature.storage import sha256_of_hashes, write_repository
-from tops.store.answers import sha256_of
+from tops.store.hashes import sha256_of
 
 VERSION = "1"
 MANIFEST = "manifest.json"

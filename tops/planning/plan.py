@@ -12,10 +12,12 @@ from tops.benchmarks.benchmark import load_benchmark
 from tops.budget import Protocol
 from tops.errors import ConfigurationError, nearest_names
 from tops.planning import resolve
+from tops.planning.matching_cells import Match, MatchingCells
 from tops.settings.choices import backbone_config, load_experiment, load_profile
 from tops.settings.methods import method_spec, method_title
-from tops.settings.schema import ColumnConfig, Experiment, ProfileConfig, Role, RowConfig
+from tops.settings.schema import ColumnConfig, Experiment, ProfileConfig, Role, RowConfig, Stale
 from tops.store.cell import Cell
+from tops.store.seal import hash_memory
 from tops.store.store import CellStatus, Store
 
 
@@ -26,6 +28,8 @@ class PlanStatus(StrEnum):
     ANSWERED = "answered, not judged"
     RUNNING = "running"
     FAILED = "failed"
+    STALE = "stale"  # complete, but answered or scored by other code, or under other packages, than are here now
+    DAMAGED = "damaged"  # its seal does not hold
     MISSING = "missing"
     REFUSED = "refused"
 
@@ -84,7 +88,13 @@ class PlannedCell:
     printed : int, float or None
         The budget as the paper prints it for this backbone, in both profiles.
     reason : str
-        Why it is refused, or the error of its last attempt.
+        Why it is refused, what is stale, or the error of its last attempt.
+    stale : tuple of str
+        Parts that have changed since it was answered: of the code, the scoring rule, packages.
+    stored : str
+        Key of the stored cell that answers it; empty when there is none.
+    fingerprinted : bool
+        False for a complete cell that does not tell which code answered it.
     """
 
     cell: Cell | None
@@ -93,6 +103,9 @@ class PlannedCell:
     printed: int | float | None
     status: PlanStatus
     reason: str = ""
+    stale: tuple[str, ...] = ()
+    stored: str = ""
+    fingerprinted: bool = True
 
 
 @dataclass(frozen=True)
@@ -111,6 +124,9 @@ class Plan:
         Distinct cells per status.
     store : path or None
         Root of the results the statuses come from; None when nobody looked.
+    stale : str
+        What becomes of stale cells: ``rerun`` asks them again, ``keep`` takes them as they are, ``refuse`` stops a run
+        that would set them beside new ones.
     """
 
     experiment: Experiment
@@ -121,6 +137,7 @@ class Plan:
     note: str = ""
     counts: Mapping[PlanStatus, int] = field(default_factory=dict)
     store: Path | None = None
+    stale: Stale = "refuse"
 
     def unique(self, *, refused: bool = False) -> dict[str, PlannedCell]:
         """Distinct cells by key, in order; those shared between columns or tables once."""
@@ -130,9 +147,25 @@ class Plan:
                 out.setdefault(planned.cell.key, planned)
         return out
 
+    def settled(self, planned: PlannedCell) -> bool:
+        """Whether a cell needs nothing more under the plan's rule for stale ones."""
+        return planned.status.done or (planned.status is PlanStatus.STALE and self.stale != "rerun")
+
+    @property
+    def complete(self) -> bool:
+        """Whether every cell that can run is there: none missing, damaged, or stale without leave to keep it."""
+        fine = [PlanStatus.STALE] if self.stale == "keep" else []
+        return all(p.status.done or p.status in fine for p in self.unique().values())
+
+    def stale_cells(self) -> list[PlannedCell]:
+        """Distinct stale cells."""
+        return [p for p in self.unique().values() if p.status is PlanStatus.STALE]
+
     def todo(self) -> list[Cell]:
-        """Cells that still have to run, grouped by backbone, in the order of the table."""
-        waiting = [p.cell for p in self.unique().values() if not p.status.done and p.cell is not None]
+        """Cells that still have to run, grouped by backbone, in the order of the table; damaged ones must go first."""
+        left = (PlanStatus.DAMAGED, PlanStatus.REFUSED)
+        unique = self.unique().values()
+        waiting = [p.cell for p in unique if p.cell is not None and not self.settled(p) and p.status not in left]
         order = {name: i for i, name in enumerate(self.experiment.backbones)}
         return sorted(waiting, key=lambda cell: order.get(cell.backbone.name, len(order)))
 
@@ -146,6 +179,7 @@ def plan(
     full: bool = False,
     backbones: Iterable[str] | None = None,
     status: bool = True,
+    stale: Stale = "refuse",
 ) -> Plan:
     """Lay out an experiment. No model is loaded, no network used, torch not imported.
 
@@ -163,6 +197,8 @@ def plan(
         Only these of the experiment's backbones.
     status : bool
         Look into the store.
+    stale : str
+        What becomes of stale cells.
 
     Raises
     ------
@@ -191,9 +227,8 @@ def plan(
             for column in columns:
                 if block.backbones is None or column.backbone in block.backbones:
                     cells += _cells(row, options, block, column, exp, prof, documents)
-    return assemble(
-        exp, prof, tuple(rows), columns, cells, documents, results=results if status else None, absent=absent
-    )
+    where = results if status else None
+    return assemble(exp, prof, tuple(rows), columns, cells, documents, results=where, absent=absent, stale=stale)
 
 
 def assemble(
@@ -206,13 +241,22 @@ def assemble(
     *,
     results: str | Path | None,
     absent: tuple[str, ...] = (),
+    stale: Stale = "refuse",
 ) -> Plan:
     """A plan from its cells, with the store's word on each of them (``results=None``: without)."""
     if results is not None:
-        cells = _with_status(cells, Store(results, profile.name))
+        cells = _with_status(cells, MatchingCells(Store(results, profile.name)))
     note = _note(profile, documents, absent)
     where = None if results is None else Path(results)
-    return Plan(experiment, profile, rows, columns, tuple(cells), note, _count(cells), where)
+    return Plan(experiment, profile, rows, columns, tuple(cells), note, _count(cells), where, stale)
+
+
+def refreshed(plan: Plan) -> Plan:
+    """The same plan with the store's word of now on each cell."""
+    if plan.store is None:
+        return plan
+    cells = _with_status(list(plan.cells), MatchingCells(Store(plan.store, plan.profile.name)))
+    return replace(plan, cells=tuple(cells), counts=_count(cells))
 
 
 def _present(exp: Experiment, prof: ProfileConfig) -> tuple[Experiment, tuple[str, ...]]:
@@ -290,8 +334,8 @@ def _cells(
     return out
 
 
-def _with_status(cells: list[PlannedCell], store: Store) -> list[PlannedCell]:
-    known: dict[str, tuple[PlanStatus, str]] = {}
+def _with_status(cells: list[PlannedCell], matching: MatchingCells) -> list[PlannedCell]:
+    known: dict[str, Match] = {}
     out = []
     for planned in cells:
         if planned.cell is None or planned.status is PlanStatus.REFUSED:
@@ -299,18 +343,33 @@ def _with_status(cells: list[PlannedCell], store: Store) -> list[PlannedCell]:
             continue
         key = planned.cell.key
         if key not in known:
-            known[key] = _stored(store, key)
-        status, reason = known[key]
-        out.append(replace(planned, status=status, reason=reason))
+            known[key] = matching.find(planned.cell)
+        out.append(matched(planned, known[key]))
+    hash_memory().save()
     return out
 
 
-def _stored(store: Store, key: str) -> tuple[PlanStatus, str]:
-    status = store.status(key)
-    if status is CellStatus.INCOMPLETE:
-        failure = store.read(key).failure
-        return (PlanStatus.FAILED, str(failure["error"])) if failure else (PlanStatus.MISSING, "begun, not finished")
-    return PlanStatus(status.value), ""
+def matched(planned: PlannedCell, match: Match) -> PlannedCell:
+    """A planned cell with the store's word on it."""
+    stored = "" if match.status is CellStatus.MISSING else match.key
+    status = plan_status(match)
+    return replace(
+        planned,
+        status=status,
+        reason=match.reason,
+        stale=match.stale,
+        stored=stored,
+        fingerprinted=match.fingerprinted,
+    )
+
+
+def plan_status(match: Match) -> PlanStatus:
+    """Where a cell stands for a plan."""
+    if match.stale:
+        return PlanStatus.STALE
+    if match.status is CellStatus.INCOMPLETE:
+        return PlanStatus.FAILED if match.failed else PlanStatus.MISSING
+    return PlanStatus(match.status.value)
 
 
 def _note(prof: ProfileConfig, documents: int | None, absent: tuple[str, ...]) -> str:

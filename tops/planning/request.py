@@ -9,17 +9,18 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from tops.backbones.inputs import Inputs
 from tops.errors import ConfigurationError
-from tops.evaluation.media import Inputs
 from tops.planning import resolve
 from tops.planning.plan import Column, Plan, PlannedCell, PlanStatus, Row, assemble, plan
 from tops.settings.choices import GROUPS
 from tops.settings.compose import Composed, composed, parse_overrides
 from tops.settings.methods import changed_options, method_title
+from tops.settings.own import named_words
 from tops.settings.schema import ColumnConfig, Experiment
 from tops.store.cell import Cell
 
-ONE_PER_RUN = ("launcher", "tracking", "profile", "results", "limit", "full")
+ONE_PER_RUN = ("launcher", "tracking", "profile", "results", "limit", "full", "stale")
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ def request(words: Sequence[str], *, multirun: bool = False) -> Request:
     stored = [word for word in words if word.endswith(".json") and "=" not in word]
     if stored:
         return _stored(stored, [word for word in words if word not in stored])
+    words = named_words(words)
+    _PARTS.clear()
     overrides = parse_overrides(words)
     if not multirun:
         config = composed(words)
@@ -66,10 +69,10 @@ def _stored(paths: Sequence[str], words: Sequence[str]) -> Request:
         )
     for word in words:
         head = word.lstrip("+").split("=")[0].split(".")[0]
-        if head not in ("profile", "launcher", "tracking", "results") or word.startswith("profile="):
+        if head not in ("profile", "launcher", "tracking", "results", "stale") or word.startswith("profile="):
             raise ConfigurationError(
                 f"a specification says all that may change an answer; leave {word!r} out. Settings of the profile "
-                "(profile.device=cpu), launcher, tracking and results may be given"
+                "(profile.device=cpu), launcher, tracking, results and stale may be given"
             )
     config = composed([f"profile={profiles[0]}", *words])
     rows: dict[Row, None] = {}
@@ -83,10 +86,8 @@ def _stored(paths: Sequence[str], words: Sequence[str]) -> Request:
         planned.append(PlannedCell(cell, row, column, printed, PlanStatus.MISSING))
     experiment = _unnamed(columns, len(cells))
     limit = cells[0].benchmark.limit if len({cell.benchmark.limit for cell in cells}) == 1 else None
-    return Request(
-        assemble(experiment, config.profile, tuple(rows), tuple(columns), planned, limit, results=config.results),
-        config,
-    )
+    parts = (experiment, config.profile, tuple(rows), tuple(columns), planned, limit)
+    return Request(assemble(*parts, results=config.results, stale=config.stale), config)
 
 
 def _specification(path: Path) -> Cell:
@@ -115,6 +116,7 @@ def _experiment(config: Composed, words: Sequence[str]) -> Plan:
         limit=config.limit,
         full=config.full,
         backbones=config.backbones,
+        stale=config.stale,
     )
 
 
@@ -178,7 +180,10 @@ def _cells(composed_configs: Sequence[Composed], words: Sequence[str]) -> Plan:
     profile = configs[0].profile
     experiment = _unnamed(columns, len(configs))
     limit = None if configs[0].full else configs[0].limit
-    return assemble(experiment, profile, tuple(rows), tuple(columns), cells, limit, results=configs[0].results)
+    first = configs[0]
+    return assemble(
+        experiment, profile, tuple(rows), tuple(columns), cells, limit, results=first.results, stale=first.stale
+    )
 
 
 def _unnamed(columns: Iterable[Column], cells: int) -> Experiment:

@@ -11,6 +11,8 @@ ORDER = (
     PlanStatus.SCORED,
     PlanStatus.ANSWERED,
     PlanStatus.RUNNING,
+    PlanStatus.STALE,
+    PlanStatus.DAMAGED,
     PlanStatus.FAILED,
     PlanStatus.MISSING,
     PlanStatus.REFUSED,
@@ -29,7 +31,7 @@ def plan_text(plan: Plan, *, short: bool = False, cells: bool = False) -> str:
     cells : bool
         Every cell on a line of its own.
     """
-    lines = [_title(plan), _counts(plan)]
+    lines = [_title(plan), _counts(plan), *stale_lines(plan), *_damaged(plan)]
     if short:
         return "\n".join(lines)
     lines += ["", *_by_backbone(plan), "", *_refusals(plan), *estimate(plan).lines()]
@@ -41,7 +43,8 @@ def plan_text(plan: Plan, *, short: bool = False, cells: bool = False) -> str:
 def status_text(plan: Plan) -> str:
     """Counts per backbone and method, then what runs and what failed, by name."""
     lines = [_title(plan), _counts(plan), "", *_by_backbone(plan)]
-    for status in (PlanStatus.RUNNING, PlanStatus.FAILED):
+    lines += stale_lines(plan)
+    for status in (PlanStatus.RUNNING, PlanStatus.DAMAGED, PlanStatus.FAILED):
         chosen = [p for p in plan.unique().values() if p.status is status]
         if chosen:
             lines += ["", f"{status.value}:", *(f"  {_cell_line(p)}" for p in chosen)]
@@ -56,6 +59,33 @@ def _title(plan: Plan) -> str:
 def _counts(plan: Plan) -> str:
     shown = [f"{plan.counts[s]} {s.value}" for s in ORDER if plan.counts.get(s)]
     return f"{sum(plan.counts.values())} cells: {', '.join(shown) or 'none'}"
+
+
+def stale_lines(plan: Plan) -> list[str]:
+    """How many cells are stale, by which part, and what to do; how many do not tell their code."""
+    lines = []
+    cells = plan.stale_cells()
+    if cells:
+        parts = Counter(part for planned in cells for part in planned.stale)
+        listed = ", ".join(f"{part} {count}" for part, count in sorted(parts.items()))
+        lines.append(f"{len(cells)} stale, answered or scored by other code than is here now: {listed}; {_CHOICES}")
+        lines += [f"  {reason}: {count}" for reason, count in Counter(p.reason for p in cells).most_common(5)]
+    edited = Counter(p.reason for p in plan.unique().values() if p.status is PlanStatus.MISSING and p.reason)
+    lines += [f"{count} to run anew, {reason}" for reason, count in edited.most_common(5) if "edited since" in reason]
+    silent = sum(not p.fingerprinted for p in plan.unique().values())
+    if silent:
+        lines.append(
+            f"{silent} complete cells do not tell which code answered them: an earlier version of tops stored them"
+        )
+    return lines
+
+
+_CHOICES = "stale=rerun asks them again (the old cells move to replaced/), stale=keep takes and marks them"
+
+
+def _damaged(plan: Plan) -> list[str]:
+    cells = [p for p in plan.unique().values() if p.status is PlanStatus.DAMAGED]
+    return [f"damaged: {p.cell.label if p.cell else ''}: {p.reason}" for p in cells]
 
 
 def _by_backbone(plan: Plan) -> list[str]:

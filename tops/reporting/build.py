@@ -37,7 +37,7 @@ class Report:
     main : list of Table
         Scores, with the paper's rows and columns.
     more : list of Table
-        Controls and costs, TOPS against each, intervals, winners, paper against reproduction; those that have lines.
+        Controls and costs, the subject against each, intervals, winners, paper against reproduction; those with lines.
     warnings : tuple of str
         Mixtures, damaged cells, columns that cannot be paired.
     summary : list of str

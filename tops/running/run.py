@@ -6,17 +6,22 @@ import json
 import os
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
 
-from tops.planning.plan import Plan
+from tops import registration
+from tops.errors import ConfigurationError
+from tops.evaluation.rescoring import score_again
+from tops.planning.matching_cells import SCORING
+from tops.planning.plan import Plan, PlannedCell, PlanStatus, refreshed
+from tops.planning.show import stale_lines
 from tops.running.launchers import launcher
 from tops.running.progress import Progress, duration
 from tops.running.worker import Assignment
 from tops.settings.schema import LauncherConfig
 from tops.store.cell import Cell
-from tops.store.store import CellStatus, Store
+from tops.store.store import Store
 
 
 @dataclass
@@ -67,38 +72,65 @@ def run(plan: Plan, choice: LauncherConfig, results: str | Path, *, out: TextIO 
         Root of the store.
     out : text stream
         For progress; the standard error stream for None.
+
+    Raises
+    ------
+    ConfigurationError
+        If stored cells are stale and the plan does not say what to do with them.
     """
     began = time.monotonic()
-    todo, runnable = plan.todo(), list(plan.unique().values())
-    if todo:
-        results = Path(results).absolute()
-        folder = results / plan.profile.name / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-        folder.mkdir(parents=True)
-        (folder / "run.json").write_text(
-            json.dumps({"experiment": plan.experiment.name, "cells": len(todo), "command": sys.argv}, indent=1)
-        )
-        assignment = Assignment(
-            str(results), plan.profile, tuple(todo), choice.attempts, choice.threads, plan.experiment.record_kept
-        )
-        with Progress(len(todo), out or sys.stderr) as progress:
-            launcher(choice.kind)(assignment, folder, choice, progress)
-    store = Store(results, plan.profile.name)
-    missing = [
-        (planned.cell, _why(store, planned.cell))
-        for planned in runnable
-        if planned.cell is not None and not store.status(planned.cell.key).done
-    ]
-    return Summary(
-        asked=len(runnable),
-        done=len(runnable) - len(missing),
-        skipped=len(runnable) - len(todo),
-        missing=missing,
-        seconds=time.monotonic() - began,
+    plan = replace(plan, store=Path(results))
+    if (stale := plan.stale_cells()) and plan.stale == "refuse":
+        raise ConfigurationError(refusal(plan))
+    skipped = len(plan.unique()) - len(plan.todo())
+    if stale and plan.stale == "rerun":
+        plan = _cleared(plan, stale)
+    if todo := plan.todo():
+        _launch(plan, todo, choice, Path(results).absolute(), out)
+    after = refreshed(plan)
+    missing = [(p.cell, _why(p)) for p in after.unique().values() if p.cell is not None and not after.settled(p)]
+    asked = len(after.unique())
+    return Summary(asked, asked - len(missing), skipped, missing, time.monotonic() - began)
+
+
+def refusal(plan: Plan) -> str:
+    """Why a run that would set new cells beside stale ones does not start, and what to write."""
+    advice = "nothing was run: one table would hold numbers of two programs. Add stale=rerun or stale=keep"
+    return "\n".join([*stale_lines(plan), advice])
+
+
+def _cleared(plan: Plan, stale: list[PlannedCell]) -> Plan:
+    """Stale cells out of the way: those whose rule alone changed are scored again, the others are put aside."""
+    assert plan.store is not None
+    store = Store(plan.store, plan.profile.name)
+    for planned in stale:
+        if planned.stale == (SCORING,):
+            list(score_again(store, store.read(planned.stored)))
+        elif planned.cell is not None and planned.stored == planned.cell.key:
+            store.set_aside(planned.stored)
+    return refreshed(plan)
+
+
+def _launch(plan: Plan, todo: list[Cell], choice: LauncherConfig, results: Path, out: TextIO | None) -> None:
+    folder = results / plan.profile.name / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(
+        json.dumps({"experiment": plan.experiment.name, "cells": len(todo), "command": sys.argv}, indent=1)
     )
+    assignment = Assignment(
+        str(results),
+        plan.profile,
+        tuple(todo),
+        choice.attempts,
+        choice.threads,
+        plan.experiment.record_kept,
+        own=registration.known(),
+    )
+    with Progress(len(todo), out or sys.stderr) as progress:
+        launcher(choice.kind)(assignment, folder, choice, progress)
 
 
-def _why(store: Store, cell: Cell) -> str:
-    status = store.status(cell.key)
-    if status is CellStatus.INCOMPLETE and (failure := store.read(cell.key).failure):
-        return str(failure["error"])
-    return "in work elsewhere" if status is CellStatus.RUNNING else "not finished"
+def _why(planned: PlannedCell) -> str:
+    if planned.status is PlanStatus.RUNNING:
+        return "in work elsewhere"
+    return planned.reason or "not finished"

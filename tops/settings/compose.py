@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from typing import Any, cast
 
 from hydra import compose, initialize
@@ -25,7 +24,16 @@ from tops.budget import PROTOCOLS, Protocol
 from tops.errors import ConfigurationError, nearest_names
 from tops.settings.choices import GROUPS, SCALARS, check_name, choice_from, names_of, raw_choice, root_defaults
 from tops.settings.methods import method_defaults, method_spec
-from tops.settings.schema import BackboneConfig, LauncherConfig, ProfileConfig, SuiteConfig, TrackingConfig
+from tops.settings.own import named_words
+from tops.settings.schema import (
+    BackboneConfig,
+    LauncherConfig,
+    ProfileConfig,
+    Stale,
+    SuiteConfig,
+    TrackingConfig,
+    typed,
+)
 
 OPEN = ("launcher.options.", "backbone.options.")  # mappings that take keys beyond those of the file
 
@@ -59,9 +67,9 @@ class Composed:
     full: bool
     backbones: tuple[str, ...] | None
     results: str
+    stale: Stale = "refuse"
 
 
-@cache
 def node(group: str, name: str) -> dict[str, Any]:
     """A choice with every default filled in, as plain values.
 
@@ -140,6 +148,7 @@ def composed(words: Sequence[str]) -> Composed:
     ConfigurationError
         For unknown names and keys (with the nearest ones) and values of the wrong type.
     """
+    words = named_words(words)
     overrides = parse_overrides(words)
     for override in overrides:
         if override.is_sweep_override():
@@ -204,6 +213,7 @@ def _checked(values: dict[str, Any]) -> Composed:
         full=values["full"],
         backbones=None if backbones is None else tuple(backbones),
         results=values["results"],
+        stale=typed(Stale, values["stale"], "stale"),
     )
 
 

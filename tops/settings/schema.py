@@ -15,6 +15,7 @@ Attention = Literal["sdpa", "eager", "flash_attention_2"]
 SignalName = Literal[
     "saliency", "received", "cls", "encoder", "text_tower", "frames"
 ]  # the values of tops.signals.Signal
+Stale = Literal["refuse", "rerun", "keep"]  # what becomes of cells that other code answered
 Positive = Annotated[int, 1]  # the least that it may be
 Natural = Annotated[int, 0]
 T = TypeVar("T")
@@ -47,8 +48,8 @@ class BackboneConfig:
         Images the paper feeds at once: 1, or the frames of a video.
     parameters : float
         Of the whole model, in units of 1; estimates downloads and memory.
-    signals : tuple of str
-        Names of ``tops.signals.Signal`` that this family has.
+    signals : tuple of str or None
+        Names of ``tops.signals.Signal`` that this checkpoint has; None for all that its family has.
     text_tower : str or None
         CLIP checkpoint whose text tower belongs to the vision tower, for methods that compare patches with words.
     options : dict
@@ -73,7 +74,7 @@ class BackboneConfig:
     width: Positive
     feed_forward: Positive
     parameters: Annotated[float, 1]
-    signals: tuple[SignalName, ...]
+    signals: tuple[SignalName, ...] | None = None
     text_tower: str | None = None
     miniature: MiniatureConfig | None = None
     frames: Positive = 1
@@ -243,6 +244,9 @@ class Experiment:
         Profile to documents per benchmark; a profile that is not named runs all of them.
     record_kept : bool
         Store which tokens each cut kept, for figures and overlays.
+    subject : str
+        The method that the experiment is about: reports set it against each of the others. Where it does not run, the
+        one that leads stands there.
     """
 
     name: str
@@ -254,6 +258,7 @@ class Experiment:
     paper: PaperReference = field(default_factory=PaperReference)
     limit: dict[str, int] = field(default_factory=dict)
     record_kept: bool = False
+    subject: str = "tops"
 
 
 def parse(cls: type[T], values: Any, where: str) -> T:

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from tops.errors import DataError
-from tops.store.answers import Answer, read_answers, sha256_of
+from tops.store.answers import Answer, read_answers
 from tops.store.cell import SCHEMA_VERSION, Cell
-from tops.store.store import SEALED, Store, content_hash, read_json
+from tops.store.hashes import sha256_of
+from tops.store.seal import SEALED, picture_fault, read_json, rescored_fault
+from tops.store.store import Store
+from tops.store.writer import CODE
 
-_KNOWN = {*SEALED, "complete.json", "failure.json", "lock", "rescored", "images"}
+_KNOWN = {*SEALED, "complete.json", "failure.json", CODE, "lock", "rescored", "images"}
 _BEGINNING = {"lock", "images"}  # what a kill before the first atomic write may leave behind
 
 
@@ -127,8 +130,8 @@ def _sealed(folder: Path) -> Iterator[tuple[str, str]]:
             if not scorers <= set(answer.scores):
                 missing = ", ".join(sorted(scorers - set(answer.scores)))
                 yield "answers.jsonl", f"document {answer.doc_id} has no row of {missing}"
-            if answer.image is not None and not (folder / answer.image).is_file():
-                yield answer.image, f"missing; document {answer.doc_id} shows it"
+            if answer.image is not None and (fault := picture_fault(folder, answer.image)):
+                yield answer.image, f"{fault}; document {answer.doc_id} shows it"
     except ValueError as error:
         yield "answers.jsonl", str(error)
         return
@@ -147,12 +150,8 @@ def _rescored(folder: Path) -> Iterator[tuple[str, str]]:
             yield name, "does not belong here"
             continue
         try:
-            content = json.loads(file.read_bytes())
-            if content["scorer"] != file.stem:
-                yield name, f"holds the scores of {content['scorer']!r}"
-            if content["answers_sha256"] != sha256_of(folder / "answers.jsonl"):
-                yield name, "scores other answers than those stored; run `tops score` again"
-            if content["sha256"] != content_hash(content):
-                yield name, "changed after it was written; delete it and run `tops score` again"
+            fault = rescored_fault(json.loads(file.read_bytes()), file.stem, sha256_of(folder / "answers.jsonl"))
+            if fault:
+                yield name, fault
         except (OSError, ValueError, KeyError, TypeError) as error:
             yield name, f"damaged: {error!r}"

@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from functools import cache
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from tops.errors import DataError
-from tops.store.answers import Answer, AnswerFile, read_answers, salvage, sha256_of, write_atomically
+from tops.store.answers import Answer, read_answers, write_atomically
 from tops.store.cell import SCHEMA_VERSION, Cell
 from tops.store.locks import acquire, is_locked
+from tops.store.seal import (
+    REMEDY,
+    as_json,
+    cell_of,
+    content_hash,
+    fault_of,
+    hash_memory,
+    picture_fault,
+    read_json,
+    rescored_fault,
+)
+from tops.store.writer import CellStatus, CellWriter
 
-SEALED = ("spec.json", "answers.jsonl", "provenance.json", "scores.json")
-
-
-class CellStatus(StrEnum):
-    """Where a cell stands."""
-
-    MISSING = "missing"
-    RUNNING = "running"  # another process holds its lock
-    INCOMPLETE = "incomplete"  # begun; the next run goes on
-    ANSWERED = "answered, not judged"  # complete, but no scorer could run: no number
-    SCORED = "scored"
-
-    @property
-    def done(self) -> bool:
-        """Whether the cell is complete: nothing will ever be asked again."""
-        return self in (CellStatus.ANSWERED, CellStatus.SCORED)
+__all__ = ["CellStatus", "CellWriter", "Record", "Store"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +63,16 @@ class Record:
     provenance: dict[str, Any]
     failure: dict[str, Any] | None
 
+    @property
+    def code(self) -> dict[str, str] | None:
+        """Fingerprint of each part of the code that answered; None for a cell of a version that took none."""
+        code = self.provenance.get("code")
+        return dict(code) if isinstance(code, dict) and "unknown" not in code else None
+
+    def picture(self, name: str) -> Path | None:
+        """File of a picture that an answer names; None when it is not there, not the sealed one, or not the cell's."""
+        return None if picture_fault(self.path, name) else self.path / name
+
     def answers(self) -> Iterator[Answer]:
         """Stored answers by rising document number (as they came, for a cell that is not complete)."""
         path = self.path / "answers.jsonl"
@@ -91,125 +94,16 @@ class Record:
         """
         rescored = self.path / "rescored" / f"{scorer}.json"
         if rescored.exists():
-            return {int(k): v for k, v in read_json(rescored)["rows"].items()}
+            try:
+                return {int(k): v for k, v in read_json(rescored)["rows"].items()}
+            except (KeyError, ValueError, AttributeError) as error:
+                raise DataError(f"{rescored}: damaged: {error!r}; delete it and run `tops score` again") from None
         if scorer not in self.scores:
             raise DataError(
                 f"cell {self.key[:12]} has no scores of {scorer!r} (it has {', '.join(self.scores) or 'none'}); "
                 f"run `tops score scorer={scorer}`"
             )
         return {a.doc_id: a.scores[scorer] for a in self.answers()}
-
-
-class CellWriter:
-    """Exclusive access to one unfinished cell; a context manager that gives the lock back.
-
-    Attributes
-    ----------
-    answers : dict[int, Answer]
-        Documents answered so far, earlier runs included.
-    salvaged : int
-        Answers of earlier runs that were kept.
-    dropped : int
-        Lines of earlier runs that were given up (damaged, or documents that had failed).
-    """
-
-    def __init__(self, path: Path, cell: Cell, lock: int) -> None:
-        self.path, self.cell, self._lock = path, cell, lock
-        self.sealed = False
-        spec = path / "spec.json"
-        if spec.exists():
-            if Cell.from_dict(read_json(spec)).key != cell.key:
-                raise DataError(
-                    f"{spec} holds another specification than its key says; delete the folder and run again"
-                )
-        else:
-            write_atomically(spec, _json(cell.as_dict()))
-        self.answers, self.dropped = salvage(path / "answers.jsonl")
-        self.salvaged = len(self.answers)
-        self._file = AnswerFile(path / "answers.jsonl")
-
-    def append(self, answer: Answer) -> None:
-        """Store one document; it survives a kill from here on."""
-        self._file.append(answer)
-        self.answers[answer.doc_id] = answer
-
-    def seal(
-        self,
-        *,
-        scores: Mapping[str, Any],
-        provenance: Mapping[str, Any],
-        default_scorer: str | None = None,
-        rows: Mapping[str, Mapping[int, Any]] | None = None,
-    ) -> CellStatus:
-        """Make the cell complete. Nothing of it changes afterwards.
-
-        Parameters
-        ----------
-        scores : mapping
-            As in :class:`Record`; empty: the cell becomes "answered, not judged".
-        provenance : mapping
-            JSON types.
-        default_scorer : str, optional
-            Which of the scorers is the one to report.
-        rows : mapping, optional
-            Per scorer and document the row to store beside the answer.
-
-        Raises
-        ------
-        DataError
-            If a document has failed: such a cell cannot be complete.
-        """
-        failed = [a.doc_id for a in self.answers.values() if a.error is not None]
-        if failed:
-            raise DataError(f"{len(failed)} documents failed (first: {failed[0]}); the cell stays incomplete")
-        if bool(scores) != (default_scorer is not None) or (
-            default_scorer is not None and default_scorer not in scores
-        ):
-            raise ValueError(f"default scorer {default_scorer!r} is not among {sorted(scores)}")
-        self._file.close()
-        ordered = [self.answers[i] for i in sorted(self.answers)]
-        lines = [_with_rows(a, rows or {}).to_line() for a in ordered]
-        status = CellStatus.SCORED if scores else CellStatus.ANSWERED
-        write_atomically(self.path / "answers.jsonl", b"".join(lines))
-        write_atomically(self.path / "provenance.json", _json(provenance))
-        write_atomically(
-            self.path / "scores.json",
-            _json({"schema": SCHEMA_VERSION, "status": status, "default": default_scorer, "scorers": scores}),
-        )
-        (self.path / "failure.json").unlink(missing_ok=True)
-        seal = {
-            "schema": SCHEMA_VERSION,
-            "documents": len(ordered),
-            "sha256": {n: sha256_of(self.path / n) for n in SEALED},
-        }
-        write_atomically(self.path / "complete.json", _json(seal))
-        self.sealed = True
-        return status
-
-    def fail(self, error: str) -> None:
-        """Note why this attempt ended without a complete cell; counts the attempts."""
-        path = self.path / "failure.json"
-        attempts = int(read_json(path).get("attempts", 0)) if path.exists() else 0
-        failed = sorted(a.doc_id for a in self.answers.values() if a.error is not None)
-        note = {"error": error, "attempts": attempts + 1, "failed_documents": failed, "time": time.time()}
-        write_atomically(path, _json(note))
-
-    def close(self) -> None:
-        """Release the lock; the cell stays as it is."""
-        self._file.close()
-        if self._lock >= 0:
-            if self.sealed:
-                (self.path / "lock").unlink(missing_ok=True)
-            os.close(self._lock)
-            self._lock = -1
-
-    def __enter__(self) -> CellWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class Store:
@@ -238,16 +132,67 @@ class Store:
                 yield folder.name
 
     def status(self, key: str) -> CellStatus:
-        """Where a cell stands now."""
+        """Where a cell stands now. Its seal is verified: an edited, swapped or truncated cell is ``DAMAGED``."""
         path = self.path(key)
         if (path / "complete.json").exists():
-            return CellStatus(read_json(path / "scores.json")["status"])
+            if self.fault(key):
+                return CellStatus.DAMAGED
+            status = CellStatus(read_json(path / "scores.json")["status"])
+            again = status is CellStatus.ANSWERED and (path / "rescored").is_dir()
+            return self.read(key).status if again else status
         if not (path / "spec.json").exists():
             return CellStatus.MISSING
         return CellStatus.RUNNING if is_locked(path / "lock") else CellStatus.INCOMPLETE
 
-    def open_cell(self, cell: Cell) -> CellWriter | None:
-        """Exclusive access to a cell; None when it is complete or another process works on it."""
+    def fault(self, key: str) -> str:
+        """Why a cell that says it is complete is no evidence; empty when its seal holds, or it has none."""
+        path = self.path(key)
+        if not (path / "complete.json").exists():
+            return ""
+        if fault := fault_of(path, key):
+            return f"cell {key[:12]}: {fault}; {REMEDY}"
+        status = read_json(path / "scores.json").get("status")
+        if status not in (CellStatus.SCORED, CellStatus.ANSWERED):
+            return f"cell {key[:12]}: scores.json has the status {status!r}; {REMEDY}"
+        for file in sorted((path / "rescored").glob("[!.]*.json")):
+            try:
+                wrong = _rescored_fault(file, *(hash_memory().sha256(f) for f in (file, path / "answers.jsonl")))
+            except (DataError, OSError) as error:
+                wrong = f"damaged: {error.__cause__ or error}"
+            if wrong:
+                return f"cell {key[:12]}: rescored/{file.name} {wrong}"
+        return ""
+
+    def unsealed(self, key: str) -> bool:
+        """Whether a cell has its scores and no seal: it was deleted, or a kill came between the two."""
+        path = self.path(key)
+        return (path / "scores.json").exists() and not (path / "complete.json").exists()
+
+    def set_aside(self, key: str) -> Path | None:
+        """Move a cell out of the way, to ``replaced/`` beside the cells; None when there is none.
+
+        Nothing reads it there. It is kept since it took hours, and since a person may want to compare.
+        """
+        place = self.cells.with_name("replaced")
+        place.mkdir(parents=True, exist_ok=True)
+        target = next(t for n in range(1, 10**6) if not (t := place / f"{key}-{n}").exists())
+        try:
+            self.path(key).rename(target)
+        except FileNotFoundError:
+            return None
+        return target
+
+    def open_cell(self, cell: Cell, code: Mapping[str, str] | None = None) -> CellWriter | None:
+        """Exclusive access to a cell; None when it is complete or another process works on it.
+
+        Parameters
+        ----------
+        cell : Cell
+            What is to be answered.
+        code : mapping of str to str, optional
+            Fingerprints of the code that will answer (``tops.evaluation.code.answering_code``). A cell that other code
+            began is started anew.
+        """
         if cell.profile != self.profile:
             raise DataError(f"cell of profile {cell.profile!r} in the store of {self.profile!r}")
         path = self.path(cell.key)
@@ -262,7 +207,7 @@ class Store:
                 (path / "lock").unlink(missing_ok=True)
                 os.close(lock)
                 return None
-            return CellWriter(path, cell, lock)
+            return CellWriter(path, cell, lock, code)
         except BaseException:
             os.close(lock)
             raise
@@ -284,10 +229,13 @@ class Store:
                 f"{path}: schema {spec.get('schema')!r}, this version of tops reads {SCHEMA_VERSION}; "
                 "use the version named in its provenance.json"
             )
-        status = self.status(key)
-        stored = read_json(path / "scores.json") if status.done else {"scorers": {}, "default": None}
+        if fault := self.fault(key):
+            raise DataError(fault)
+        done = (path / "complete.json").exists()
+        stored = read_json(path / "scores.json") if done else {"scorers": {}, "default": None}
+        status = CellStatus(stored["status"]) if done else self.status(key)
         scores, default = dict(stored["scorers"]), stored["default"]
-        for file in sorted((path / "rescored").glob("[!.]*.json")) if status.done else ():
+        for file in sorted((path / "rescored").glob("[!.]*.json")) if done else ():
             again = read_json(file)
             scores[again["scorer"]] = again["scores"]
             default = default or (again["scorer"] if again["default"] else None)
@@ -296,7 +244,7 @@ class Store:
         return Record(
             key=key,
             path=path,
-            spec=Cell.from_dict(spec),
+            spec=cell_of(spec, path / "spec.json"),
             status=status,
             scores=scores,
             default_scorer=default,
@@ -304,10 +252,25 @@ class Store:
             failure=read_json(failure) if failure.exists() and not status.done else None,
         )
 
-    def records(self, *, incomplete: bool = False) -> Iterator[Record]:
-        """Complete cells by key; with ``incomplete`` the others too."""
+    def records(self, *, incomplete: bool = False, faults: list[str] | None = None) -> Iterator[Record]:
+        """Complete cells by key; with ``incomplete`` the others too.
+
+        Parameters
+        ----------
+        incomplete : bool
+            Whether cells that were only begun are among them.
+        faults : list of str, optional
+            Takes a sentence for each cell that cannot be read, which is then passed over. Without it the first such
+            cell ends the iteration with a ``DataError``.
+        """
         for key in self.keys():
-            record = self.read(key)
+            try:
+                record = self.read(key)
+            except DataError as error:
+                if faults is None:
+                    raise
+                faults.append(str(error))
+                continue
             if record.status.done or incomplete:
                 yield record
 
@@ -335,41 +298,15 @@ class Store:
             "schema": SCHEMA_VERSION,
             "scorer": scorer,
             "default": default,
-            "answers_sha256": sha256_of(path / "answers.jsonl"),
+            "answers_sha256": hash_memory().sha256(path / "answers.jsonl"),
             "scores": scores,
             "rows": {str(k): v for k, v in sorted(rows.items())},
         }
         content["sha256"] = content_hash(content)
-        write_atomically(path / "rescored" / f"{scorer}.json", _json(content))
+        write_atomically(path / "rescored" / f"{scorer}.json", as_json(content))
 
 
-def _with_rows(answer: Answer, rows: Mapping[str, Mapping[int, Any]]) -> Answer:
-    values = {f: getattr(answer, f) for f in Answer.__dataclass_fields__}
-    values["scores"] = {scorer: per_document[answer.doc_id] for scorer, per_document in rows.items()} or answer.scores
-    return Answer(**values)
-
-
-def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
-
-
-def content_hash(content: Mapping[str, Any]) -> str:
-    """sha256 of a JSON object without its own ``sha256``, hex."""
-    return hashlib.sha256(_json({k: v for k, v in content.items() if k != "sha256"})).hexdigest()
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file of the store.
-
-    Raises
-    ------
-    DataError
-        If the file is missing or damaged.
-    """
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: {error}; run `tops results check`") from error
-    if not isinstance(value, dict):
-        raise DataError(f"{path}: not a JSON object; run `tops results check`")
-    return value
+@cache
+def _rescored_fault(file: Path, file_sha256: str, answers_sha256: str) -> str:
+    """The argument ``file_sha256`` makes an edited file another entry of the cache."""
+    return rescored_fault(read_json(file), file.stem, answers_sha256)

@@ -7,19 +7,25 @@ A rule turns one answer into a row and rows into metrics; a metric can be evalua
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tops.benchmarks.benchmark import Benchmark, load_benchmark
 from tops.benchmarks.scorers import choice, fidelity, open, video, yes_no
+from tops.benchmarks.scorers import stock as stock_module
+from tops.benchmarks.scorers.code import code_of_rule
 from tops.benchmarks.scorers.rule import Row, Rule
 from tops.benchmarks.scorers.stock import STOCK, stock_rule
 from tops.errors import ConfigurationError, DataError, nearest_names
+from tops.references import is_reference, load
+from tops.settings.choices import choice_file
 from tops.statistics.metrics import Metric
 from tops.store.answers import Answer
 
-__all__ = ["RULES", "Row", "Rule", "aggregate", "metrics", "rule_of", "score_answers", "summarise"]
+__all__ = ["RULES", "Row", "Rule", "aggregate", "metrics", "rule_code", "rule_of", "score_answers", "summarise"]
 
-RULES: dict[str, Rule] = {**yes_no.RULES, **choice.RULES, **open.RULES, **video.RULES, **fidelity.RULES}
+_MODULES = (yes_no, choice, open, video, fidelity)
+RULES: dict[str, Rule] = {name: rule for module in _MODULES for name, rule in module.RULES.items()}
 
 
 def rule_of(benchmark: Benchmark | str, scorer: str | None = None) -> Rule:
@@ -37,9 +43,33 @@ def rule_of(benchmark: Benchmark | str, scorer: str | None = None) -> Rule:
     rule = bench.scorers[name]
     if rule.startswith(STOCK):
         return stock_rule(rule.removeprefix(STOCK), f"configs/benchmark/{bench.name}.yaml")
+    if is_reference(rule):
+        found, source = load(rule, choice_file("benchmark", bench.name).parent, Path())
+        if not isinstance(found, Rule):
+            raise ConfigurationError(
+                f"benchmark {bench.name}: {source.reference} is no tops.benchmarks.scorers.Rule but a "
+                f"{type(found).__name__}; see docs/add-a-benchmark.md"
+            )
+        return found
     if rule not in RULES:
         raise ConfigurationError(f"configs/benchmark/{bench.name}.yaml: no rule {rule!r}. {nearest_names(rule, RULES)}")
     return RULES[rule]
+
+
+def rule_code(benchmark: Benchmark | str, scorer: str | None = None) -> str:
+    """Fingerprint of the code of a scorer's rule: another one may read the same answer otherwise.
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown benchmark, scorer or rule, with the nearest names.
+    """
+    bench = load_benchmark(benchmark) if isinstance(benchmark, str) else benchmark
+    rule_of(bench, scorer)
+    rule = bench.scorers[scorer or bench.scorer]
+    if rule.startswith(STOCK):
+        return code_of_rule(str(stock_module.__file__), rule.removeprefix(STOCK).split(":")[0])
+    return next(code_of_rule(str(module.__file__)) for module in _MODULES if rule in module.RULES)
 
 
 def score_answers(benchmark: Benchmark | str, scorer: str | None, answers: Iterable[Answer]) -> dict[int, Row]:
@@ -93,7 +123,8 @@ def summarise(
     -------
     dict
         ``metrics``, ``metric`` (the one to print), ``scale``, ``documents``, ``invalid_rate`` (answers that could not
-        be read), ``yes_rate`` (of the predictions; None unless yes/no), ``mean_output_tokens``, ``rule``.
+        be read), ``yes_rate`` (of the predictions; None unless yes/no), ``mean_output_tokens``, ``rule``, ``code``
+        (:func:`rule_code`).
     """
     bench = load_benchmark(benchmark) if isinstance(benchmark, str) else benchmark
     ordered = [rows[a.doc_id] for a in answers]
@@ -109,4 +140,5 @@ def summarise(
         "yes_rate": sum(says_yes) / count if bench.group == "yes/no" else None,
         "mean_output_tokens": sum(a.output_tokens for a in answers) / count,
         "rule": rule_of(bench, scorer).source,
+        "code": rule_code(bench, scorer),
     }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tops.planning.plan import Column, PlanStatus, Row
@@ -27,6 +27,18 @@ _QUESTION: dict[str, Callable[[Record], str]] = {
     "input options": lambda r: _text(r.spec.backbone.options),
     "scorer": lambda r: str(r.default_scorer),
 }
+# Another program: such a cell is refused too, unless the plan keeps stale cells (stale=keep), which marks it.
+_CODE: dict[str, Callable[[Record], str]] = {
+    "code of the engine": lambda r: _code(r, "engine"),
+    "code of the backbone": lambda r: _code(r, "backbone"),
+    "code of the evaluation": lambda r: _code(r, "evaluation"),
+    "code of the scoring rule": lambda r: str(_scores(r).get("code", "")),
+}
+# Parts that methods do not share: compared among the cells of one method, over all columns.
+_METHOD_CODE: dict[str, Callable[[Record], str]] = {
+    "code of the method": lambda r: _code(r, "method"),
+    "code of the selection": lambda r: _code(r, "selection"),
+}
 # Another value of these may move an answer: such a number is marked, and takes no part in "best".
 _SOFTWARE: dict[str, Callable[[Record], str]] = {
     "package versions": lambda r: _text({**r.spec.versions, **r.provenance.get("versions", {})}),
@@ -35,32 +47,72 @@ _SOFTWARE: dict[str, Callable[[Record], str]] = {
 }
 
 
+def _code(record: Record, part: str) -> str:
+    """Empty where a cell does not tell: an earlier version of tops stored it."""
+    return (record.code or {}).get(part, "")
+
+
+def _scores(record: Record) -> dict[str, Any]:
+    return record.scores[record.default_scorer] if record.default_scorer is not None else {}
+
+
 def unmixed(results: Results) -> Results:
     """Results in which every column holds one experiment.
 
     The value that most cells of a column share is the column's. A cell that asked something else, or whose budget means
     something else than its row says, is refused; one that ran on other software is marked. ``warnings`` name both.
     """
-    entries, warnings = dict(results.entries), list(results.warnings)
+    mixture = _Mixture(dict(results.entries), list(results.warnings))
+    code = "marked" if results.plan.stale == "keep" else "refused"
     for column in results.plan.columns:
-        members = {place: e for place, e in entries.items() if place[1] == column and e.records}
-        records = [r for e in members.values() for r in e.records]
-        for kind, facts in (("refused", _QUESTION), ("marked", _SOFTWARE)):
-            for what, fact in facts.items():
-                usual = _usual(fact(r) for r in records)
-                for place, entry in members.items():
-                    odd = next((fact(r) for r in entry.records if fact(r) != usual), None)
-                    if odd is None:
-                        continue
-                    reason = f"other {what} than the rest of the column: {_difference(odd, usual)}"
-                    entries[place] = _set_aside(entries[place], reason, refuse=kind == "refused")
-                    warnings.append(f"{kind}: {place[0].title} on {column.slug} ({column.backbone}) has {reason}")
+        members = {place: e for place, e in mixture.entries.items() if place[1] == column and e.records}
+        for kind, facts in (("refused", _QUESTION), (code, _CODE), ("marked", _SOFTWARE)):
+            mixture.compare(members, facts, kind, "the rest of the column")
         for place, entry in members.items():
-            reason = _other_protocol(place[0], entry)
-            if reason:
-                entries[place] = _set_aside(entries[place], reason, refuse=True)
-                warnings.append(f"refused: {place[0].title} on {column.slug} ({column.backbone}): {reason}")
-    return replace(results, entries=entries, warnings=tuple(dict.fromkeys(warnings)))
+            if reason := _other_protocol(place[0], entry):
+                mixture.set_aside(place, reason, "refused")
+    for method in dict.fromkeys(row.method for row in results.plan.rows):
+        members = {place: e for place, e in mixture.entries.items() if place[0].method == method and e.records}
+        mixture.compare(members, _METHOD_CODE, code, "its other cells")
+    silent = {r.key for e in mixture.entries.values() for r in e.records if r.code is None}
+    if silent:
+        mixture.warnings.append(
+            f"{len(silent)} cells do not tell which code answered them: an earlier version of tops stored them"
+        )
+    return replace(results, entries=mixture.entries, warnings=tuple(dict.fromkeys(mixture.warnings)))
+
+
+@dataclass
+class _Mixture:
+    """Entries and warnings while they are sifted."""
+
+    entries: dict[tuple[Row, Column], Entry]
+    warnings: list[str]
+
+    def compare(
+        self,
+        members: Mapping[tuple[Row, Column], Entry],
+        facts: Mapping[str, Callable[[Record], str]],
+        kind: str,
+        others: str,
+    ) -> None:
+        """Set aside the members whose facts are not the usual ones; what a cell does not tell is no fact."""
+        records = [r for e in members.values() for r in e.records]
+        for what, fact in facts.items():
+            usual = _usual(v for r in records if (v := fact(r)))
+            if facts in (_CODE, _METHOD_CODE):  # today's code is what odd ones are measured by, however few have it
+                today = (v for e in members.values() if not e.stale for r in e.records if (v := fact(r)))
+                usual = _usual(today) or usual
+            for place, entry in members.items():
+                odd = next((value for r in entry.records if (value := fact(r)) and value != usual), None)
+                if odd is not None:
+                    self.set_aside(place, f"other {what} than {others}: {_difference(odd, usual)}", kind)
+
+    def set_aside(self, place: tuple[Row, Column], reason: str, kind: str) -> None:
+        """Refuse or mark a place, and warn of it."""
+        row, column = place
+        self.entries[place] = _set_aside(self.entries[place], reason, refuse=kind == "refused")
+        self.warnings.append(f"{kind}: {row.title} on {column.slug} ({column.backbone}) has {reason}")
 
 
 def _usual(values: Iterable[str]) -> str:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 
 from tops.budget import Budget
 from tops.errors import DataError
-from tops.planning.plan import Column, Plan, PlannedCell, PlanStatus, Row
+from tops.planning.matching_cells import MatchingCells
+from tops.planning.plan import Column, Plan, PlannedCell, PlanStatus, Row, matched
 from tops.reporting.data.headline import headline
-from tops.reporting.data.matching_cells import Lookup
 from tops.store.store import CellStatus, Record, Store
 
 _WHY = {
@@ -19,6 +19,7 @@ _WHY = {
     PlanStatus.RUNNING: "running now",
     PlanStatus.ANSWERED: "answered, but not judged: no judge was reachable",
     PlanStatus.FAILED: "failed",
+    PlanStatus.DAMAGED: "damaged",
 }
 
 
@@ -40,6 +41,8 @@ class Entry:
         Why there is no number.
     mark : str
         What a reader must know of the number that is there.
+    stale : tuple of str
+        Parts that have changed since its cells were answered or scored.
     """
 
     row: Row
@@ -51,6 +54,7 @@ class Entry:
     values: tuple[float, ...] = ()
     reason: str = ""
     mark: str = ""
+    stale: tuple[str, ...] = ()
 
     @property
     def value(self) -> float | None:
@@ -68,11 +72,14 @@ class Results:
         By row and column; a row that a backbone does not have is absent.
     warnings : tuple of str
         What a reader must be told before any number.
+    damaged : tuple of str
+        Those of the warnings that name a cell whose seal does not hold.
     """
 
     plan: Plan
     entries: dict[tuple[Row, Column], Entry] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -98,6 +105,10 @@ class Results:
         have = {row for row, column in self.entries if column.backbone == backbone}
         return tuple(row for row in self.plan.rows if row in have)
 
+    def is_subject(self, row: Row) -> bool:
+        """Whether a row is the method that the experiment is about, as it is."""
+        return bool(row.method) and row.method == self.plan.experiment.subject and not row.variant
+
     def reference(self, backbone: str) -> Row | None:
         """The unpruned row."""
         return next((row for row in self.rows(backbone) if row.role == "reference"), None)
@@ -119,23 +130,27 @@ class Results:
 
 def collect(plan: Plan, results: str | Path = "results") -> Results:
     """Read what a plan's cells have; a half-finished store gives entries with reasons, never an error."""
-    lookup = Lookup(Store(results, plan.profile.name))
+    matching = MatchingCells(Store(results, plan.profile.name))
     places: dict[tuple[Row, Column], list[PlannedCell]] = {}
     for planned in plan.cells:
         places.setdefault((planned.row, planned.column), []).append(planned)
-    return Results(plan, {place: _entry(place, cells, lookup) for place, cells in places.items()})
+    entries = {place: _entry(place, cells, matching) for place, cells in places.items()}
+    return Results(plan, entries, tuple(_damaged(entries)), tuple(_damaged(entries)))
 
 
-def _entry(place: tuple[Row, Column], planned: list[PlannedCell], lookup: Lookup) -> Entry:
+def _entry(place: tuple[Row, Column], planned: list[PlannedCell], matching: MatchingCells) -> Entry:
     row, column = place
     printed, budget = planned[0].printed, next((p.cell.budget for p in planned if p.cell is not None), None)
     records: list[Record] = []
     values: list[float] = []
-    status, reasons = PlanStatus.SCORED, []
+    status = PlanStatus.SCORED
+    reasons: list[str] = []
+    marks: list[str] = []
+    stale: list[str] = []
     for one in planned:
-        record = _read(one, lookup)
-        if isinstance(record, str):
-            reasons.append(record)
+        one, record = _read(one, matching)
+        if record is None:
+            reasons.append(": ".join(p for p in (_WHY.get(one.status, "refused"), one.reason) if p))
             status = one.status
             continue
         if column.scorer:
@@ -147,23 +162,29 @@ def _entry(place: tuple[Row, Column], planned: list[PlannedCell], lookup: Lookup
             continue
         try:
             values.append(headline(record, column))
-        except DataError as error:
-            reasons.append(str(error))
+        except (DataError, KeyError, TypeError, ValueError) as error:
+            reasons.append(str(error) if isinstance(error, DataError) else f"its scores are damaged: {error!r}")
             status = PlanStatus.FAILED
+        marks += [one.reason] if one.stale else []
+        stale += one.stale
+    parts = tuple(dict.fromkeys(stale))
     if reasons:
         reason = reasons[0] if len(planned) == 1 else f"{len(reasons)} of {len(planned)} seeds: {reasons[0]}"
-        return Entry(row, column, printed, budget, status, tuple(records), (), reason)
-    return Entry(row, column, printed, budget, PlanStatus.SCORED, tuple(records), tuple(values))
+        return Entry(row, column, printed, budget, status, tuple(records), (), reason, stale=parts)
+    mark = "; ".join(dict.fromkeys(marks))
+    return Entry(row, column, printed, budget, PlanStatus.SCORED, tuple(records), tuple(values), mark=mark, stale=parts)
 
 
-def _read(one: PlannedCell, lookup: Lookup) -> Record | str:
-    """The record of a planned cell, or why there is none."""
-    try:
-        record = None if one.cell is None else lookup.find(one.cell)
-        if record is not None:
-            _ = record.scores  # read late, and damaged as likely as the rest
-    except DataError as error:
-        return f"unreadable: {error}"
-    if record is None:
-        return ": ".join(p for p in (_WHY.get(one.status, "refused"), one.reason) if p)
-    return record
+def _read(one: PlannedCell, matching: MatchingCells) -> tuple[PlannedCell, Record | None]:
+    """A planned cell as it stands now, and its record where it is complete."""
+    if one.cell is None or one.status is PlanStatus.REFUSED:
+        return one, None
+    match = matching.find(one.cell)
+    now = matched(one, match)
+    return now, matching.record(match) if match.status.done else None
+
+
+def _damaged(entries: Mapping[tuple[Row, Column], Entry]) -> Iterator[str]:
+    for (row, column), entry in entries.items():
+        if entry.status is PlanStatus.DAMAGED:
+            yield f"{row.title} on {column.slug} ({column.backbone}) is {entry.reason}"

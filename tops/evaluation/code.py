@@ -1,0 +1,152 @@
+"""Which code answered a cell, as one fingerprint per part: what a stored answer depends on beside its settings.
+
+A part is what a reader would name: the engine, the method, the selection it calls, the backbone, the evaluation that
+asks. The files of each are found by following imports from the backbone's family, the method's class and the modules
+that ask, so that an edit of a page of the report, or of another method, makes no answer stale.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+from tops.benchmarks.benchmark import load_benchmark
+from tops.errors import TopsError
+from tops.methods import method_class
+from tops.store import fingerprint
+from tops.store.cell import Cell
+from tops.store.fingerprint import PACKAGE, behind, combined, file_of_class, home_of, read_source, save_memory
+
+ROOMS = {
+    "engine": "engine",
+    "budget": "engine",
+    "tokens": "engine",
+    "signals": "engine",
+    "backbones": "backbone",
+    "methods": "method",
+    "selection": "selection",
+    "evaluation": "evaluation",
+    "benchmarks": "evaluation",
+}
+"""Room of the package to part; files of other packages are the method's. Rooms that are not named change no answer."""
+
+ASKING = (
+    "evaluation.evaluate",
+    "evaluation.asking",
+    "evaluation.batches",
+    "evaluation.media",
+    "evaluation.models",
+    "evaluation.videos",
+    "benchmarks.tasks",
+    "benchmarks.documents",
+    "benchmarks.quiet",
+)
+FIDELITY = "evaluation.fidelity"
+# They find data, tell of a run, or score: none of it reaches an answer. Settings in YAML are in the key itself.
+SILENT = (
+    FIDELITY,  # unless it is what is measured
+    "evaluation.code",
+    "evaluation.provenance",
+    "evaluation.judge",
+    "evaluation.registration",
+    "evaluation.cli_model",
+    "benchmarks.archives",
+    "benchmarks.benchmark",
+    "benchmarks.data",
+    "benchmarks.fetch",
+    "benchmarks.scorers",
+)
+UNKNOWN = "unknown"  # the part of a cell that was begun by a version that took no fingerprints
+
+Code = dict[str, str]
+
+
+def answering_code(cell: Cell) -> Code:
+    """Fingerprint of every part of the code that answers a cell, as it was when this process first asked.
+
+    Returns
+    -------
+    dict
+        Part (``engine``, ``backbone``, ``method``, ``selection``, ``evaluation``) to 16 hex digits. The unpruned model
+        has no method.
+    """
+    measure = load_benchmark(cell.benchmark.name).measure
+    return dict(_answering_code(cell.backbone.family, cell.method.name, measure))
+
+
+@cache
+def _answering_code(family: str, method: str, measure: str) -> tuple[tuple[str, str], ...]:
+    roots, homes = [*_asking(measure), *_family(family)], [PACKAGE]
+    if method != "none":
+        file = file_of_class(method_class(method))
+        roots.append(file)
+        if PACKAGE.module(file) is None:
+            homes.append(home_of(file))
+    parts: dict[str, dict[str, str]] = {}
+    for module, digest in behind(roots, homes, _counts).items():
+        parts.setdefault(_part(module), {})[module] = digest
+    save_memory()
+    return tuple((part, combined(digests)) for part, digests in sorted(parts.items()))
+
+
+def _asking(measure: str) -> list[Path]:
+    names = [*ASKING, *([FIDELITY] if measure == "fidelity" else [])]
+    found = [PACKAGE.file(f"tops.{name}") for name in names]
+    return [file for file in found if file is not None]
+
+
+@cache
+def _families() -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for file in sorted((PACKAGE.folder / "backbones").glob("*.py")):
+        for name in re.findall(r"^ {4}family(?:: [^=\n]+)? = \"([^\"]+)\"", file.read_text(encoding="utf-8"), re.M):
+            found[name] = file
+    return found
+
+
+def _family(name: str) -> list[Path]:
+    """File of a family and the loader; all of them for a family that no file of the package names."""
+    folder = PACKAGE.folder / "backbones"
+    file = _families().get(name)
+    return [folder / "loading.py", file] if file is not None else sorted(folder.glob("*.py"))
+
+
+def _counts(module: str) -> bool:
+    parts = module.split(".")
+    if parts[0] != "tops":
+        return True
+    inside = ".".join(parts[1:])
+    silent = any(inside == name or inside.startswith(f"{name}.") for name in SILENT)
+    return len(parts) > 1 and parts[1] in ROOMS and not silent
+
+
+def _part(module: str) -> str:
+    parts = module.split(".")
+    return ROOMS.get(parts[1], "method") if parts[0] == "tops" and len(parts) > 1 else "method"
+
+
+def snapshot() -> None:
+    """Take note of every file that may count, before a long process runs code that may be edited meanwhile."""
+    for room in ROOMS:
+        place = PACKAGE.folder / room
+        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]:
+            read_source(file.resolve())
+    save_memory()
+
+
+def forget() -> None:
+    """Read all code anew, for a process that has loaded an edited module again."""
+    fingerprint.forget()
+    _answering_code.cache_clear()
+
+
+def differences(stored: Code | None, cell: Cell) -> list[str]:
+    """Parts whose code has changed since a cell was answered; empty when nothing is known of it."""
+    if not stored:
+        return []
+    try:
+        now = answering_code(cell)
+    except TopsError:  # a method that is not installed here
+        return []
+    return [part for part in sorted({*now, *stored}) if UNKNOWN not in stored and stored.get(part) != now.get(part)]

@@ -1,0 +1,52 @@
+"""Scoring stored answers again by the rules of today, without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tops.benchmarks.benchmark import load_benchmark
+from tops.benchmarks.scorers import rule_of, score_answers, summarise
+from tops.store.store import Record, Store
+
+
+def rules_without_judge(record: Record) -> list[str]:
+    """Scorers of a cell's benchmark that need no judge."""
+    benchmark = load_benchmark(record.spec.benchmark.name)
+    return [name for name in benchmark.scorers if rule_of(benchmark, name).row is not None]
+
+
+def scored_again(record: Record, scorer: str) -> tuple[dict[str, Any], dict[int, Any]]:
+    """What a rule of today makes of the stored answers: the entry of the store, and the rows.
+
+    Raises
+    ------
+    DataError
+        If the answers cannot be read or scored.
+    """
+    answers = list(record.answers())
+    rows = score_answers(record.spec.benchmark.name, scorer, answers)
+    return summarise(record.spec.benchmark.name, scorer, answers, rows), rows
+
+
+def score_again(store: Store, record: Record, scorers: list[str] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Score a cell again and add what differs beside its sealed files.
+
+    Parameters
+    ----------
+    store, record
+        The cell.
+    scorers : list of str, optional
+        Only these; all that need no judge by default.
+
+    Yields
+    ------
+    scorer, entry
+        As they are stored now.
+    """
+    default = load_benchmark(record.spec.benchmark.name).scorer
+    for name in rules_without_judge(record) if scorers is None else scorers:
+        entry, rows = scored_again(record, name)
+        if record.scores.get(name) != entry:
+            store.rescore(record.key, name, entry, rows, default=name == default)
+        yield name, entry
