@@ -26,6 +26,7 @@ from tops.reporting.tables.layout import main_tables
 from tops.reporting.tables.significance import benchmark_intervals_table, intervals_table, winners_table
 from tops.reporting.tables.summary import sentences
 from tops.reporting.tables.table import Table
+from tops.reporting.tables.unpruned import unpruned_table, unpruned_warnings
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ def make(results: Results, cache: Path | None = None, efficiency: Path | None = 
 
     compared, absent = matches(resamples), missing(resamples)
     more = [
+        unpruned_table(resamples),
         *fidelity_tables(resamples),
         honesty_table(resamples),
         paired_table(resamples),
@@ -92,7 +94,7 @@ def make(results: Results, cache: Path | None = None, efficiency: Path | None = 
         f"The weights of {backbone_title(b)} were never trained: its numbers show that it runs, nothing else."
         for b in results.untrained
     )
-    warnings = (*plumbing, *results.warnings, *resamples.faults, *unrecorded(results))
+    warnings = (*plumbing, *unpruned_warnings(resamples), *results.warnings, *resamples.faults, *unrecorded(results))
     main = main_tables(with_true_tokens(resamples), bold)
     if results.plan.experiment.layout == "efficiency":
         main = [efficiency_table(resamples, load_measured(results, efficiency), bold)]
