@@ -48,7 +48,7 @@ class Group:
     def __getitem__(self, name: str) -> Tensor:
         """(G, n, ...): the values of that name at the tokens of these units; ``features`` is always there."""
         values = self.values[name] if name in self.values else {"features": self.point.tokens.features}[name]
-        return values.unflatten(0, self.positions.shape) if self.whole else values[self.positions]
+        return values.view(*self.positions.shape, *values.shape[1:]) if self.whole else values[self.positions]
 
     def __len__(self) -> int:
         return len(self.units)
