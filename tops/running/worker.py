@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from tops import registration
 from tops.benchmarks.benchmark import load_benchmark
 from tops.running.events import DocumentEvents, Event
 from tops.settings.choices import choice_from
@@ -44,6 +45,8 @@ class Assignment:
         Store which tokens each cut kept.
     began : float
         Start of the run, seconds of the epoch: what failed since then in another worker is not tried again.
+    own : dict
+        What users added to the package (:func:`tops.registration.known`).
     evaluator : str
         ``module:function`` that loads the model of a backbone, as :func:`tops.running.execute.load_evaluator`.
     """
@@ -55,6 +58,7 @@ class Assignment:
     threads: int = 0
     record_kept: bool = False
     began: float = field(default_factory=time.time)
+    own: dict[str, Any] = field(default_factory=dict)
     evaluator: str = "tops.running.execute:load_evaluator"
 
     def save(self, path: Path) -> None:
@@ -176,6 +180,7 @@ def work(
     """
     if assignment.threads:  # read by torch, which is imported with the first model
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(assignment.threads)
+    registration.restore(assignment.own)
     if load is None:
         module, function = assignment.evaluator.split(":")
         load = getattr(importlib.import_module(module), function)

@@ -11,7 +11,7 @@ from typing import Any
 from tops.errors import ConfigurationError, DataError, nearest_names
 
 ROOT = Path(__file__).parent
-FAMILIES = ("llava-1.5", "llava-next", "llava-video", "qwen2.5-vl", "internvl3")
+FAMILIES = tuple(sorted(card.parent.name for card in ROOT.glob("*/card.json")))
 RANDOM_LABEL = "random weights: plumbing only"
 
 
