@@ -9,7 +9,7 @@ from pathlib import Path
 from tops.errors import TopsError
 from tops.paper.audit import audit
 from tops.planning.plan import Plan, plan
-from tops.reporting.build import Report, build_from, make
+from tops.reporting.build import CLAIMS_PAGE, Report, build_from, make
 from tops.reporting.data.account import account
 from tops.reporting.data.resamples import Resamples
 from tops.reporting.data.results import collect
@@ -19,7 +19,7 @@ from tops.reporting.tables.leaderboard import leaderboard
 from tops.reporting.tables.table import Datum, Header, Line, Table, hole
 from tops.settings.choices import choice_names
 
-INDEX, CLAIMS, AUDIT = "index.html", "claims.html", "audit.html"
+INDEX, AUDIT = "index.html", "audit.html"
 BACK = ((INDEX, "All experiments"),)
 
 
@@ -63,7 +63,7 @@ def build_site(profile: str, results: Path, folder: Path, say: Callable[[str], N
     miniature = any(one.plan.profile.miniature for one in shown)
     claims = claims_table(profile, results, folder / ".cache")
     pages = {
-        CLAIMS: page(title=claims.title, miniature=miniature, main=[claims], links=BACK),
+        CLAIMS_PAGE: page(title=claims.title, miniature=miniature, main=[claims], links=BACK),
         AUDIT: page(title="Audit of the published numbers", miniature=False, main=[_audit()], links=BACK),
         INDEX: _index(profile, shown, miniature),
     }
@@ -97,7 +97,7 @@ def _index(profile: str, shown: list[Shown], miniature: bool) -> str:
         miniature=miniature,
         verdict=f"{len(built)} of {len(shown)} experiments have numbers.",
         main=[*([board] if board is not None else []), *tables],
-        links=[(CLAIMS, "Claims"), (AUDIT, "Audit of the paper"), *names],
+        links=[(CLAIMS_PAGE, "Claims"), (AUDIT, "Audit of the paper"), *names],
     )
 
 
