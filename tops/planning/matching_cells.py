@@ -13,6 +13,7 @@ from tops.benchmarks.scorers import rule_code
 from tops.errors import DataError, TopsError
 from tops.evaluation.code import differences
 from tops.store.cell import Cell
+from tops.store.hashes import same_content
 from tops.store.seal import read_json
 from tops.store.store import CellStatus, Record, Store
 
@@ -157,7 +158,7 @@ def _text(value: Any) -> str:
 def _other_question(here: dict[str, Any], there: dict[str, Any]) -> str:
     """What is known here and not the same there; empty when nothing is."""
     for name in ("data", "weights", "weights of the method"):
-        if here[name] and here[name] != there[name]:
+        if here[name] and not same_content(here[name], there[name]):
             return f"other {name} ({there[name][:12] or 'none'} instead of {here[name][:12]})"
     if here["weights"] and here["weights of the method"] != there["weights of the method"]:
         return f"other weights of the method ({there['weights of the method']} instead of none)"

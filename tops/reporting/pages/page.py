@@ -13,6 +13,7 @@ from typing import Any
 
 from tops.reporting.figures.picture import Picture
 from tops.reporting.tables.table import Table
+from tops.store.secrets import without_secrets
 from tops.store.store import Record
 
 
@@ -47,11 +48,26 @@ def provenance(records: Sequence[Record]) -> dict[str, Any]:
             "status": r.status.value,
             "scorer": r.default_scorer,
             "scores": {s: v.get("metrics", {}) for s, v in r.scores.items()},
-            "provenance": {k: v for k, v in r.provenance.items() if k != "host"},
+            "provenance": _without_machine(r.provenance),
+            "judge": _without_machine(_judge(r)),
             "specification": r.spec.as_dict(),
         }
         for r in records
     }
+
+
+_MACHINE = ("host", "command", "url", "platform")  # names of machines, users and folders: no business of a reader
+
+
+def _without_machine(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_machine(v) for k, v in value.items() if k not in _MACHINE}
+    return without_secrets(value) if isinstance(value, str) else value
+
+
+def _judge(record: Record) -> dict[str, Any]:
+    scores = record.scores[record.default_scorer] if record.default_scorer is not None else {}
+    return dict(scores.get("judge") or {})
 
 
 def page(
