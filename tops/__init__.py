@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from tops.methods.trim import TRIM as TRIM
     from tops.methods.uniform import Uniform as Uniform
     from tops.methods.visionzip import VisionZip as VisionZip
+    from tops.registration import register as register
     from tops.tokens import Selection as Selection
     from tops.tokens import VisualTokens as VisualTokens
 
@@ -71,6 +72,7 @@ _HOMES = {
     "TRIM": "tops.methods.trim",
     "Uniform": "tops.methods.uniform",
     "VisionZip": "tops.methods.visionzip",
+    "register": "tops.registration",
 }
 
 

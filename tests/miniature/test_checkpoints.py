@@ -7,10 +7,10 @@ from PIL import Image
 from safetensors import safe_open
 
 import tops.backbones._llava_video_model  # noqa: F401  registers its classes with transformers
+from scripts.miniature.saving import MOST_BYTES
 from tops.errors import ConfigurationError, DataError
 from tops.miniature import checkpoints
 from tops.miniature.cards import render
-from tops.miniature.saving import MOST_BYTES
 from tops.miniature.scenes import COLOURS, NAMES
 
 IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (96, 96, 3), dtype=np.uint8))
@@ -72,7 +72,7 @@ def test_weights_that_are_not_those_of_the_card_are_refused(tmp_path):
 def test_unknown_families_and_lost_cards_are_named(tmp_path):
     with pytest.raises(ConfigurationError, match=r"Did you mean 'llava-1.5'"):
         checkpoints.path("llava-15")
-    with pytest.raises(DataError, match="tops miniature train"):
+    with pytest.raises(DataError, match=r"scripts\.miniature llava-1\.5"):
         checkpoints.path("llava-1.5", tmp_path)
 
 

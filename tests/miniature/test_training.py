@@ -6,20 +6,24 @@ import pytest
 import torch
 from PIL import Image
 
+from scripts.miniature import __main__ as command
+from scripts.miniature import llava15, llava_next, qwen, stages, student, video_pool
+from scripts.miniature.grounding import mentions
+from scripts.miniature.language import LanguageRecipe, llava_prompts, run_layers, train_language
+from scripts.miniature.llava15_further import Further, open_checkpoint, transplant
+from scripts.miniature.measure import attention_share, cls_attention, packed_layout
+from scripts.miniature.packing import LLAVA_VIDEO, Looks, make_batch, pack
+from scripts.miniature.pool import CHUNK, LABELS, PLAIN, Lesson, corpus, make_pool
+from scripts.miniature.vision import encode, initialise, pixels
 from tops.errors import ConfigurationError, DataError
-from tops.miniature import checkpoints, training, training_command, training_next, training_stages
+from tops.miniature import checkpoints
 from tops.miniature.families import build
-from tops.miniature.grounding import mentions
-from tops.miniature.measure import attention_share, cls_attention, packed_layout
-from tops.miniature.packing import Looks, make_batch, pack
 from tops.miniature.prompts import IMAGE_FORMATS, make_turns
 from tops.miniature.scenes import NAMES, make_scene
 from tops.miniature.tokenizer import train_bpe
-from tops.miniature.training_data import CHUNK, LABELS, PLAIN, Lesson, corpus, make_pool
-from tops.miniature.training_further import Further, open_checkpoint, transplant
-from tops.miniature.training_language import LanguageRecipe, run_layers, train_language
-from tops.miniature.training_vision import ARITHMETIC, encode, initialise, pixels
 from tops.miniature.words import CHINESE, ENGLISH
+
+START = checkpoints.ROOT / "llava-1.5"
 
 
 @pytest.fixture(scope="module")
@@ -110,13 +114,13 @@ def test_cls_attention_is_the_towers_own(pool, model):
 def test_a_packed_question_is_answered_as_if_it_stood_alone(pool, bpe, model):
     language = model.model.language_model
     prefix = 10
-    batch = make_batch(np.random.default_rng(0), pool, bpe, [0, 1], 128, prefix, 0.5, Lesson())
+    rng = np.random.default_rng(0)
+    batch = make_batch(bpe, [pool.picture(rng, number, 0.5, Lesson(), 128) for number in (0, 1)], 128, prefix)
     before = torch.randn(2, prefix, 128)
     states = torch.cat([before, model.get_input_embeddings()(batch.ids)], 1)
     with torch.inference_mode():
         cos, sin = language.rotary_emb(states, batch.positions)
-        causal = torch.ones(prefix, prefix, dtype=torch.bool).tril()
-        ours, looks = run_layers(language, states.to(ARITHMETIC), cos[:, None], sin[:, None], causal, batch.mask)
+        ours, looks = run_layers(language, states, cos[:, None], sin[:, None], prefix, batch.mask)
         mask, positions = packed_layout(batch.packed, prefix)
         packed = language(inputs_embeds=states, attention_mask=mask, position_ids=positions).last_hidden_state
         own = torch.from_numpy(batch.packed[1].question == 1)
@@ -124,14 +128,15 @@ def test_a_packed_question_is_answered_as_if_it_stood_alone(pool, bpe, model):
         single = language(inputs_embeds=alone).last_hidden_state[0, prefix:]
     torch.testing.assert_close(packed[1, prefix:][own], single, atol=1e-4, rtol=1e-3)
     real = torch.from_numpy(np.stack([p.question for p in batch.packed])) >= 0
-    assert (ours.float() - packed[:, prefix:])[real].abs().max() < 0.15
+    torch.testing.assert_close(ours[real], packed[:, prefix:][real], atol=1e-4, rtol=1e-3)
     assert [look.shape for look in looks] == 3 * [(2, 128, prefix + 128)]
     torch.testing.assert_close(looks[1].sum(-1), torch.ones(2, 128), atol=1e-3, rtol=0)
     torch.testing.assert_close(positions, batch.positions)
 
 
 def test_looks_point_at_phrases_objects_and_options(pool, bpe):
-    batch = make_batch(np.random.default_rng(1), pool, bpe, list(range(8)), 320, 10, 0.0, Lesson())
+    rng = np.random.default_rng(1)
+    batch = make_batch(bpe, [pool.picture(rng, number, 0.0, Lesson(), 320) for number in range(8)], 320, 10)
     turns = {(row, number): turn for row, p in enumerate(batch.packed) for number, turn in enumerate(p.turns)}
 
     def turn_at(token):
@@ -158,7 +163,7 @@ def test_a_phrase_names_one_object_or_none():
     scene = make_scene(np.random.default_rng(0), count=3, contents=objects)
     at = {(item.name, item.colour): place for place, item in enumerate(scene.objects)}
     text = "Is the red circle left of the digit 3, or a circle of the blue ring? 蓝色圆形 数字3"
-    found = [(text[: end + 1].split()[-1].rstrip(",?"), item) for end, item in mentions(text, scene)]
+    found = [(text[: end + 1].split()[-1].rstrip(",?"), item) for end, item in mentions(text, scene.objects)]
     assert found == [
         ("circle", at[objects[0]]),
         ("3", at[objects[2]]),
@@ -180,7 +185,7 @@ def test_other_hands_vary_the_digits_only():
 
 
 def test_a_checkpoint_opens_as_it_was_trained():
-    model, clip, bpe = open_checkpoint(checkpoints.ROOT / "llava-1.5")
+    model, clip, bpe = open_checkpoint(START)
     assert clip.vision is model.model.vision_tower
     assert bpe.encode(" red").tokens == ["Ġred"]
     assert model.lm_head.weight is model.get_input_embeddings().weight
@@ -188,38 +193,39 @@ def test_a_checkpoint_opens_as_it_was_trained():
     assert again.lm_head.weight is again.get_input_embeddings().weight
     assert towers.vision is again.model.vision_tower
     assert torch.equal(again.model.vision_tower.post_layernorm.weight, clip.vision.post_layernorm.weight)
-    shipped = json.loads((checkpoints.ROOT / "llava-1.5" / "config.json").read_text())
+    shipped = json.loads((START / "config.json").read_text())
     assert again.config.to_diff_dict()["text_config"].keys() == shipped["text_config"].keys()
 
 
 @pytest.fixture(scope="module")
 def tiled():
-    return training_next.shared(checkpoints.ROOT / "llava-1.5")
+    return llava_next.shared(START)
 
 
 def test_llava_next_starts_with_llava_15s_weights_and_its_own_tokens(pool, tiled):
     model, clip, processor, _ = tiled
-    donor = open_checkpoint(checkpoints.ROOT / "llava-1.5")[0].state_dict()
+    donor = open_checkpoint(START)[0].state_dict()
     own = model.state_dict()
     assert own.keys() - donor.keys() == {"model.image_newline"}
     assert all(torch.equal(value, own[name]) for name, value in donor.items())
     assert clip.vision is model.model.vision_tower
-    patches = training_next.token_patches()
+    shows = llava_next.shows()
+    newline = shows.sum(1) == 0
     model.model.image_newline.data.fill_(3.0)
-    found = training_next.scene_tokens(model, processor, pool.scenes[:2])
+    found = llava_next.scene_tokens(model, processor, pool.scenes[:2])
     model.model.image_newline.data.zero_()
     asked = processor(images=[Image.fromarray(pool.images[0])], text=["<image>\n"], return_tensors="pt")
-    assert found.shape[1] == len(patches) == int((asked.input_ids == model.config.image_token_id).sum())
-    assert ((found == 3.0).all(-1) == (patches < 0)).all()
+    assert found.shape[1] == len(shows) == int((asked.input_ids == model.config.image_token_id).sum())
+    assert ((found == 3.0).all(-1) == newline).all()
     # The tower sees each patch twice, in the thumbnail and in a tile: its two tokens resemble each other.
     thumbnail, tile = (torch.nn.functional.normalize(part, dim=-1) for part in (found[0, :144], found[0, 144:]))
-    near = thumbnail @ tile[patches[144:] >= 0].T
+    near = thumbnail @ tile[~newline[144:]].T
     assert near.diagonal().mean() > near.mean() + 0.1
 
 
 def test_looks_spread_over_the_tokens_of_a_family():
     looks = Looks(torch.tensor([[0, 5]]), torch.arange(144)[None] == 13)
-    spread = looks.spread(training_next.token_patches())
+    spread = looks.spread(llava_next.shows())
     assert spread.target[0].nonzero().flatten().tolist() == [13, 144 + 13 + 1]
     assert spread.token is looks.token
 
@@ -235,25 +241,121 @@ def test_a_step_moves_the_weights(pool, bpe):
 
     before = model.layers[0].mlp.up_proj.weight.clone()
     parameters = list(model.parameters())
-    steps = train_language(model, pool, bpe, recipe, visual, parameters, lines.append, lambda: None, compiled=False)
+    prompts = llava_prompts(torch.eye(144))
+    steps = train_language(
+        model, pool, bpe, recipe, prompts, visual, parameters, lines.append, lambda: None, compiled=False
+    )
     assert steps >= 1
     assert not torch.equal(before, model.layers[0].mlp.up_proj.weight)
 
 
-def test_stages_of_another_recipe_and_untrainable_families_are_refused(tmp_path):
+def test_stages_of_another_recipe_and_starts_that_are_none_are_refused(tmp_path):
     (tmp_path / "recipe.json").write_text("{}")
     with pytest.raises(DataError, match="another recipe"):
-        training.run(tmp_path, training.Recipe())
-    with pytest.raises(ConfigurationError, match="no training for the miniature 'internvl3'"):
-        training_command.main("internvl3", tmp_path)
+        llava15.run(tmp_path, llava15.Recipe())
     with pytest.raises(ConfigurationError, match=f"--from is {tmp_path}; it must be a folder named llava-1.5"):
-        training_command.main("llava-1.5", tmp_path, start=tmp_path)
+        command.train("llava-1.5", tmp_path, start=tmp_path)
     (tmp_path / "llava-1.5").mkdir()
     with pytest.raises(DataError, match="cannot read the model card"):
-        training_command.main("llava-next", tmp_path, start=tmp_path / "llava-1.5")
+        command.train("llava-next", tmp_path, start=tmp_path / "llava-1.5")
+
+
+def _asked(made, picture):
+    """What the family's processor makes of a question about one picture, or about so many frames."""
+    video = isinstance(picture, np.ndarray)
+    content = [{"type": "video" if video else "image"}, {"type": "text", "text": "What color is the ring?"}]
+    text = made.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+    media = {"videos": [picture], "do_sample_frames": False} if video else {"images": [picture]}
+    return made.processor(text=text, return_tensors="pt", **media)
+
+
+@pytest.mark.parametrize("family", student.STUDENTS)
+def test_a_family_in_training_sees_and_counts_as_it_is_asked_later(pool, family):
+    made, donor = student.student(family, START)
+    images = torch.from_numpy(pool.images[:8])
+    video = made.newline is not None
+    asked = _asked(made, pool.images[:8] if video else Image.fromarray(pool.images[0]))
+    inner = made.model.model
+    with torch.no_grad():
+        if video:
+            made.newline.fill_(3.0)
+            ours = made.arrange(made.see(images)[None])[0, :-1]  # the model adds the last newline itself
+            native = inner.get_video_features(
+                asked.pixel_values_videos, vision_feature_layer=-1, vision_feature_select_strategy="full"
+            ).pooler_output
+            assert ((ours == 3.0).all(-1) == (made.prompts.shows[:-1].sum(1) == 0)).all()
+        elif family == "qwen2.5-vl":
+            ours, native = made.see(images[:1]), inner.visual(asked.pixel_values, asked.image_grid_thw).pooler_output
+        else:
+            ours = made.see(images[:1])
+            native = inner.get_image_features(
+                asked.pixel_values, vision_feature_layer=-1, vision_feature_select_strategy="default"
+            ).pooler_output
+    ours = ours.reshape(-1, 128)
+    # Pillow and torch enlarge alike to a grey level.
+    torch.testing.assert_close(ours, native.reshape(ours.shape), atol=0.05, rtol=0.0)
+    template, count = made.prompts.template, len(made.prompts.shows)
+    config = made.model.config
+    mark = config.video_token_id if video else config.image_token_id
+    start = made.bpe.encode(template.start).ids
+    after = made.bpe.encode(template.after_image + "What color is the ring?" + template.before_reply).ids
+    assert [*start, *[mark] * count, *after] == asked.input_ids[0].tolist()
+    if made.prompts.places is not None:
+        types = asked.mm_token_type_ids
+        native, _ = inner.get_rope_index(asked.input_ids, types, image_grid_thw=asked.image_grid_thw)
+        assert torch.equal(native, made.prompts.positions(len(start) + count, len(after)))
+    donated = donor.model.language_model.state_dict()
+    own = inner.language_model.state_dict()
+    assert all(torch.equal(own[name], value) for name, value in donated.items())
+    assert all(not own[name].any() for name in own.keys() - donated.keys())
+
+
+def test_what_qwens_tower_takes_over_is_clips_but_for_places():
+    size = 8
+    query, key = torch.randn(2, size, 12).unbind()
+    turned = qwen._unturned(query, key)
+    torch.testing.assert_close(turned[0].T @ turned[1], query.T @ key, atol=1e-4, rtol=1e-4)
+    strength = (turned[0] * turned[1]).abs().sum(1)
+    assert strength[[1, 3, 5, 7]].min() >= strength[[0, 2, 4, 6]].max()  # the odd dimensions turn least
+    donor = open_checkpoint(START)[0]
+    layer = donor.model.vision_tower.encoder.layers[0]
+    block = student.student("qwen2.5-vl", START)[0].model.model.visual.blocks[0]
+    states = torch.randn(1, 7, 128)
+    states -= states.mean(-1, keepdim=True)
+    with torch.no_grad():
+        wanted = layer.mlp(layer.layer_norm2(states))
+        found = block.mlp(block.norm2(states))
+    torch.testing.assert_close(found, wanted - wanted.mean(-1, keepdim=True), atol=1e-4, rtol=1e-3)
+
+
+def test_video_material_names_the_frames_of_each_object(bpe):
+    videos = video_pool.make_video_pool(12, 0)
+    rng = np.random.default_rng(0)
+    lesson = video_pool.VideoLesson()
+    for number, video in enumerate(videos.videos):
+        owner = videos.owner[number].reshape(video_pool.FRAMES, -1)
+        assert set(np.unique(owner)) - {-1} == set(range(len(video.tracks)))  # whatever appears shows in some frame
+        for track, item in enumerate(video.tracks):
+            seen = np.flatnonzero((owner == track).any(1)) / (video_pool.FRAMES - 1)
+            assert seen.min() >= item.start - 0.01
+        plain = lesson.turns(rng, video, True, 320)
+        assert all(turn.reply == turn.question.answer for turn in plain)
+        lettered = lesson.turns(rng, video, False, 320)
+        assert {turn.benchmark for turn in lettered} <= {"mlvu", "longvideobench", "videomme"}
+        assert all(turn.reply == turn.question.letter for turn in lettered)
+        for turn in plain:
+            first = turn.question.objects[:1]
+            if turn.question.kind in ("video colour", "turned", "needle", "first", "moving"):
+                item = video.tracks[first[0]].item
+                answers = (item.colour, item.name, video.tracks[first[0]].colour_after, ENGLISH.noun(item.name))
+                assert turn.reply in answers
+    pictures = [videos.picture(rng, number, 0.0, lesson, 320) for number in range(4)]
+    batch = make_batch(bpe, pictures, 320, 10, LLAVA_VIDEO)
+    assert batch.asked.target.shape[1] == video_pool.FRAMES * 144
+    assert batch.asked.target.any(1).all()
 
 
 def test_a_shorter_training_keeps_its_proportions():
-    recipe = training_stages.scaled(Further(), 0.5)
+    recipe = stages.scaled(Further(), 0.5)
     assert recipe.minutes == Further().minutes / 2
     assert recipe.together == replace(Further().together, minutes=Further().together.minutes / 2)

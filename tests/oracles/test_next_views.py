@@ -16,7 +16,8 @@ from probes import Fixed, keep_all
 from transformers import AutoProcessor
 
 from tops.backbones import adapter_for
-from tops.backbones.image_layouts import NATIVE, image_layout, two_by_two
+from tops.backbones.image_layouts import NATIVE
+from tops.backbones.llava_next import LlavaNext, two_by_two
 from tops.backbones.loading import load_backbone
 from tops.engine import prune
 from tops.engine.vision_memory import VisionMemory
@@ -73,7 +74,7 @@ def next_672() -> Any:
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
 def test_pixels_and_placeholders(next_672: Any, size: tuple[int, int]) -> None:
     adapter, processor = next_672
-    image, layout = picture(size), image_layout("llava-next", "cdpruner-672")
+    image, layout = picture(size), LlavaNext.image_layouts["cdpruner-672"]
     out = adapter.process(processor, layout, text="<image> What?", images=[image], return_tensors="pt")
     wanted = torch.stack([normalised(view, MEAN, STD) for view in plain_views(image, 336)])
     assert out["pixel_values"].shape == (1, 5, 3, 336, 336)
@@ -156,10 +157,8 @@ def test_pruning_and_memory_follow_the_layout(images: int) -> None:
 @pytest.mark.parametrize("size", [(200, 90), (50, 400)])
 def test_a_document_through_the_stock_chat_model(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     """The miniature at its own size: every token is seen, pruned or not."""
-    from tops.backbones import image_layouts
-
     layout = replace(NATIVE, name="cdpruner-192", tokens=720, view=96, views=lambda image: two_by_two(image, 96))
-    monkeypatch.setitem(image_layouts.LAYOUTS["llava-next"], layout.name, layout)
+    monkeypatch.setitem(LlavaNext.image_layouts, layout.name, layout)
     backbone = load_backbone(ROOT / "llava-next")
     benchmark: Any = SimpleNamespace(modality="image")
     task: Any = SimpleNamespace(visuals=lambda _: [picture(size)], documents=[None], benchmark=benchmark)

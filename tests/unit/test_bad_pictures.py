@@ -12,11 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
+from tops.backbones.inputs import Inputs
 from tops.backbones.loading import Backbone, load_backbone
 from tops.benchmarks.benchmark import load_benchmark
 from tops.benchmarks.tasks import Documents, Task
 from tops.errors import DataError, UnsupportedModelError
-from tops.evaluation.media import Inputs, Media, MediaReader, upright
+from tops.evaluation.media import Media, MediaReader, upright
 from tops.evaluation.models import asker_for, check_placeholders
 from tops.evaluation.videos import read_frames
 from tops.methods import build

@@ -9,6 +9,7 @@ from fake_runs import PROFILE, grid
 from tops.cli.main import main
 from tops.errors import ConfigurationError
 from tops.methods import method_names
+from tops.planning import resolve
 from tops.planning.plan import plan
 from tops.planning.request import _expand, composed_by_axis, request
 from tops.running.launchers.slurm import launch
@@ -200,5 +201,7 @@ def test_backbones_fit_their_adapters():
         choice = backbone_config(name)
         adapter = families()[choice.family]
         assert set(get_args(SignalName)) == {s.value for s in Signal}
-        own = set(choice.signals) - {"text_tower"}  # comes with its own weights
-        assert own == {s.value for s in adapter.signals}, name
+        assert resolve.signals_of(choice) == adapter.available(), name
+        assert (choice.text_tower is not None) == (Signal.TEXT_TOWER in adapter.available()), name
+        assert choice.checkpoint in adapter.checkpoints, name
+        assert name in adapter.published.values(), name

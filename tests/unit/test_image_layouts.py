@@ -12,16 +12,21 @@ from lmms_eval.api.instance import Instance
 from PIL import Image
 from transformers import AutoProcessor
 
-from tops.backbones import adapter_for, families
-from tops.backbones.image_layouts import LAYOUTS, check_view, image_layout
+from tops.backbones import adapter_for, families, family_named
+from tops.backbones.image_layouts import ImageLayout, check_view
+from tops.backbones.inputs import Inputs
 from tops.backbones.loading import load_backbone
 from tops.errors import ConfigurationError
 from tops.evaluation.asking import asker_and_reader, messages
-from tops.evaluation.media import Inputs, MediaReader
+from tops.evaluation.media import MediaReader
 from tops.miniature.checkpoints import ROOT
 
 SIZES = [(640, 480), (30, 900), (1000, 1000), (7, 5)]
 MARKS = {"llava-next": "<image>", "qwen2.5-vl": "<|image_pad|>", "internvl3": "<IMG_CONTEXT>"}
+
+
+def image_layout(family: str, name: str) -> ImageLayout:
+    return family_named(family).image_layout_named(name)
 
 
 @cache
@@ -87,7 +92,7 @@ def test_the_model_counts_what_the_layout_says() -> None:
     adapter.model.config.image_grid_pinpoints = config.image_grid_pinpoints
     adapter.model.config.vision_config = config.vision_config
     layout = adapter.image_layout([672, 672])
-    assert int((~layout.newline).sum()) == LAYOUTS["llava-next"]["fixed-672"].tokens
+    assert int((~layout.newline).sum()) == image_layout("llava-next", "fixed-672").tokens
     assert layout.units == 5
 
 

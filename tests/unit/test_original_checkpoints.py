@@ -17,7 +17,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from tops.backbones import families, llava_video_model
+from tops.backbones import _llava_video_model as llava_video_model
+from tops.backbones import families
 from tops.backbones.loading import load_backbone
 from tops.bench.prompts import prompt
 from tops.errors import DataError, UnsupportedModelError

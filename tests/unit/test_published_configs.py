@@ -68,8 +68,8 @@ def test_a_published_file_is_the_size_that_random_weights_have(name: str, tmp_pa
 
 def test_every_backbone_of_the_paper_is_known() -> None:
     checkpoints = {checkpoint for cls in families().values() for checkpoint in cls.checkpoints}
-    assert {known["checkpoint"] for known in ALL.values()} == checkpoints
-    assert len(checkpoints) == 7
+    assert {known["checkpoint"] for known in ALL.values()} <= checkpoints
+    assert len(ALL) == 7
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -39,10 +39,10 @@ def test_backbones_record(tmp_path, capsys):
     rows = {row["method"]: row for row in record["rows"]}
     assert record["setting"]["visual_tokens"] == 8 * 36
     assert rows["none"]["visual_tokens_per_layer"] == [8 * 36] * 8
-    # A ninth of each frame's 36 tokens on layer average: 2T, T/2, T/4 of T = 4 a frame, cuts at 3/8 and 6/8.
-    assert rows["tops"]["visual_tokens_per_layer"] == [64] * 3 + [16] * 3 + [8] * 2
+    # A ninth of each frame's 36 tokens on layer average: 2T of T = 4, then 139 to 39, cuts at 12 and 16 of 28.
+    assert rows["tops"]["visual_tokens_per_layer"] == [64] * 3 + [23] * 2 + [6] * 3
     assert rows["fastv"]["visual_tokens_per_layer"] == [8 * 36] + [8 * 4] * 7
-    assert "64 x 3, 16 x 3, 8 x 2" in capsys.readouterr().out
+    assert "64 x 3, 23 x 2, 6 x 3" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -27,6 +27,7 @@ from transformers.conversion_mapping import register_checkpoint_conversion_mappi
 from transformers.core_model_loading import WeightRenaming
 from transformers.models.llava_onevision.modeling_llava_onevision import LlavaOnevisionModel
 
+from tops.backbones._siglip import TOWER
 from tops.errors import UnsupportedModelError
 
 RENAMINGS: tuple[tuple[str, str], ...] = (
@@ -38,18 +39,6 @@ RENAMINGS: tuple[tuple[str, str], ...] = (
     (r"^model\.norm\.", "model.language_model.norm."),
 )
 """Original weight names (regular expression) and what they are called here."""
-
-TOWER: dict[str, Any] = {
-    "model_type": "siglip_vision_model",
-    "hidden_size": 1152,
-    "intermediate_size": 4304,
-    "num_hidden_layers": 26,
-    "num_attention_heads": 16,
-    "image_size": 384,
-    "patch_size": 14,
-    "vision_use_head": False,
-}
-"""``google/siglip-so400m-patch14-384`` without its 27th layer and its pooling head, as the authors' code cuts it."""
 
 ORIGINAL_ARCHITECTURE = "LlavaQwenForCausalLM"
 """The authors' class. Their files carry its ``model_type``, ``llava_qwen``, or plain ``llava``."""

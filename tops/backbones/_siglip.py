@@ -11,12 +11,28 @@ from tops.signals import Signal
 if TYPE_CHECKING:
     from torch import nn
 
+    from tops.backbones.inputs import Inputs
+
+
+TOWER: dict[str, Any] = {
+    "model_type": "siglip_vision_model",
+    "hidden_size": 1152,
+    "intermediate_size": 4304,
+    "num_hidden_layers": 26,
+    "num_attention_heads": 16,
+    "image_size": 384,
+    "patch_size": 14,
+    "vision_use_head": False,
+}
+"""``google/siglip-so400m-patch14-384`` without its 27th layer and its pooling head, as the authors' code cuts it."""
+
 
 class SiglipLlava(Adapter):
     """The tower's feature layer, and Qwen2's chat template. Serves no class by itself."""
 
     signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY, Signal.RECEIVED})
     turns: ClassVar[tuple[tuple[str, str], ...]] = (("<|im_start|>user\n", "<|im_end|>"),)
+    chat = "llava_hf"
 
     @property
     def _encoder(self) -> Any:
@@ -28,6 +44,10 @@ class SiglipLlava(Adapter):
         """Index of the tower layer whose output the projector reads: the last of 26."""
         layer = int(self.model.config.vision_feature_layer)
         return (layer if layer >= 0 else len(self._encoder) + 1 + layer) - 1
+
+    def chat_settings(self, inputs: Inputs) -> dict[str, Any]:
+        """Frames of a video."""
+        return {"max_frames_num": inputs.frames}
 
     def check(self) -> None:
         """Refuse towers that are not SigLIP."""

@@ -16,6 +16,13 @@ How to add a family
    projections, ``tops.backbones._vision.TowerSignals`` the rest where there is a CLS token; subclass one of them where
    the tower differs (window order, pooling).
 
+6. For evaluation, name lmms-eval's chat model in :attr:`Adapter.chat`, with what it reads in
+   :meth:`Adapter.chat_settings`, the rule of frames, and the family's :attr:`Adapter.image_layouts`;
+   :meth:`Adapter.real_config` and :meth:`Adapter.bench_media` serve the benchmarks of speed.
+
+Modules here load torch and transformers inside the functions that need them: a plan reads the class attributes of every
+family, and takes 0.4 s.
+
 The defaults of everything else fit a ``model.model.language_model`` of Llama or Qwen2 make: decoder layers with
 ``input_layernorm`` and ``self_attn.{q_proj, k_proj}``, RoPE in ``rotary_emb``, mRoPE where ``rotary_emb`` has an
 ``mrope_section``.
@@ -33,7 +40,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tops.backbones._context import Call as Call
 from tops.backbones._context import Layout as Layout
@@ -41,15 +48,17 @@ from tops.backbones._context import Seen as Seen
 from tops.backbones._context import VisionContext as VisionContext
 from tops.backbones._context import Watch as Watch
 from tops.backbones._context import attention_of as attention_of
-from tops.errors import ConfigurationError, UnsupportedModelError
+from tops.backbones.image_layouts import NATIVE, ImageLayout
+from tops.errors import ConfigurationError, UnsupportedModelError, nearest_names
 from tops.signals import Signal, Tower, VisionSignals
 
 if TYPE_CHECKING:
+    import torch
     from PIL.Image import Image
     from torch import Tensor, nn
     from transformers import BatchFeature, PretrainedConfig, PreTrainedModel
 
-    from tops.backbones.image_layouts import ImageLayout
+    from tops.backbones.inputs import Inputs
     from tops.methods.base import Positions
 
 
@@ -75,6 +84,16 @@ class Adapter:
     turns : tuple of (str, str)
         Text before and after the user's words in the chat template, special tokens included, to tell the question from
         the template.
+    chat : str
+        Module of ``lmms_eval.models.chat`` whose model asks benchmarks' questions; empty where there is none.
+    frame_rule : {"floor", "round"}
+        How evenly spaced frames of a video are counted (:func:`tops.evaluation.videos.frame_numbers`).
+    frame_pairs : bool
+        Whether the model takes frames in pairs.
+    token_types : bool
+        Whether the model wants ``mm_token_type_ids``.
+    image_layouts : mapping of str to ImageLayout
+        Named ways to cut an image into visual tokens.
     """
 
     family: ClassVar[str] = ""
@@ -85,6 +104,11 @@ class Adapter:
     signals: ClassVar[frozenset[Signal]] = frozenset()
     default_positions: ClassVar[Positions] = "contiguous"
     turns: ClassVar[tuple[tuple[str, str], ...]] = ()
+    chat: ClassVar[str] = ""
+    frame_rule: ClassVar[Literal["floor", "round"]] = "floor"
+    frame_pairs: ClassVar[bool] = False
+    token_types: ClassVar[bool] = False
+    image_layouts: ClassVar[Mapping[str, ImageLayout]] = {"native": NATIVE}
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
@@ -142,6 +166,14 @@ class Adapter:
         """
         raise NotImplementedError
 
+    def media(self, call: Call, layouts: Sequence[Layout]) -> dict[str, list[int]]:
+        """Rows, along the first axis, that each sample has of an argument that is not one row a sample.
+
+        Generation repeats every row of every argument for beams and returned sequences; the engine repeats these sample
+        by sample. Empty where the class in transformers does so itself (Qwen2.5-VL).
+        """
+        return {}
+
     @property
     def tower_attention(self) -> Sequence[nn.Module]:
         """Attention modules of the vision tower, first layer to last."""
@@ -188,7 +220,27 @@ class Adapter:
     def check(self) -> None:
         """Raise ``UnsupportedModelError`` for settings of this model that the family's file cannot serve."""
 
+    @classmethod
+    def available(cls) -> frozenset[Signal]:
+        """Signals of the family, CLIP's text tower included where its vision tower is CLIP's."""
+        return cls.signals | ({Signal.TEXT_TOWER} if Signal.ENCODER in cls.signals else frozenset())
+
     # -- image layouts ------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def image_layout_named(cls, name: str) -> ImageLayout:
+        """A layout of the family.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is none of this name; with the nearest names.
+        """
+        if name not in cls.image_layouts:
+            raise ConfigurationError(
+                f"{cls.family} has no image_layout {name!r}. {nearest_names(name, cls.image_layouts)}"
+            )
+        return cls.image_layouts[name]
 
     def process(
         self, processor: Any, layout: ImageLayout, *, text: Any, images: Sequence[Image] | None, **options: Any
@@ -276,6 +328,35 @@ class Adapter:
             end = words.find(after)
             return (words if end < 0 else words[:end]).strip()
         return prompt.strip()
+
+    # -- evaluation and speed -----------------------------------------------------------------------------------------
+
+    def chat_settings(self, inputs: Inputs) -> dict[str, Any]:
+        """What the chat model of :attr:`chat` reads beside model and processor: its attributes by name."""
+        return {}
+
+    def bench_media(self, visual: int, frames: int, generator: torch.Generator) -> tuple[int, int, dict[str, Tensor]]:
+        """An image or a video of random pixels, for the benchmarks of speed.
+
+        Parameters
+        ----------
+        visual : int
+            Visual tokens wanted, for families whose input size varies.
+        frames : int
+            Frames wanted, for families of videos.
+        generator : torch.Generator
+            Of the pixels.
+
+        Returns
+        -------
+        int
+            Id of its placeholder.
+        int
+            How many of them stand for it.
+        dict of str to Tensor
+            Arguments of the model.
+        """
+        raise UnsupportedModelError(f"family {self.family!r} names no picture to measure with; see bench_media")
 
     # -- loading ------------------------------------------------------------------------------------------------------
 

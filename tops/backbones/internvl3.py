@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tops.backbones._packed import PackedSignals
 from tops.backbones._received import cls_rows
 from tops.backbones._runs import check_pixels, placeholder_runs
 from tops.backbones.base import Adapter, Call, Layout, VisionContext
+from tops.backbones.image_layouts import ImageLayout
 from tops.errors import UnsupportedModelError
 from tops.signals import Signal, TowerLayer, VisionSignals
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
     from transformers import PretrainedConfig
+
+    from tops.backbones.inputs import Inputs
 
 
 class InternVL3(Adapter):
@@ -27,6 +31,14 @@ class InternVL3(Adapter):
     published: ClassVar[dict[tuple[str, int, int], str]] = {("qwen2", 28, 3584): "internvl3-8b"}
     signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY, Signal.RECEIVED, Signal.CLS})
     turns = (("<|im_start|>user\n", "<|im_end|>"),)
+    chat = "internvl_hf"
+    image_layouts: ClassVar[Mapping[str, ImageLayout]] = {
+        "dynamic": ImageLayout("dynamic", tiles=(1, 12)),
+        # Four tiles, 2 x 2 or in a row as the image is shaped, and the thumbnail.
+        "fixed-5-tiles": ImageLayout("fixed-5-tiles", tokens=1280, tiles=(4, 4), view=448),
+        # The paper's: every image 896 x 896, so 2 x 2 tiles and the thumbnail (CDPruner's issue 17).
+        "fixed-896": ImageLayout("fixed-896", tokens=1280, side=896, tiles=(4, 4), view=448),
+    }
 
     @property
     def _encoder(self) -> Any:
@@ -84,9 +96,31 @@ class InternVL3(Adapter):
             raise UnsupportedModelError(f"{given} tile(s) were given, but the prompts have placeholders for {wanted}")
         return layouts
 
+    def media(self, call: Call, layouts: Sequence[Layout]) -> dict[str, list[int]]:
+        """Tiles of each sample."""
+        return {"pixel_values": [layout.units for layout in layouts]}
+
     def vision(self, context: VisionContext) -> VisionSignals:
         """CLS row of the feature layer, averaged over the patches that make a token."""
         return _InternVitSignals(context, self)
+
+    def chat_settings(self, inputs: Inputs) -> dict[str, Any]:
+        """Tiles of an image, frames of a video."""
+        return {
+            "min_patches": inputs.min_patches,
+            "max_patches": inputs.max_patches,
+            "num_frames": inputs.frames,
+            "fps": None,
+        }
+
+    def bench_media(self, visual: int, frames: int, generator: torch.Generator) -> tuple[int, int, dict[str, Tensor]]:
+        """As many tiles as ``visual`` tokens need."""
+        import torch
+
+        config: Any = self.model.config
+        pixels, tiles = int(config.vision_config.image_size[0]), visual // self.side**2
+        media = {"pixel_values": torch.randn(tiles, 3, pixels, pixels, generator=generator)}
+        return config.image_token_id, tiles * self.side**2, media
 
     @classmethod
     def load_config(cls, checkpoint: str, revision: str | None) -> PretrainedConfig:

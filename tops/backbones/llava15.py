@@ -12,8 +12,11 @@ from tops.errors import UnsupportedModelError
 from tops.signals import Signal, VisionSignals
 
 if TYPE_CHECKING:
-    from torch import nn
+    import torch
+    from torch import Tensor, nn
     from transformers import PretrainedConfig
+
+    from tops.backbones.inputs import Inputs
 
 _DECODERS: dict[str, dict[str, Any]] = {
     "7b": {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32},
@@ -34,6 +37,13 @@ class Llava15(Adapter):
     }
     signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY, Signal.RECEIVED, Signal.CLS, Signal.ENCODER})
     turns = (("USER:", "ASSISTANT:"),)
+    chat = "llava_hf"
+
+    @property
+    def side(self) -> int:
+        """Patches along a view's side."""
+        vision: Any = self.model.config.vision_config
+        return int(vision.image_size // vision.patch_size)
 
     def check(self) -> None:
         """Refuse towers that are not CLIP and feature layers that are lists."""
@@ -70,12 +80,16 @@ class Llava15(Adapter):
 
     def layout(self, call: Call, placeholders: Sequence[int]) -> list[Layout]:
         """Each image a square grid; images go to samples by the number of their placeholders."""
-        vision: Any = self.model.config.vision_config
-        side = vision.image_size // vision.patch_size
-        pixels = call.get("pixel_values")
+        pixels, side = call.get("pixel_values"), self.side
         images = 0 if pixels is None else int(pixels.shape[0])
         if pixels is not None:
-            check_pixels(pixels, vision.image_size)
+            view = int(self.model.config.vision_config.image_size)
+            check_pixels(pixels, view)
+            if call.get("image_sizes") is not None:
+                raise UnsupportedModelError(
+                    "image_sizes are for towers that take images of any size; this one takes squares of "
+                    f"{view} pixels, so leave image_sizes out"
+                )
         layouts = []
         for count in placeholders:
             if count % side**2:
@@ -91,6 +105,11 @@ class Llava15(Adapter):
             )
         return layouts
 
+    def media(self, call: Call, layouts: Sequence[Layout]) -> dict[str, list[int]]:
+        """Images of each sample; a view or a tile is no row of its own."""
+        images = [layout.images for layout in layouts]
+        return {"pixel_values": images, "image_sizes": images}
+
     def watches(self, layers: Collection[int] = ()) -> list[Watch]:
         """Also the attention input of the layer after the feature layer, and the feature layer's output."""
         encoder, at = self._encoder, self.feature_layer
@@ -100,6 +119,22 @@ class Llava15(Adapter):
     def vision(self, context: VisionContext) -> VisionSignals:
         """CLS attention of the feature layer (penultimate in the published models)."""
         return TowerSignals(context, self, projector=self._module(self.outer, "multi_modal_projector"))
+
+    def chat_settings(self, inputs: Inputs) -> dict[str, Any]:
+        """Frames of a video."""
+        return {"max_frames_num": inputs.frames}
+
+    def bench_media(self, visual: int, frames: int, generator: torch.Generator) -> tuple[int, int, dict[str, Tensor]]:
+        """One view."""
+        import torch
+
+        config: Any = self.model.config
+        pixels = int(config.vision_config.image_size)
+        return (
+            config.image_token_id,
+            self.side**2,
+            {"pixel_values": torch.randn(1, 3, pixels, pixels, generator=generator)},
+        )
 
     @classmethod
     def real_config(cls, checkpoint: str) -> PretrainedConfig:

@@ -6,24 +6,59 @@ embedding after every row; none under the image layout ``cdpruner-672``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tops.backbones._runs import check_pixels
 from tops.backbones.base import Call, Layout
+from tops.backbones.image_layouts import NATIVE, ImageLayout
 from tops.backbones.llava15 import Llava15
 from tops.errors import UnsupportedModelError
 
 if TYPE_CHECKING:
+    import torch
     from PIL.Image import Image
     from torch import Tensor
     from transformers import BatchFeature, PretrainedConfig
 
-    from tops.backbones.image_layouts import ImageLayout
-
 PINPOINTS: list[list[int]] = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]]
 """Resolutions (height, width) of the published checkpoints."""
+
+
+def two_by_two(image: Image, view: int) -> list[Image]:
+    """Base view and 2 x 2 tiles of an image, as CDPruner's code cuts it for LLaVA-NeXT.
+
+    The base view is the image stretched to a square. The tiles, row by row, are those of a black square twice as wide,
+    in whose middle the image stands, scaled to fit. Source: ``llava/mm_utils.py`` at
+    https://github.com/Theia-4869/CDPruner, commit 9541616.
+
+    Parameters
+    ----------
+    image : PIL image
+        RGB.
+    view : int
+        Side of the tower's input, pixels.
+
+    Returns
+    -------
+    list of PIL images
+        Five, ``view`` x ``view``.
+    """
+    from PIL import Image as Pillow
+
+    side = 2 * view
+    across, down = side / image.width, side / image.height
+    if across < down:
+        size = side, min(math.ceil(image.height * across), side)
+    else:
+        size = min(math.ceil(image.width * down), side), side
+    canvas = Pillow.new("RGB", (side, side))
+    canvas.paste(image.resize(size), ((side - size[0]) // 2, (side - size[1]) // 2))
+    corners = [(left, top) for top in (0, view) for left in (0, view)]
+    tiles = [canvas.crop((left, top, left + view, top + view)) for left, top in corners]
+    return [image.resize((view, view)), *tiles]
 
 
 class LlavaNext(Llava15):
@@ -37,6 +72,13 @@ class LlavaNext(Llava15):
     published: ClassVar[dict[tuple[str, int, int], str]] = {
         ("llama", 32, 4096): "llava-next-7b",
         ("llama", 40, 5120): "llava-next-13b",
+    }
+    image_layouts: ClassVar[Mapping[str, ImageLayout]] = {
+        "native": NATIVE,
+        # Base view and 2 x 2 tiles of 24 x 24 tokens; the 48 newlines are not counted.
+        "fixed-672": ImageLayout("fixed-672", tokens=2880, side=672, pad=True, view=336),
+        # The paper's: the same number of tokens, no newlines, the picture in black and its base view stretched.
+        "cdpruner-672": ImageLayout("cdpruner-672", tokens=2880, view=336, views=lambda image: two_by_two(image, 336)),
     }
 
     def layout(self, call: Call, placeholders: Sequence[int]) -> list[Layout]:
@@ -69,8 +111,7 @@ class LlavaNext(Llava15):
         from transformers.models.llava_next.modeling_llava_next import get_anyres_image_grid_shape, unpad_image
 
         config: Any = self.model.config
-        tile = config.vision_config.image_size
-        side = tile // config.vision_config.patch_size
+        tile, side = config.vision_config.image_size, self.side
         down, across = get_anyres_image_grid_shape(  # type: ignore[no-untyped-call]
             tuple(size), config.image_grid_pinpoints, tile
         )
@@ -127,8 +168,7 @@ class LlavaNext(Llava15):
 
         if layout.views is None or not images:
             return super().process(processor, layout, text=text, images=images, **options)
-        vision: Any = self.model.config.vision_config
-        view, side = int(vision.image_size), int(vision.image_size // vision.patch_size)
+        view, side = int(self.model.config.vision_config.image_size), self.side
         square = [2 * view, 2 * view]
         if square not in [list(size) for size in self.model.config.image_grid_pinpoints]:
             raise UnsupportedModelError(
@@ -148,6 +188,18 @@ class LlavaNext(Llava15):
         features["pixel_values"] = pixels.view(len(views), len(views[0]), *pixels.shape[1:])
         features["image_sizes"] = torch.tensor([square] * len(views))
         return features
+
+    def bench_media(self, visual: int, frames: int, generator: torch.Generator) -> tuple[int, int, dict[str, Tensor]]:
+        """2 x 2 tiles and a base view; a newline per row of the tiles."""
+        import torch
+
+        config: Any = self.model.config
+        pixels, side = int(config.vision_config.image_size), self.side
+        media = {
+            "pixel_values": torch.randn(1, 5, 3, pixels, pixels, generator=generator),
+            "image_sizes": torch.tensor([[2 * pixels, 2 * pixels]]),
+        }
+        return config.image_token_id, side**2 + 2 * side * (2 * side + 1), media
 
     @classmethod
     def real_config(cls, checkpoint: str) -> PretrainedConfig:

@@ -1,4 +1,4 @@
-"""LLaVA-OneVision: SigLIP on a base view and tiles, or on the frames of a video. Not in the paper: the docs' example.
+"""LLaVA-OneVision: SigLIP on a base view and tiles, or on the frames of a video. The example of the docs.
 
 An image is its base view, then its tiles stitched, unpadded and, beyond ``anyres_max_9``, scaled down, a newline after
 every row; one of several images is its base view and one newline. A video is 14 x 14 tokens a frame and one newline.
@@ -6,22 +6,25 @@ every row; one of several images is its base view and one newline. A video is 14
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, sqrt
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tops.backbones._packed import PackedSignals
 from tops.backbones._received import received_per_unit
 from tops.backbones._runs import check_pixels
-from tops.backbones._siglip import SiglipLlava
+from tops.backbones._siglip import TOWER, SiglipLlava
 from tops.backbones.base import Call, Layout, VisionContext, attention_of
+from tops.backbones.image_layouts import NATIVE, ImageLayout
 from tops.backbones.llava_next import join
 from tops.errors import UnsupportedModelError
 from tops.signals import TowerLayer, VisionSignals
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
+    from transformers import PretrainedConfig
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,13 @@ class LlavaOnevision(SiglipLlava):
     family = "llava-onevision"
     model_classes = ("LlavaOnevisionForConditionalGeneration",)
     model_types = ("llava_onevision",)
+    checkpoints = ("llava-hf/llava-onevision-qwen2-7b-ov-hf",)
+    published: ClassVar[dict[tuple[str, int, int], str]] = {("qwen2", 28, 3584): "llava-onevision-7b"}
+    image_layouts: ClassVar[Mapping[str, ImageLayout]] = {
+        "native": NATIVE,
+        # Padded to a square: the base view and 2 x 2 tiles of 27 x 27 tokens; the 54 newlines are not counted.
+        "fixed-768": ImageLayout("fixed-768", tokens=3645, side=768, pad=True, view=384),
+    }
 
     @property
     def side(self) -> int:
@@ -91,7 +101,7 @@ class LlavaOnevision(SiglipLlava):
         alone = [count == 1 for count in counts for _ in range(count)]
         config: Any = self.model.config
         tile, start = config.vision_config.image_size, 0
-        most = int(str(self._aspect(call)).removeprefix("anyres_max_"))
+        most = int(self.aspect.removeprefix("anyres_max_"))
         for size, tiled in zip(sizes, alone, strict=True):
             down = across = 0
             if not tiled:
@@ -116,12 +126,55 @@ class LlavaOnevision(SiglipLlava):
         layout = join([Layout.grids([(pooled, pooled)] * (frames - 1)), _rows(pooled, pooled, every=False)])
         return [_Item(number * frames, frames, layout) for number in range(count)]
 
-    def _aspect(self, call: Call) -> Any:
-        return call.get("vision_aspect_ratio") or self.model.config.vision_aspect_ratio
+    @property
+    def aspect(self) -> str:
+        """How many tiles' worth of tokens an image may have at most; the model reads its configuration alone."""
+        return str(self.model.config.vision_aspect_ratio)
+
+    def media(self, call: Call, layouts: Sequence[Layout]) -> dict[str, list[int]]:
+        """Images, or videos, of each sample."""
+        count = [len(items) for items in self.items(call, [len(layout) for layout in layouts])]
+        return {"pixel_values": count, "image_sizes": count, "pixel_values_videos": count}
 
     def vision(self, context: VisionContext) -> VisionSignals:
         """Mean attention received in the feature layer, taken through the model's own packing."""
         return _OnevisionSignals(context, self)
+
+    def bench_media(self, visual: int, frames: int, generator: torch.Generator) -> tuple[int, int, dict[str, Tensor]]:
+        """A base view and 2 x 2 tiles, a newline per row of the tiles."""
+        import torch
+
+        config: Any = self.model.config
+        pixels, side = int(config.vision_config.image_size), self.side
+        media = {
+            "pixel_values": torch.randn(1, 5, 3, pixels, pixels, generator=generator),
+            "image_sizes": torch.tensor([[2 * pixels, 2 * pixels]]),
+        }
+        return config.image_token_id, side**2 + 2 * side * (2 * side + 1), media
+
+    @classmethod
+    def real_config(cls, checkpoint: str) -> PretrainedConfig:
+        """Sizes of ``llava-hf/llava-onevision-qwen2-7b-ov-hf``."""
+        from transformers import LlavaOnevisionConfig
+
+        return LlavaOnevisionConfig(
+            vision_config=dict(TOWER),
+            text_config={
+                "model_type": "qwen2",
+                "vocab_size": 152128,
+                "hidden_size": 3584,
+                "intermediate_size": 18944,
+                "num_hidden_layers": 28,
+                "num_attention_heads": 28,
+                "num_key_value_heads": 4,
+                "max_position_embeddings": 32768,
+                "rms_norm_eps": 1e-6,
+                "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
+            },
+            image_token_index=151646,
+            video_token_index=151647,
+            image_grid_pinpoints=[[384 * down, 384 * across] for down in range(1, 7) for across in range(1, 7)],
+        )
 
 
 class _OnevisionSignals(PackedSignals):
@@ -146,7 +199,7 @@ class _OnevisionSignals(PackedSignals):
                 grid = interpolate(patches.view(-1, 1, side, side), [ceil(side / 2)] * 2, mode="bilinear")
                 parts.append(torch.cat([grid.flatten(), grid.new_zeros(1)]))
                 continue
-            newline, aspect = patches.new_zeros(1), adapter._aspect(context.call)
+            newline, aspect = patches.new_zeros(1), adapter.aspect
             packed, _ = outer.pack_image_features([patches[..., None]], item.size[None], newline, aspect)
             parts.append(packed[0][:, 0])
         scores, newlines = torch.cat(parts).to(context.device), context.layout.newline.to(context.device)

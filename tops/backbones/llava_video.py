@@ -13,6 +13,7 @@ from tops.errors import UnsupportedModelError
 from tops.signals import VisionSignals
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
     from transformers import PretrainedConfig, PreTrainedModel
 
@@ -26,17 +27,21 @@ class LlavaVideo(SiglipLlava):
     checkpoints: ClassVar[tuple[str, ...]] = ("lmms-lab/LLaVA-Video-7B-Qwen2",)
     published: ClassVar[dict[tuple[str, int, int], str]] = {("qwen2", 28, 3584): "llava-video-7b"}
 
+    @property
+    def side(self) -> int:
+        """Tokens along a frame's side, after the pooling."""
+        config: Any = self.model.config
+        return int(config.vision_config.image_size // config.vision_config.patch_size // config.mm_spatial_pool_stride)
+
     def layout(self, call: Call, placeholders: Sequence[int]) -> list[Layout]:
         """Each frame a pooled grid with a newline after every row; videos go to samples by their placeholders."""
         if call.get("pixel_values") is not None:
             raise UnsupportedModelError(
                 "LLaVA-Video prompts are pruned for videos only; give a single image as a video of one frame"
             )
-        vision: Any = self.model.config.vision_config
-        side = vision.image_size // vision.patch_size // int(self.model.config.mm_spatial_pool_stride)
-        videos = call.get("pixel_values_videos")
+        side, videos = self.side, call.get("pixel_values_videos")
         if videos is not None:
-            check_pixels(videos, vision.image_size)
+            check_pixels(videos, int(self.model.config.vision_config.image_size))
         frames = 0 if videos is None else int(videos.shape[1])
         per_video, given = frames * side * (side + 1), 0 if videos is None else int(videos.shape[0])
         layouts, used = [], 0
@@ -62,9 +67,24 @@ class LlavaVideo(SiglipLlava):
         patch = torch.where(newline, -1, grid.row * side + grid.col)
         return Layout(grid.unit, grid.image, grid.row, grid.col, patch, newline)
 
+    def media(self, call: Call, layouts: Sequence[Layout]) -> dict[str, list[int]]:
+        """Videos of each sample, all of as many frames."""
+        videos = call.get("pixel_values_videos")
+        frames = 1 if videos is None else int(videos.shape[1])
+        return {"pixel_values_videos": [layout.images // frames for layout in layouts]}
+
     def vision(self, context: VisionContext) -> VisionSignals:
         """Mean attention received in the feature layer, averaged over each pooling cell."""
         return _SiglipSignals(context, self)
+
+    def bench_media(self, visual: int, frames: int, generator: torch.Generator) -> tuple[int, int, dict[str, Tensor]]:
+        """One video of ``frames`` frames."""
+        import torch
+
+        config: Any = self.model.config
+        pixels = int(config.vision_config.image_size)
+        media = {"pixel_values_videos": torch.randn(1, frames, 3, pixels, pixels, generator=generator)}
+        return config.video_token_id, frames * self.side * (self.side + 1), media
 
     @classmethod
     def real_config(cls, checkpoint: str) -> PretrainedConfig:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tops.backbones import families
+from tops.backbones import families, family_named
 from tops.backbones.base import Adapter
 from tops.errors import ConfigurationError, DataError, UnsupportedModelError, nearest_names
 
@@ -137,11 +137,9 @@ def load_backbone(
 
 
 def _family(source: str, family: str | None, revision: str | None) -> type[Adapter]:
-    known = families()
     if family is not None:
-        if family not in known:
-            raise ConfigurationError(f"unknown family {family!r}. {nearest_names(family, known)}")
-        return known[family]
+        return family_named(family)
+    known = families()
     from transformers import PretrainedConfig
 
     for cls in known.values():

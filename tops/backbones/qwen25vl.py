@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import isqrt
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tops.backbones._packed import PackedSignals
+from tops.backbones._precision import as_the_model_runs
 from tops.backbones._received import received_attention
 from tops.backbones._runs import placeholder_runs
 from tops.backbones.base import Adapter, Call, Layout, Seen, VisionContext, attention_of
-from tops.errors import UnsupportedModelError
+from tops.backbones.image_layouts import ImageLayout
+from tops.errors import ConfigurationError, UnsupportedModelError
 from tops.signals import Signal, Tower, TowerLayer, VisionSignals
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
     from transformers import PretrainedConfig
+
+    from tops.backbones.inputs import Inputs
+
+
+MERGED = 28
+"""Side in pixels of the square that one token covers: 14-pixel patches, merged 2 x 2."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,17 @@ class Qwen25VL(Adapter):
     default_positions = "original"
     published: ClassVar[dict[tuple[str, int, int], str]] = {("qwen2_5_vl_text", 28, 3584): "qwen2.5-vl-7b"}
     turns = (("<|im_start|>user\n", "<|im_end|>"),)
+    chat = "qwen2_5_vl"
+    frame_rule = "round"  # that of Qwen's own utilities
+    frame_pairs = True
+    token_types = True
+    image_layouts: ClassVar[Mapping[str, ImageLayout]] = {
+        # The range of the stock lmms-eval model.
+        "dynamic": ImageLayout("dynamic", pixels=(256 * MERGED**2, 2048 * MERGED**2)),
+        "fixed-1008": ImageLayout("fixed-1008", tokens=1296, side=1008, pixels=(1008**2, 1008**2)),
+        # The paper's: padded to a square first, as an author of CDPruner says in its issue 13.
+        "square-1008": ImageLayout("square-1008", tokens=1296, side=1008, pad=True, pixels=(1008**2, 1008**2)),
+    }
 
     @property
     def visual(self) -> Any:
@@ -125,6 +147,42 @@ class Qwen25VL(Adapter):
         return _QwenSignals(context, self)
 
     @classmethod
+    def image_layout_named(cls, name: str) -> ImageLayout:
+        """Also ``dynamic-<least>-<most>``, in visual tokens."""
+        spoken = re.fullmatch(r"dynamic-(\d+)-(\d+)", name)
+        if spoken is None:
+            return super().image_layout_named(name)
+        least, most = (int(number) for number in spoken.groups())
+        if not 1 <= least <= most:
+            raise ConfigurationError(f"image_layout={name!r}: the range of visual tokens must be 1 <= least <= most")
+        return ImageLayout(name, pixels=(least * MERGED**2, most * MERGED**2))
+
+    def chat_settings(self, inputs: Inputs) -> dict[str, Any]:
+        """Pixel range of images, frames of a video."""
+        stock = self.image_layouts["dynamic"].pixels
+        assert stock is not None
+        return {
+            "min_pixels": inputs.min_pixels or stock[0],
+            "max_pixels": inputs.max_pixels or stock[1],
+            "max_num_frames": inputs.frames,
+            "fps": None,
+            "_max_length": 2048,
+        }
+
+    def bench_media(self, visual: int, frames: int, generator: torch.Generator) -> tuple[int, int, dict[str, Tensor]]:
+        """The largest square image of at most ``visual`` tokens."""
+        import torch
+
+        config: Any = self.model.config
+        vision, side = config.vision_config, isqrt(visual) * int(config.vision_config.spatial_merge_size)
+        width = 3 * int(vision.temporal_patch_size) * int(vision.patch_size) ** 2
+        media = {
+            "pixel_values": torch.randn(side**2, width, generator=generator),
+            "image_grid_thw": torch.tensor([[1, side, side]]),
+        }
+        return config.image_token_id, isqrt(visual) ** 2, media
+
+    @classmethod
     def real_config(cls, checkpoint: str) -> PretrainedConfig:
         """Sizes of ``Qwen/Qwen2.5-VL-7B-Instruct``."""
         from transformers import Qwen2_5_VLConfig
@@ -191,7 +249,7 @@ class _QwenSignals(PackedSignals):
         from transformers.vision_utils import get_vision_window_index
 
         visual, states = self._adapter.visual, call.value
-        with torch.no_grad():
+        with as_the_model_runs():
             queries, keys, _ = (
                 module.qkv(states).reshape(len(states), 3, module.num_heads, -1).permute(1, 0, 2, 3).unbind(0)
             )

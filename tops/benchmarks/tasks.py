@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tops.benchmarks.benchmark import Benchmark
+from tops.benchmarks.benchmark import Benchmark, own_task
 from tops.benchmarks.built import note_built, verified
 from tops.benchmarks.data import DataRoot, data_hash, dataset_folder, missing
 from tops.benchmarks.documents import limited
@@ -167,7 +167,8 @@ def _build(benchmark: Benchmark, spec: BenchmarkSpec, root: DataRoot, found: str
     from lmms_eval.api.task import ConfigurableMessagesTask
     from lmms_eval.utils import load_yaml_config
 
-    config = load_yaml_config(str(stock_yaml(benchmark.task)), mode="full")
+    task = own_task(benchmark) if benchmark.task.endswith(".yaml") else stock_yaml(benchmark.task)
+    config = load_yaml_config(str(task), mode="full")
     settings = {**config.get("lmms_eval_specific_kwargs", {}).get("default", {})}
     known = {"pre_prompt", "post_prompt", *settings}
     overrides = {k: v for k, v in spec.prompt.items() if k != "convention"}

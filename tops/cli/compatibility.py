@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tops.methods import build, method_class, method_names
-from tops.signals import Signal
 
 if TYPE_CHECKING:
     from tops.backbones.base import Adapter
@@ -34,14 +33,9 @@ CLIP's vision tower only.
 """
 
 
-def available(adapter: type[Adapter]) -> frozenset[Signal]:
-    """Signals of a family, CLIP's text tower included where its vision tower is CLIP's."""
-    return adapter.signals | ({Signal.TEXT_TOWER} if Signal.ENCODER in adapter.signals else frozenset())
-
-
-def missing(method: str, adapter: type[Adapter]) -> list[Signal]:
+def missing(method: str, adapter: type[Adapter]) -> list[str]:
     """Signals that a method needs and a family lacks, sorted; empty when it runs."""
-    have = available(adapter)
+    have = adapter.available()
     return sorted(build(method).needs(have) - have)
 
 
@@ -52,7 +46,7 @@ def table() -> str:
     known = dict(sorted(families().items()))
     rows = []
     for name, adapter in known.items():
-        classes, signals = (f"`{cls}`" for cls in adapter.model_classes), sorted(available(adapter))
+        classes, signals = (f"`{cls}`" for cls in adapter.model_classes), sorted(adapter.available())
         rows.append(f"| {name} | {', '.join(classes)} | {', '.join(signals)} | {adapter.default_positions} |")
     lines = [f"| method | {' | '.join(known)} |", f"|---|{'---|' * len(known)}"]
     for method in sorted(method_names()):

@@ -24,11 +24,6 @@ def main(argv: list[str]) -> int:
     sheets.add_argument("--out", type=Path, default=Path("reports/miniature/sheets"), help="folder for the pages")
     table = actions.add_parser("table", help="documents, unpruned score, blind score and chance per benchmark")
     card = actions.add_parser("card", help="write the scores of complete runs into the model card")
-    train = actions.add_parser("train", help="train a model from generated scenes and put it in the checkpoints' place")
-    train.add_argument("family", help="llava-1.5 or llava-next")
-    train.add_argument("--work", type=Path, default=Path("miniature-training"), help="folder for stages and logs")
-    train.add_argument("--from", dest="start", type=Path, help="folder of the LLaVA-1.5 checkpoint to go on from")
-    train.add_argument("--minutes", type=float, help="wall-clock time of all stages (default: that of the recipe)")
     for action in (table, card):
         action.add_argument("family", nargs="?", default="llava-1.5", help="miniature checkpoint (default: llava-1.5)")
         action.add_argument("--results", type=Path, default=Path("results"), help="result store with the runs")
@@ -36,7 +31,7 @@ def main(argv: list[str]) -> int:
         action.add_argument("--cache", type=Path, help="folder of caches (default: $TOPS_CACHE or ~/.cache/tops)")
         action.add_argument("--seed", type=int, default=0, help="seed of the data (default: 0)")
     options = parser.parse_args(argv)
-    chosen = {"build": _build, "sheets": _sheets, "table": _table, "card": _card, "train": _train}[options.action]
+    chosen = {"build": _build, "sheets": _sheets, "table": _table, "card": _card}[options.action]
     return chosen(options)
 
 
@@ -100,12 +95,6 @@ def _table(options: argparse.Namespace) -> int:
         described = {name: entry for name, entry in described.items() if not BENCHMARKS[name].data.videos}
     print("\n".join(table(described, scores, checkpoints.label(options.family))))
     return 0
-
-
-def _train(options: argparse.Namespace) -> int:
-    from tops.miniature.training_command import main as train
-
-    return train(options.family, options.work, options.minutes, options.start)
 
 
 def _card(options: argparse.Namespace) -> int:

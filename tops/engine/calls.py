@@ -110,6 +110,10 @@ class Call:
         Of later tokens.
     running : Prefill, Decode or None
         The text model's own pass, while it runs.
+    wanted : Tensor or None, (R,) int64
+        Places of the prompt whose logits alone are wanted.
+    done : Prefill or None
+        The text model's pass over a prompt, once it has run.
     """
 
     block: Block
@@ -118,8 +122,12 @@ class Call:
     prompt: Prompt | None = None
     step: PromptState | None = None
     running: Prefill | Decode | None = None
+    wanted: Tensor | None = None
+    done: Prefill | None = None
 
 
+WANTED: ContextVar[Tensor | None] = ContextVar("tops_wanted", default=None)
+"""What ``logits_to_keep`` asks for, from the model's own forward to the inner one that it calls."""
 _BLOCKS: ContextVar[tuple[Block, ...]] = ContextVar("tops_blocks", default=())
 _RUNNING: ContextVar[tuple[Generation | Call, ...]] = ContextVar("tops_running", default=())
 

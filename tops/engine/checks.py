@@ -97,7 +97,7 @@ def check_names(run: Run, rows: int, expand: int) -> None:
         If there are more or fewer than samples.
     """
     for name, told in (("question", run.question), ("sample", run.sample)):
-        if told and not isinstance(told, str) and len(told) not in (rows, rows // expand):
+        if told and not isinstance(told, str) and len(told) != rows // expand:
             raise ConfigurationError(
                 f"run.{name} has {len(told)} entries, and the batch {rows // expand} sample(s); give one for each, or "
                 "a single str for all"

@@ -16,12 +16,14 @@ from torch import Tensor, nn
 
 from tops.backbones.base import Adapter, Seen, Watch
 from tops.engine import calls
+from tops.engine.arguments import check_arguments, check_positions, wanted_places
 from tops.engine.cache import attach, state_of
 from tops.engine.calls import Block, Call, Generation, Replay
 from tops.engine.checks import check_generation, check_mode, check_names, check_prefill, check_step
 from tops.engine.passes import Decode, Kwargs, Prefill
-from tops.engine.prompt import read_prompt
+from tops.engine.prompt import expanded_media, read_prompt
 from tops.engine.stand_ins import Hook, StandIn
+from tops.engine.surroundings import surroundings
 from tops.errors import UnsupportedModelError
 
 Args = tuple[Any, ...]
@@ -85,6 +87,7 @@ class Hooks:
         for number, layer in enumerate(adapter.layers):
             add(layer.register_forward_pre_hook(Hook(self._layer_hook(number)), with_kwargs=True))
         add(StandIn(adapter.model, "generate", self._generate))
+        add(StandIn(adapter.model, "_expand_inputs_for_generation", self._expand))
         for name in _FEATURES:
             if hasattr(adapter.outer, name):
                 add(StandIn(adapter.outer, name, self._features))
@@ -140,23 +143,38 @@ class Hooks:
         finally:
             calls.finish(generation)
 
+    def _expand(self, expand: Callable[..., Any], args: Args, options: Kwargs) -> Any:
+        """Rows for beams and returned sequences: pixels go with their sample, where transformers repeats each alone."""
+        block = calls.block_of(self)
+        generation = None if block is None else calls.generation_of(block)
+        if generation is None or args or options.get("input_ids") is None:
+            return expand(*args, **options)
+        generation.expand = times = int(options.get("expand_size", 1))
+        media = {} if times == 1 else expanded_media(self.adapter, options, times)
+        ids, rest = expand(**{name: value for name, value in options.items() if name not in media})
+        return ids, {**rest, **media}
+
     def _features(self, compute: Callable[..., Any], args: Args, kwargs: Kwargs) -> Any:
         """Vision features from the block's memory, where it has one."""
         call = calls.call_of(self)
         memory = None if call is None or call.prompt is None else call.block.setup.memory
         if call is None or memory is None or torch.is_grad_enabled():  # nobody watches, or a gradient is wanted
             return compute(*args, **kwargs)
-        return memory.features(compute, args, kwargs, call.seen, call.block.setup.adapter.packing)
+        return memory.features(compute, args, kwargs, call.seen, surroundings(self.adapter))
 
     # -- one forward --------------------------------------------------------------------------------------------------
 
-    def _on_model(self, module: nn.Module, args: Args, kwargs: Kwargs) -> None:
+    def _on_model(self, module: nn.Module, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs] | None:
         call = {**dict(zip(self._names, args, strict=False)), **kwargs}
-        if self._block(call.get("past_key_values")) is not None and call.get("labels") is not None:
-            raise UnsupportedModelError(
-                "labels under pruning: logits are shorter than the labels; compute the loss outside prune(), or score "
-                "by generation"
-            )
+        calls.WANTED.set(None)
+        if self._block(call.get("past_key_values")) is None:
+            return None
+        check_arguments(self.adapter, call)
+        wanted = wanted_places(call.get("logits_to_keep"))
+        if wanted is None or state_of(call.get("past_key_values")) is not None:
+            return None
+        calls.WANTED.set(wanted)
+        return (), {**call, "logits_to_keep": torch.arange(len(wanted), device=wanted.device)}
 
     def _on_outer(self, module: nn.Module, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs] | None:
         given = {**dict(zip(self._outer_names, args, strict=False)), **kwargs}
@@ -164,7 +182,8 @@ class Hooks:
         block = self._block(cache)
         if block is None:
             return None
-        call = Call(block, calls.generation_of(block))
+        call = Call(block, calls.generation_of(block), wanted=calls.WANTED.get())
+        calls.WANTED.set(None)
         calls.begin(call)
         try:
             self._begin(call, given, cache)
@@ -177,25 +196,39 @@ class Hooks:
         """Find out what a forward is, prompt or step, and refuse what cannot be pruned; no model code runs."""
         setup, state = call.block.setup, state_of(cache)
         check_mode(setup.adapter)
+        check_arguments(setup.adapter, given)
         if state is not None:
             check_step(given, cache, state, setup.adapter)
+            new = given["input_ids"] if given.get("input_ids") is not None else given["inputs_embeds"]
+            past = state.prompt_length + state.generated
+            check_positions(setup.adapter, given.get("position_ids"), *new.shape[:2], past=past)
             if given.get("position_ids") is None:
-                new = given["input_ids"] if given.get("input_ids") is not None else given["inputs_embeds"]
                 steps = torch.arange(new.shape[1], device=state.next_position.device)
                 given["position_ids"] = state.next_position + state.generated + steps
             call.step = state
             return
         check_prefill(given, cache)
+        if isinstance(given.get("image_sizes"), list | tuple):
+            given["image_sizes"] = torch.tensor([list(map(int, size)) for size in given["image_sizes"]])
+        check_positions(setup.adapter, given.get("position_ids"), *given["input_ids"].shape)
         call.seen = {watch.name: [] for watch in setup.watches}
         call.prompt = read_prompt(setup.adapter, setup.method, setup.backbone, given)
         if call.generation is None or not call.generation.prompts:
             expand = 1 if call.generation is None else call.generation.expand
             check_names(setup.run, len(call.prompt.layouts), expand)
 
-    def _on_outer_done(self, module: nn.Module, args: Args, kwargs: Kwargs, out: Any) -> None:
-        running = calls.call_of(self)
-        if running is not None:
-            calls.finish(running)
+    def _on_outer_done(self, module: nn.Module, args: Args, kwargs: Kwargs, out: Any) -> Any:
+        call = calls.call_of(self)
+        if call is None:
+            return None
+        calls.finish(call)
+        if out is None or call.wanted is None or call.done is None:
+            return None
+        hidden = call.done.at_places(out[0], call.wanted)
+        if isinstance(out, tuple):
+            return hidden, *out[1:]
+        out.last_hidden_state = hidden
+        return out
 
     def _on_text(self, module: nn.Module, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs] | None:
         call = calls.call_of(self)
@@ -227,6 +260,7 @@ class Hooks:
             done.done()
             return
         assert isinstance(done, Prefill)
+        call.done = done
         if done.replay is not None:
             return
         if generation is None or not generation.prompts:

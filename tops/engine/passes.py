@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from tops.backbones._precision import full_precision
 from tops.backbones.base import Adapter, Seen, VisionContext, Watch
+from tops.engine.arguments import gathered, position_axes
 from tops.engine.checks import check_selection
 from tops.engine.point import Point
 from tops.engine.prompt import UNPRUNED, Prompt
@@ -125,15 +127,14 @@ class Prefill(_Pass):
         self.state = PromptState(length, (last + 1).to(device), [segment])
         self.kwargs = self._enter(kwargs, segment)
 
-    @staticmethod
-    def _positions(given: Tensor | None, batch: int, length: int) -> tuple[Tensor, bool]:
-        if given is None:
-            return torch.arange(length).expand(batch, length), False
-        given = given.cpu()
+    def _positions(self, given: Tensor | None, batch: int, length: int) -> tuple[Tensor, bool]:
+        given = torch.arange(length)[None] if given is None else given.cpu()
         if given.ndim == 2:
-            return given.expand(batch, length), False
-        axes = given[1:] if len(given) == 4 else given  # a fourth axis in front numbers the text alone
-        return axes.expand(len(axes), batch, length), True
+            flat = given.expand(batch, length)
+            axes = position_axes(self.setup.adapter)
+            return (flat, False) if axes == 1 else (flat.expand(axes, batch, length), True)
+        given = given[1:] if len(given) == 4 else given  # a fourth axis in front numbers the text alone
+        return given.expand(len(given), batch, length), True
 
     def _enter(self, kwargs: Kwargs, segment: Segment) -> Kwargs:
         if 0 not in self._cut_layers:
@@ -165,11 +166,18 @@ class Prefill(_Pass):
     def _sequence(self, segment: Segment) -> tuple[Tensor, Tensor]:
         return segment.mask, segment.positions
 
+    def at_places(self, hidden: Tensor, wanted: Tensor) -> Tensor:
+        """(B, M, d) -> (B, R, d): what the last layer made of places of the unpruned prompt, (R,) int64."""
+        last = self.state.segments[-1]
+        if not last.changed:
+            return hidden[:, wanted.to(hidden.device)]
+        return gathered(hidden, wanted, self._entry_rows, last, self.state.prompt_length)
+
     def _cut(self, number: int, segment: Segment, hidden: Tensor) -> Tensor:
         if self.replay is not None:
             gathers = self._replayed(number, segment)
         else:
-            with torch.no_grad():
+            with full_precision():
                 gathers = [self._select(number, i, row, hidden) for i, row in enumerate(segment.rows)]
         self.cuts[number] = gathers
         if all(gather is None for gather in gathers):

@@ -12,6 +12,7 @@ from torch import Tensor
 from tops.backbones.base import Adapter, Layout
 from tops.budget import PromptShape, Schedule
 from tops.engine.segment import Row
+from tops.errors import UnsupportedModelError
 from tops.methods.base import Method
 
 UNPRUNED = "no image: passed through unpruned"
@@ -79,10 +80,7 @@ def read_prompt(adapter: Adapter, method: Method, backbone: str, call: Mapping[s
     UnsupportedModelError
         If placeholders and images do not fit together.
     """
-    ids = call["input_ids"].cpu()
-    mask = call.get("attention_mask")
-    real = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.cpu().bool()
-    visual = torch.isin(ids, torch.tensor(adapter.placeholder_ids)) & real
+    ids, real, visual = _placeholders(adapter, call)
     layouts = _layouts(adapter, call, visual.sum(1).tolist())
     with_newlines = method.with_newlines
     shapes = []
@@ -91,6 +89,42 @@ def read_prompt(adapter: Adapter, method: Method, backbone: str, call: Mapping[s
         shapes.append(PromptShape(candidates, len(adapter.layers), layout.images, backbone))
     schedules = tuple(method.schedule(shape) if shape.visual else None for shape in shapes)
     return Prompt(call, ids, real, visual, tuple(layouts), tuple(shapes), schedules, with_newlines)
+
+
+def expanded_media(adapter: Adapter, call: Mapping[str, Any], times: int) -> dict[str, Tensor]:
+    """Pixels and their sizes for a batch in which every sample stands ``times`` times: sample by sample.
+
+    Parameters
+    ----------
+    adapter : Adapter
+        The model's family.
+    call : mapping
+        Arguments of the model, one row a sample.
+    times : int
+        Rows of each sample.
+    """
+    layouts = _layouts(adapter, call, _placeholders(adapter, call)[2].sum(1).tolist())
+    out = {}
+    for name, rows in adapter.media(call, layouts).items():
+        if call.get(name) is not None:
+            given = torch.as_tensor(call[name])
+            out[name] = torch.cat([part for one in torch.split(given, rows) for part in [one] * times])
+    return out
+
+
+def _placeholders(adapter: Adapter, call: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+    """Token ids, which of them are no padding, and which are visual: (B, L), on the CPU."""
+    ids = call["input_ids"].cpu()
+    mask = call.get("attention_mask")
+    real = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.cpu().bool().expand(ids.shape)
+    visual = torch.isin(ids, torch.tensor(adapter.placeholder_ids))
+    hidden = (visual & ~real).sum(1)
+    if bool(hidden.any()):
+        raise UnsupportedModelError(
+            f"attention_mask hides {int(hidden.max())} visual placeholders of prompt {int(hidden.argmax())}, yet the "
+            "model would fill them; let the mask hide padding only, and leave tokens out by a method's budget"
+        )
+    return ids, real, visual
 
 
 def _layouts(adapter: Adapter, call: Mapping[str, Any], counts: Sequence[int]) -> list[Layout]:

@@ -13,11 +13,12 @@ from PIL.Image import Image
 from torch import Tensor
 
 from tops.backbones.image_layouts import check_view, view_side
+from tops.backbones.inputs import Inputs
 from tops.benchmarks.documents import question_of
 from tops.errors import DataError, UnsupportedModelError
 from tops.evaluation.batches import merge, split
-from tops.evaluation.media import Inputs, Media, MediaReader
-from tops.evaluation.models import Asker, Prepared, QwenAsker, Reply, asker_for, generate
+from tops.evaluation.media import Media, MediaReader
+from tops.evaluation.models import Asker, Prepared, Reply, asker_for, generate
 from tops.methods.base import InputControl
 
 if TYPE_CHECKING:
@@ -194,15 +195,14 @@ def asker_and_reader(
         )
     asker = asker_for(backbone, inputs, layout)
     images: Any = getattr(backbone.processor, "image_processor", None)
-    qwen = isinstance(asker, QwenAsker)
     reader = MediaReader(
         task,
         inputs,
         method,
         mean=getattr(images, "image_mean", None) or (0.5, 0.5, 0.5),
         token_pixels=token_pixels(backbone),
-        rule="round" if qwen else "floor",
-        even=qwen,
+        rule=backbone.adapter.frame_rule,
+        even=backbone.adapter.frame_pairs,
         layout=layout,
     )
     return asker, reader

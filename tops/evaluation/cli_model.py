@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from tops.backbones.image_layouts import check_view
+from tops.backbones.inputs import OPTIONS, Inputs
 from tops.benchmarks.quiet import import_lmms_eval
 from tops.errors import ConfigurationError
 from tops.evaluation.asking import view
-from tops.evaluation.media import OPTIONS, Inputs, Media
+from tops.evaluation.media import Media
 from tops.evaluation.models import asker_for
 from tops.evaluation.videos import read_frames
 
@@ -117,7 +118,12 @@ class TopsModel(lmms):  # type: ignore[misc]
         for message in messages:
             for part in message["content"]:
                 if part["type"] == "video" and isinstance(part["url"], str):
-                    frames = read_frames(part["url"], self._inputs.frames, per_second=self._inputs.frames_per_second)
+                    frames = read_frames(
+                        part["url"],
+                        self._inputs.frames,
+                        self.backbone.adapter.frame_rule,
+                        self._inputs.frames_per_second,
+                    )
                     media = Media(frames.images, True, frames.indices, frames.total, frames.fps)
                     part["url"] = list(frames.images)
         return messages, media

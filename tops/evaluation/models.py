@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib import import_module
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 import numpy as np
@@ -15,14 +17,14 @@ import torch
 from transformers import BatchFeature, GenerationConfig
 
 from tops.backbones.image_layouts import NATIVE, ImageLayout
+from tops.backbones.inputs import Inputs
 from tops.benchmarks.quiet import import_lmms_eval
 from tops.errors import DataError, UnsupportedModelError
-from tops.evaluation.media import VICUNA, Inputs, Media
+from tops.evaluation.media import VICUNA, Media
 
 import_lmms_eval()
 
 from lmms_eval.api.model import lmms  # noqa: E402
-from lmms_eval.models.chat import internvl_hf, llava_hf, qwen2_5_vl  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -203,36 +205,38 @@ def _without_noise(module: Any) -> Iterator[None]:
 
 
 class Asker:
-    """What our three models have in common. Mixed in before a stock chat class.
+    """A loaded backbone in place of the one that a stock chat class would load. Mixed in before that class.
 
     ``ask`` answers one request or raises; ``generate_until`` serves lmms-eval's own evaluator in the same way.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        With ``model``, ``processor`` and ``adapter``.
+    inputs : Inputs
+        How pictures and prompts are prepared.
+    layout : ImageLayout
+        How images become visual tokens.
     """
 
     stock_module: Any
     task_dict: dict[str, Any]
 
-    def prepare(self, backbone: Any, inputs: Inputs, layout: ImageLayout) -> None:
-        """Take over a loaded backbone instead of loading one.
-
-        Parameters
-        ----------
-        backbone : Backbone
-            With ``model``, ``processor`` and ``adapter``.
-        inputs : Inputs
-            How pictures and prompts are prepared.
-        layout : ImageLayout
-            How images become visual tokens.
-        """
+    def __init__(self, backbone: Any, inputs: Inputs, layout: ImageLayout) -> None:
         lmms.__init__(self)
         model, processor = backbone.model, backbone.processor
         self.backbone, self.inputs, self.watch = backbone, inputs, _Watch()
         self._model = _Model(model.eval(), self.watch)
         self._config, self._tokenizer = model.config, processor.tokenizer
-        self._processor = _Processor(backbone, self.watch, inputs, layout)
+        # Stock classes know their processor by one of three names.
+        self._processor = self.processor = self._image_processor = _Processor(backbone, self.watch, inputs, layout)
+        processor.tokenizer.padding_side = "left"
         self._device = model.device
         self.device_map = str(model.device)
         self.batch_size_per_gpu, self.use_cache, self.chat_template = 1, True, None
         self.accelerator = SimpleNamespace(is_main_process=False, num_processes=1, unwrap_model=lambda m: m)
+        for name, value in backbone.adapter.chat_settings(inputs).items():
+            setattr(self, name, value)
 
     @property
     def model(self) -> Any:
@@ -319,48 +323,19 @@ class Asker:
         return [GenerationResult(r.text, TokenCounts(output_tokens=r.output_tokens)) for r in replies]
 
 
-class LlavaAsker(Asker, llava_hf.LlavaHf):  # type: ignore[misc]
-    """LLaVA-1.5, LLaVA-NeXT, LLaVA-Video and LLaVA-OneVision."""
-
-    stock_module = llava_hf
-
-    def __init__(self, backbone: Any, inputs: Inputs, layout: ImageLayout) -> None:
-        self.prepare(backbone, inputs, layout)
-        self._image_processor = self._processor
-        self._processor.tokenizer.padding_side = "left"
-        self.max_frames_num = inputs.frames
-
-
-class QwenAsker(Asker, qwen2_5_vl.Qwen2_5_VL):  # type: ignore[misc]
-    """Qwen2.5-VL."""
-
-    stock_module = qwen2_5_vl
-
-    def __init__(self, backbone: Any, inputs: Inputs, layout: ImageLayout) -> None:
-        self.prepare(backbone, inputs, layout)
-        self.processor = self._processor
-        self.min_pixels = inputs.min_pixels or 256 * 28 * 28
-        self.max_pixels = inputs.max_pixels or 2048 * 28 * 28
-        self.max_num_frames, self.fps, self._max_length = inputs.frames, None, 2048
-
-
-class InternVLAsker(Asker, internvl_hf.InternVLHf):  # type: ignore[misc]
-    """InternVL3."""
-
-    stock_module = internvl_hf
-
-    def __init__(self, backbone: Any, inputs: Inputs, layout: ImageLayout) -> None:
-        self.prepare(backbone, inputs, layout)
-        self.processor = self._processor
-        self.min_patches, self.max_patches = inputs.min_patches, inputs.max_patches
-        self.num_frames, self.fps = inputs.frames, None
-
-
-ASKERS: tuple[tuple[str, Callable[[Any, Inputs, ImageLayout], Asker]], ...] = (
-    ("Llava", LlavaAsker),
-    ("Qwen2_5_VL", QwenAsker),
-    ("InternVL", InternVLAsker),
-)
+@cache
+def _asking(chat: str) -> Callable[[Any, Inputs, ImageLayout], Asker]:
+    """:class:`Asker` in front of the one model class that a module of ``lmms_eval.models.chat`` defines."""
+    module = import_module(f"lmms_eval.models.chat.{chat}")
+    stock = next(
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, lmms) and value.__module__ == module.__name__
+    )
+    return cast(
+        Callable[[Any, Inputs, ImageLayout], Asker],
+        type(f"Asking{stock.__name__}", (Asker, stock), {"stock_module": module}),
+    )
 
 
 def asker_for(backbone: Any, inputs: Inputs, layout: ImageLayout = NATIVE) -> Asker:
@@ -373,10 +348,10 @@ def asker_for(backbone: Any, inputs: Inputs, layout: ImageLayout = NATIVE) -> As
     UnsupportedModelError
         If there is none.
     """
-    names = [cls.__name__ for cls in type(backbone.model).__mro__]
-    for prefix, make in ASKERS:
-        if any(name.startswith(prefix) for name in names):
-            return make(backbone, inputs, layout)
-    raise UnsupportedModelError(
-        f"no chat wrapper for {names[0]}; there are those for {', '.join(prefix for prefix, _ in ASKERS)}"
-    )
+    adapter = backbone.adapter
+    if not adapter.chat:
+        raise UnsupportedModelError(
+            f"family {adapter.family!r} names no chat model of lmms-eval; set Adapter.chat in its file, or choose "
+            f"another backbone"
+        )
+    return _asking(adapter.chat)(backbone, inputs, layout)

@@ -185,8 +185,9 @@ def llava_video(bpe: Tokenizer) -> tuple[PreTrainedModel, ProcessorMixin]:
     vision = hf.SiglipVisionConfig(
         hidden_size=WIDTH,
         intermediate_size=4 * WIDTH,
-        num_hidden_layers=6,
+        num_hidden_layers=5,
         num_attention_heads=4,
+        hidden_act="quick_gelu",  # CLIP's: its first five layers fit in
         image_size=side,
         patch_size=PATCH,
         vision_use_head=False,
@@ -205,8 +206,8 @@ def llava_video(bpe: Tokenizer) -> tuple[PreTrainedModel, ProcessorMixin]:
 
 
 def qwen_25_vl(bpe: Tokenizer) -> tuple[PreTrainedModel, ProcessorMixin]:
-    """Patches of 14 pixels merged 2 x 2, windows of 4 x 4 merged patches, mRoPE; images are enlarged to 144 tokens."""
-    pixels = {"shortest_edge": (12 * 28) ** 2, "longest_edge": (24 * 28) ** 2}
+    """Patches of 14 pixels merged 2 x 2, windows of 4 x 4 merged patches, mRoPE; images are enlarged to 64 tokens."""
+    pixels = {"shortest_edge": (8 * 28) ** 2, "longest_edge": (24 * 28) ** 2}
     # A frame of a video may hold as few as 16 tokens.
     frames = {"shortest_edge": (4 * 28) ** 2, "longest_edge": (24 * 28) ** 2}
     sizes = {"patch_size": 14, "merge_size": 2, "temporal_patch_size": 2}
@@ -229,20 +230,20 @@ def qwen_25_vl(bpe: Tokenizer) -> tuple[PreTrainedModel, ProcessorMixin]:
     text = qwen2(bpe.get_vocab_size()).to_dict()
     for key in ("model_type", "architectures", "layer_types", "rope_parameters", "sliding_window", "max_window_layers"):
         text.pop(key, None)
-    text["rope_parameters"] = {"rope_type": "default", "mrope_section": [4, 6, 6], "rope_theta": 1e6}
+    text["rope_parameters"] = {"rope_type": "default", "mrope_section": [4, 6, 6], "rope_theta": 1e4}
     config = hf.Qwen2_5_VLConfig(
         text_config=text,
         vision_config={
-            "depth": 6,
+            "depth": 5,
             "hidden_size": WIDTH,
-            "intermediate_size": 3 * WIDTH,
+            "intermediate_size": 4 * WIDTH,
             "num_heads": 4,
             "out_hidden_size": WIDTH,
             "patch_size": 14,
             "spatial_merge_size": 2,
             "temporal_patch_size": 2,
             "window_size": 112,
-            "fullatt_block_indexes": [2, 5],
+            "fullatt_block_indexes": [4],
         },
         image_token_id=TOKEN_ID["<|image_pad|>"],
         video_token_id=TOKEN_ID["<|video_pad|>"],
@@ -278,9 +279,11 @@ def internvl_3(bpe: Tokenizer) -> tuple[PreTrainedModel, ProcessorMixin]:
     config = hf.InternVLConfig(
         vision_config={
             "hidden_size": WIDTH,
-            "num_hidden_layers": 6,
+            "num_hidden_layers": 5,
             "num_attention_heads": 4,
             "intermediate_size": 4 * WIDTH,
+            "attention_bias": True,
+            "hidden_act": "quick_gelu",  # CLIP's: its first five layers fit in
             "image_size": (SIDE, SIDE),
             "patch_size": (PATCH, PATCH),
         },

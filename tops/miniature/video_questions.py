@@ -20,6 +20,10 @@ def _thing(track: Track) -> str:
     return ENGLISH.noun(track.item.name)
 
 
+def _places(video: Video, track: Track) -> tuple[int, ...]:
+    return (video.tracks.index(track),)
+
+
 def _lasting(video: Video) -> tuple[Track, ...]:
     return video.tracks[:-1] if video.needle else video.tracks
 
@@ -45,7 +49,7 @@ def _order(rng: np.random.Generator, video: Video) -> Question | None:
     things = [_thing(track) for track in tracks[:3]]
     orders = tuple(", ".join(order) for order in permutations(things))
     text = "In which order do they appear?" if len(tracks) == 3 else "In which order do the first three appear?"
-    return Question("order", text, ", ".join(things), orders)
+    return Question("order", text, ", ".join(things), orders, objects=(0, 1, 2))
 
 
 def _first_or_last(rng: np.random.Generator, video: Video) -> Question | None:
@@ -57,20 +61,24 @@ def _first_or_last(rng: np.random.Generator, video: Video) -> Question | None:
     if last and video.needle and video.tracks[-1].start >= chosen.start:
         chosen = video.tracks[-1]
     pool = _others(rng, [_thing(track) for track in video.tracks])
-    return Question("first", f"Which object appears {'last' if last else 'first'}?", _thing(chosen), pool)
+    text = f"Which object appears {'last' if last else 'first'}?"
+    return Question("first", text, _thing(chosen), pool, objects=_places(video, chosen))
 
 
 def _count(rng: np.random.Generator, video: Video) -> Question:
-    return Question("video count", "How many objects appear in the video?", str(len(video.tracks)), tuple("123456"))
+    everything = tuple(range(len(video.tracks)))
+    text = "How many objects appear in the video?"
+    return Question("video count", text, str(len(everything)), tuple("123456"), objects=everything)
 
 
 def _needle(rng: np.random.Generator, video: Video) -> Question | None:
     digits = [track for track in video.tracks if track.item.kind == "digit"]
     if len(digits) != 1:
         return None
+    found = _places(video, digits[0])
     if rng.random() < 0.3:
-        return Question("needle", "What color is the number?", digits[0].item.colour, COLOUR_NAMES)
-    return Question("needle", "What number appears in the video?", digits[0].item.name, DIGITS)
+        return Question("needle", "What color is the number?", digits[0].item.colour, COLOUR_NAMES, objects=found)
+    return Question("needle", "What number appears in the video?", digits[0].item.name, DIGITS, objects=found)
 
 
 def _direction(rng: np.random.Generator, video: Video) -> Question | None:
@@ -78,7 +86,7 @@ def _direction(rng: np.random.Generator, video: Video) -> Question | None:
     if not moving:
         return None
     text = f"Which way does the {_thing(moving[0])} move?"
-    return Question("direction", text, moving[0].direction, tuple(DIRECTIONS))
+    return Question("direction", text, moving[0].direction, tuple(DIRECTIONS), objects=_places(video, moving[0]))
 
 
 def _moving(rng: np.random.Generator, video: Video) -> Question | None:
@@ -86,7 +94,7 @@ def _moving(rng: np.random.Generator, video: Video) -> Question | None:
     if not moving:
         return None
     pool = _others(rng, [_thing(track) for track in video.tracks])
-    return Question("moving", "Which object moves?", _thing(moving[0]), pool)
+    return Question("moving", "Which object moves?", _thing(moving[0]), pool, objects=_places(video, moving[0]))
 
 
 def _vanishing(rng: np.random.Generator, video: Video) -> Question | None:
@@ -94,13 +102,18 @@ def _vanishing(rng: np.random.Generator, video: Video) -> Question | None:
     if not gone or video.needle:
         return None
     pool = _others(rng, [_thing(track) for track in video.tracks])
-    return Question("vanishing", "Which object vanishes?", _thing(gone[0]), pool)
+    return Question("vanishing", "Which object vanishes?", _thing(gone[0]), pool, objects=_places(video, gone[0]))
 
 
 def _incident(rng: np.random.Generator, video: Video) -> Question | None:
     if video.needle:
         return None
-    return Question("incident", "What unusual thing happens?", video.incident, INCIDENTS)
+    acting = tuple(
+        number
+        for number, track in enumerate(video.tracks)
+        if track.direction or track.vanishes or track.colour_after != track.item.colour
+    )
+    return Question("incident", "What unusual thing happens?", video.incident, INCIDENTS, objects=acting)
 
 
 def _turned(rng: np.random.Generator, video: Video) -> Question | None:
@@ -108,7 +121,8 @@ def _turned(rng: np.random.Generator, video: Video) -> Question | None:
     if not changed:
         return None
     track = changed[0]
-    return Question("turned", f"What color does the {_thing(track)} turn?", track.colour_after, COLOUR_NAMES)
+    text = f"What color does the {_thing(track)} turn?"
+    return Question("turned", text, track.colour_after, COLOUR_NAMES, objects=_places(video, track))
 
 
 def _video_colour(rng: np.random.Generator, video: Video) -> Question | None:
@@ -116,7 +130,8 @@ def _video_colour(rng: np.random.Generator, video: Video) -> Question | None:
     if not steady:
         return None
     track = pick(rng, steady)
-    return Question("video colour", f"What color is the {_thing(track)}?", track.item.colour, COLOUR_NAMES)
+    text = f"What color is the {_thing(track)}?"
+    return Question("video colour", text, track.item.colour, COLOUR_NAMES, objects=_places(video, track))
 
 
 def _video_place(rng: np.random.Generator, video: Video) -> Question | None:
@@ -126,7 +141,8 @@ def _video_place(rng: np.random.Generator, video: Video) -> Question | None:
     track = pick(rng, resting)
     pool = tuple(ENGLISH.location(row, col) for row in range(3) for col in range(3))
     answer = ENGLISH.location(track.item.row, track.item.col)
-    return Question("video place", f"Where is the {_thing(track)}?", answer, pool)
+    text = f"Where is the {_thing(track)}?"
+    return Question("video place", text, answer, pool, objects=_places(video, track))
 
 
 def _topic(rng: np.random.Generator, video: Video) -> Question:

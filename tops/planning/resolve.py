@@ -7,11 +7,12 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
+from tops.backbones import family_named, family_sources
 from tops.backbones.image_layouts import check_view, view_of
-from tops.benchmarks.benchmark import load_benchmark
+from tops.backbones.inputs import Inputs
+from tops.benchmarks.benchmark import benchmark_source, load_benchmark
 from tops.budget import Budget, PromptShape, Protocol
 from tops.errors import ConfigurationError, DataError
-from tops.evaluation.media import Inputs
 from tops.methods import Method, method_class
 from tops.planning import staging
 from tops.settings.choices import backbone_config, choice_names, load_profile
@@ -81,7 +82,14 @@ def backbone_spec(backbone: BackboneConfig, profile: ProfileConfig) -> BackboneS
         dtype=profile.dtype or backbone.dtype,
         attention=backbone.attention,
         options={**({"frames": frames} if frames > 1 else {}), **options},
+        source=family_source(backbone),
     )
+
+
+def family_source(backbone: BackboneConfig) -> str:
+    """Digest of the adapter of a backbone whose family is not part of the package; empty for those that are."""
+    own = family_sources().get(backbone.family)
+    return "" if own is None else own.digest
 
 
 def _small(backbone: BackboneConfig, small: MiniatureConfig) -> dict[str, Any]:
@@ -156,12 +164,24 @@ def as_meant(cell: Cell) -> MethodSpec:
     return replace(cell.method, options={**cell.method.options, **left}) if left else cell.method
 
 
+def signals_of(backbone: BackboneConfig) -> frozenset[Signal]:
+    """What the vision tower of a backbone tells.
+
+    Raises
+    ------
+    ConfigurationError
+        If its family is unknown.
+    """
+    available = family_named(backbone.family).available()
+    return available if backbone.signals is None else frozenset(Signal(s) for s in backbone.signals)
+
+
 def needed_signals(method: MethodSpec, budget: Budget | None, backbone: BackboneConfig) -> frozenset[Signal]:
     """Signals that a method reads on a backbone; those of ``needs(have)`` where they depend on it."""
     if method.name == "none":
         return frozenset()
     built: Method = build_method(method, budget, seed=0)
-    return built.needs(frozenset(Signal(s) for s in backbone.signals))
+    return built.needs(signals_of(backbone))
 
 
 def refusal(method: MethodSpec, budget: Budget | None, backbone: BackboneConfig, shape: PromptShape) -> str | None:
@@ -170,7 +190,7 @@ def refusal(method: MethodSpec, budget: Budget | None, backbone: BackboneConfig,
         return None
     title = method_class(method.name).title
     try:
-        lacking = sorted(needed_signals(method, budget, backbone) - {Signal(s) for s in backbone.signals})
+        lacking = sorted(needed_signals(method, budget, backbone) - signals_of(backbone))
         if lacking:
             return f"{title} needs {', '.join(lacking)}, which {backbone.title} does not have"
         build_method(method, budget, seed=0).schedule(shape)
@@ -257,9 +277,10 @@ def benchmark_spec(
 ) -> BenchmarkSpec:
     """What is asked, with the hash of the documents that are staged (empty when they are not)."""
     benchmark = load_benchmark(name)
-    return benchmark.spec(
+    spec = benchmark.spec(
         staging.data(name, profile), profile=profile.name, convention=convention, family=family, limit=limit
     )
+    return replace(spec, source=benchmark_source(name))
 
 
 @cache

@@ -125,7 +125,9 @@ def documents(benchmark: str, profile: ProfileConfig) -> int:
     chosen = load_benchmark(benchmark)
     manifest = miniature_data.folder_of() / miniature_data.MANIFEST
     if profile.miniature and manifest.is_file():
-        return int(json.loads(manifest.read_text())["benchmarks"][chosen.source]["documents"])
+        built = json.loads(manifest.read_text())["benchmarks"]
+        if chosen.source in built:  # not for one of the user's own
+            return int(built[chosen.source]["documents"])
     return chosen.data.documents
 
 

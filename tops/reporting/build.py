@@ -18,7 +18,7 @@ from tops.reporting.figures.picture import Picture
 from tops.reporting.pages.page import page
 from tops.reporting.tables import render
 from tops.reporting.tables.against_each import paired_table
-from tops.reporting.tables.comparison import comparison_table, matches
+from tops.reporting.tables.comparison import comparison_table, matches, missing, missing_table
 from tops.reporting.tables.controls import honesty_table, with_true_tokens
 from tops.reporting.tables.efficiency import efficiency_table, load_measured
 from tops.reporting.tables.fidelity import fidelity_tables
@@ -37,7 +37,7 @@ class Report:
     main : list of Table
         Scores, with the paper's rows and columns.
     more : list of Table
-        Controls and costs, TOPS against each, intervals, winners, paper against reproduction; those that have lines.
+        Controls and costs, the subject against each, intervals, winners, paper against reproduction; those with lines.
     warnings : tuple of str
         Mixtures, damaged cells, columns that cannot be paired.
     summary : list of str
@@ -77,6 +77,7 @@ def make(results: Results, cache: Path | None = None, efficiency: Path | None = 
         winner = best.get((backbone, level, slug))
         return winner is not None and winner.row == row and winner.beyond_chance
 
+    compared, absent = matches(resamples), missing(resamples)
     more = [
         *fidelity_tables(resamples),
         honesty_table(resamples),
@@ -84,7 +85,8 @@ def make(results: Results, cache: Path | None = None, efficiency: Path | None = 
         intervals_table(resamples),
         benchmark_intervals_table(resamples),
         winners_table(resamples, best),
-        comparison_table(resamples, matches(resamples)),
+        comparison_table(resamples, compared, absent),
+        *([missing_table(resamples, absent)] if compared else []),  # before any run the plan says it
     ]
     plumbing = tuple(
         f"The weights of {backbone_title(b)} were never trained: its numbers show that it runs, nothing else."
@@ -92,7 +94,7 @@ def make(results: Results, cache: Path | None = None, efficiency: Path | None = 
     )
     warnings = (*plumbing, *results.warnings, *resamples.faults, *unrecorded(results))
     main = main_tables(with_true_tokens(resamples), bold)
-    if results.plan.experiment.paper.tables == (4,):
+    if results.plan.experiment.layout == "efficiency":
         main = [efficiency_table(resamples, load_measured(results, efficiency), bold)]
     return Report(resamples, main, [t for t in more if t.lines], warnings, sentences(resamples, best))
 

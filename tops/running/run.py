@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
 
+from tops import registration
 from tops.errors import ConfigurationError
 from tops.evaluation.rescoring import score_again
 from tops.planning.matching_cells import SCORING
@@ -127,7 +128,13 @@ def _launch(plan: Plan, todo: list[Cell], choice: LauncherConfig, results: Path,
         )
     )
     assignment = Assignment(
-        str(results), plan.profile, tuple(todo), choice.attempts, choice.threads, plan.experiment.record_kept
+        str(results),
+        plan.profile,
+        tuple(todo),
+        choice.attempts,
+        choice.threads,
+        plan.experiment.record_kept,
+        own=registration.known(),
     )
     with Progress(len(todo), out or sys.stderr) as progress:
         launcher(choice.kind)(assignment, folder, choice, progress)

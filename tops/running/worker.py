@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from tops import registration
 from tops.benchmarks.benchmark import load_benchmark
 from tops.benchmarks.surroundings import scrub
 from tops.errors import DataError
@@ -48,6 +49,8 @@ class Assignment:
     before : dict of str to int
         Key to how often a cell had failed when the run began: what failed since then, in another worker, is not tried
         again. Counted and not dated, for the clocks of machines differ.
+    own : dict
+        What users added to the package (:func:`tops.registration.known`).
     evaluator : str
         ``module:function`` that loads the model of a backbone, as :func:`tops.running.execute.load_evaluator`.
     """
@@ -59,6 +62,7 @@ class Assignment:
     threads: int = 0
     record_kept: bool = False
     before: dict[str, int] = field(default_factory=dict)
+    own: dict[str, Any] = field(default_factory=dict)
     evaluator: str = "tops.running.execute:load_evaluator"
 
     def __post_init__(self) -> None:
@@ -188,6 +192,7 @@ def work(
     snapshot()
     if assignment.threads:  # read by torch, which is imported with the first model
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(assignment.threads)
+    registration.restore(assignment.own)
     if load is None:
         module, function = assignment.evaluator.split(":")
         load = getattr(importlib.import_module(module), function)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from tops.errors import ConfigurationError, nearest_names
-from tops.selection.similarity import fixed_point_similarity
+from tops.selection import filtered
+from tops.selection.similarity import as_array, fixed_point_similarity
 
 Implementation = Literal["auto", "incremental", "direct", "triton"]
 IMPLEMENTATIONS = ("incremental", "direct", "triton")
@@ -94,6 +95,11 @@ def run(
         batched = features.detach() if features.ndim == 3 else features.detach()[None]
         if name == "incremental":
             batched = batched.cpu()
+            if method in ("max_min", "dpp"):
+                values = as_array(batched)
+                arguments = [] if scores is None else [scores.detach().reshape(values.shape[:2]).cpu().double().numpy()]
+                chosen = torch.from_numpy(getattr(filtered, method)(values, *arguments, k))
+                return chosen.reshape(*features.shape[:-2], k).to(features.device)
         similarity = fixed_point_similarity(batched) if needs_similarity else None
         if scores is not None:
             scores = scores.detach().reshape(batched.shape[:-1]).to(batched.device, torch.float64)

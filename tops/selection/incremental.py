@@ -171,12 +171,15 @@ def coverage(similarity: Ints, weight: Floats, k: int, *, combine: Literal["mult
     return pick.order, pick.score
 
 
-def dpp(similarity: Ints, quality: Floats, k: int) -> tuple[Longs, Floats]:
-    """Greedy MAP of a determinantal point process; see :func:`tops.selection.select_dpp`."""
+def dpp(similarity: Ints, quality: Floats, k: int, *, tokens: int | None = None) -> tuple[Longs, Floats]:
+    """Greedy MAP of a determinantal point process; see :func:`tops.selection.select_dpp`.
+
+    ``tokens`` is how many there are, where these are some of them: it decides what counts as rounding.
+    """
     batch, n, _ = similarity.shape
     pick = _Picks(batch, k)
     residual = quality**2
-    floor = rank_floor(n) * residual
+    floor = rank_floor(tokens or n) * residual
     factors = np.zeros((batch, k, n))
     left = np.ones((batch, n), dtype=bool)
     for step in range(k):

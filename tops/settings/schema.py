@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from tops.budget import Protocol
 from tops.errors import ConfigurationError, nearest_names
 
+Acc = Literal["llava", "advanced", "video"]
+Layout = Literal["benchmarks", "levels", "efficiency"]
 Role = Literal["reference", "method", "control"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 Attention = Literal["sdpa", "eager", "flash_attention_2"]
@@ -46,8 +48,8 @@ class BackboneConfig:
         Images the paper feeds at once: 1, or the frames of a video.
     parameters : float
         Of the whole model, in units of 1; estimates downloads and memory.
-    signals : tuple of str
-        Names of ``tops.signals.Signal`` that this family has.
+    signals : tuple of str or None
+        Names of ``tops.signals.Signal`` that this checkpoint has; None for all that its family has.
     text_tower : str or None
         CLIP checkpoint whose text tower belongs to the vision tower, for methods that compare patches with words.
     options : dict
@@ -72,7 +74,7 @@ class BackboneConfig:
     width: Positive
     feed_forward: Positive
     parameters: Annotated[float, 1]
-    signals: tuple[SignalName, ...]
+    signals: tuple[SignalName, ...] | None = None
     text_tower: str | None = None
     miniature: MiniatureConfig | None = None
     frames: Positive = 1
@@ -238,10 +240,20 @@ class Experiment:
     levels : dict
         Label of a level (``77.8``) to its budget as printed in the paper: a count per image or frame for each backbone,
         or one keep ratio for all of them.
+    acc : {"llava", "advanced", "video"}
+        How scores become Acc (``tops.paper.aggregation``); over the benchmarks shown where the rule knows none of them.
+    layout : {"benchmarks", "levels", "efficiency"}
+        The main table: a column per benchmark; methods by models and budgets, Rel alone; or costs and a score.
+    toolkit : str
+        Whose words and rules the columns have that name none: the convention and the scorer called so, of those
+        benchmarks that have them.
     limit : dict
         Profile to documents per benchmark; a profile that is not named runs all of them.
     record_kept : bool
         Store which tokens each cut kept, for figures and overlays.
+    subject : str
+        The method that the experiment is about: reports set it against each of the others. Where it does not run, the
+        one that leads stands there.
     """
 
     name: str
@@ -251,8 +263,12 @@ class Experiment:
     rows: tuple[RowConfig, ...]
     levels: dict[str, dict[str, int | float]] = field(default_factory=dict)
     paper: PaperReference = field(default_factory=PaperReference)
+    toolkit: str = ""
+    acc: Acc = "llava"
+    layout: Layout = "benchmarks"
     limit: dict[str, int] = field(default_factory=dict)
     record_kept: bool = False
+    subject: str = "tops"
 
 
 def parse(cls: type[T], values: Any, where: str) -> T:

@@ -11,7 +11,7 @@ from typing import Any
 from tops.errors import ConfigurationError, DataError, nearest_names
 
 ROOT = Path(__file__).parent
-FAMILIES = ("llava-1.5", "llava-next", "llava-video", "qwen2.5-vl", "internvl3")
+FAMILIES = tuple(sorted(card.parent.name for card in ROOT.glob("*/card.json")))
 RANDOM_LABEL = "random weights: plumbing only"
 
 
@@ -47,7 +47,8 @@ def card(family: str, root: Path = ROOT) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(
-            f"cannot read the model card {file}: {error}. Restore it, or run `tops miniature train {family}`"
+            f"cannot read the model card {file}: {error}. Restore it, or train again in a clone with "
+            f"`python -m scripts.miniature {family}`"
         ) from error
     return found
 
@@ -65,7 +66,7 @@ def _verified(folder: Path, stamps: tuple[tuple[str, int, int], ...], expected: 
         if found != wanted[name]:
             raise DataError(
                 f"{file} has sha256 {found}, but its card says {wanted[name]}: the weights are damaged or not those of "
-                "the card. Restore the file, or train again with `tops miniature train`"
+                "the card. Restore the file, or train again with `python -m scripts.miniature`"
             )
     return folder
 

@@ -35,7 +35,12 @@ def browser_data(resamples: Resamples, per_benchmark: int = PER_BENCHMARK) -> di
     results = resamples.results
     rows = [row for row in results.plan.rows if any(r == row and e.records for (r, _), e in results.entries.items())]
     number = {row: i for i, row in enumerate(rows)}
-    data: dict[str, Any] = {"rows": [_row(row) for row in rows], "backbones": [], "images": [], "documents": []}
+    data: dict[str, Any] = {
+        "rows": [_row(row, results.is_subject(row)) for row in rows],
+        "backbones": [],
+        "images": [],
+        "documents": [],
+    }
     images: dict[bytes, int] = {}
     for backbone in results.backbones:
         levels = {level: level_title(results, backbone, level) for level in results.plan.experiment.levels}
@@ -53,8 +58,8 @@ def browser_data(resamples: Resamples, per_benchmark: int = PER_BENCHMARK) -> di
     return data
 
 
-def _row(row: Row) -> dict[str, str]:
-    return {"title": row_title(row), "level": row.level, "role": row.role}
+def _row(row: Row, subject: bool) -> dict[str, Any]:
+    return {"title": row_title(row), "level": row.level, "role": row.role, "subject": subject}
 
 
 def _choose(resamples: Resamples, column: Column, records: dict[Row, Record], count: int) -> list[int]:

@@ -17,7 +17,7 @@ from tops.reporting.figures.fidelity_curves import fidelity_curves
 from tops.reporting.figures.kept_figures import agreement_maps, evenness_curves, keep_maps
 from tops.reporting.figures.picture import Picture
 from tops.reporting.figures.qualitative import qualitative_pages
-from tops.reporting.figures.style import is_plain_tops, look, place, places, save, styled
+from tops.reporting.figures.style import look, place, places, save, styled
 from tops.reporting.tables.fidelity import fidelity_columns
 
 if TYPE_CHECKING:
@@ -66,10 +66,11 @@ def budget_curves(resamples: Resamples) -> Iterator[tuple[str, str, Figure]]:
             points.sort(key=lambda p: p[0])
             x = np.array([p[0] for p in points])
             intervals = [p[1].interval for p in points]
-            style: dict[str, Any] = look(row, number[place(row)])
+            subject = resamples.results.is_subject(row)
+            style: dict[str, Any] = look(row, number[place(row)], subject=subject)
             low, middle, high = (np.array([getattr(v, k) for v in intervals]) for k in ("low", "estimate", "high"))
             axes.plot(x, middle, label=row_title(row), **style)
-            if is_plain_tops(row):
+            if subject and row.protocol == "layer_average":
                 axes.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
             else:  # a band for each would hide them all
                 shift = x * (1 + 0.004 * (i - len(lines) / 2))
@@ -164,9 +165,11 @@ def radars(resamples: Resamples) -> Iterator[tuple[str, str, Figure]]:
                 if any(s is None for s in shares):
                     absent.setdefault(row_title(row))
                     continue
-                i = number[place(row)]
-                style: dict[str, Any] = {k: v for k, v in look(row, i).items() if not k.startswith("marker")}
-                if row.method != "tops":
+                i, subject = number[place(row)], resamples.results.is_subject(row)
+                style: dict[str, Any] = {
+                    k: v for k, v in look(row, i, subject=subject).items() if not k.startswith("marker")
+                }
+                if not subject:
                     style["linestyle"] = ("-", "--", "-.", ":")[(i + i // 8) % 4]
                 (line,) = axes.plot([*angles, angles[0]], [*shares, shares[0]], **style)
                 labels.setdefault(row_title(row), line)

@@ -22,8 +22,7 @@ def nothing_bold(backbone: str, row: Row, slug: str) -> bool:
 
 def main_tables(results: Results, bold: Best = nothing_bold) -> list[Table]:
     """The table or tables that show an experiment's scores."""
-    tables = results.plan.experiment.paper.tables
-    if tables == (1,):
+    if results.plan.experiment.layout == "levels":
         return [_by_level(results, bold)]
     many = len(results.backbones) > 1
     return [_by_benchmark(results, b, bold, f"{results.name}-{b}" if many else results.name) for b in results.backbones]

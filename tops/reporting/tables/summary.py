@@ -12,7 +12,7 @@ from tops.reporting.tables.table import signed
 
 
 def sentences(resamples: Resamples, best: Mapping[tuple[str, str, str], Winner]) -> list[str]:
-    """What is there; then for each model and budget who leads on Rel, and whether TOPS beats the best control."""
+    """What is there; then for each model and budget who leads on Rel, and the subject beside the best control."""
     return [_progress(resamples), *_power(best), *_settings(resamples, best)]
 
 
@@ -52,12 +52,12 @@ def _lead(w: Winner) -> str:
 
 def _against_control(resamples: Resamples, backbone: str, level: str) -> str:
     rows = [r for r in resamples.results.rows(backbone) if r.level == level and r.protocol == "layer_average"]
-    tops = next((r for r in rows if r.method == "tops" and not r.variant), None)
-    mine = resamples.rel(backbone, tops) if tops is not None else None
+    subject = next((r for r in rows if resamples.results.is_subject(r)), None)
+    mine = resamples.rel(backbone, subject) if subject is not None else None
     drawn = {r: d for r in rows if r.role == "control" and (d := resamples.rel(backbone, r)) is not None}
-    if mine is None or not drawn:
+    if subject is None or mine is None or not drawn:
         return ""
     control = max(drawn, key=lambda r: drawn[r].point)
     gap = mine.against(drawn[control]).difference
     interval = f"{signed(gap.estimate)} ({signed(gap.low)} to {signed(gap.high)})"
-    return f"; TOPS minus the best control, {row_title(control)}: {interval}"
+    return f"; {row_title(subject)} minus the best control, {row_title(control)}: {interval}"

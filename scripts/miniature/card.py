@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tops.miniature import checkpoints, measure
-from tops.miniature.training_stages import facts
+from scripts.miniature import measure
+from scripts.miniature.stages import facts
+from tops.miniature import checkpoints
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,10 +16,13 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from torch import Tensor
 
+    from scripts.miniature.language import Prompts
+    from scripts.miniature.llava15 import Recipe
+    from scripts.miniature.llava15_further import Further
+    from scripts.miniature.packing import Picture
+    from scripts.miniature.vision import Clip
+    from tops.miniature.prompts import Turn
     from tops.miniature.scenes import Scene
-    from tops.miniature.training import Recipe
-    from tops.miniature.training_further import Further
-    from tops.miniature.training_vision import Clip
 
 SEED = 100
 Facts = dict[str, Any]
@@ -39,29 +43,33 @@ STATEMENT = (
 )
 
 
-def measured(model: Any, clip: Clip, bpe: Tokenizer, tokens: Tokens, patches: Tensor, scenes: int = 200) -> Facts:
-    """Accuracy with the image, without, and with another one; where attention lies.
+def measured(
+    model: Any,
+    bpe: Tokenizer,
+    images: Tensor,
+    asked: Sequence[Sequence[Turn]],
+    pictures: Sequence[Picture],
+    prompts: Prompts,
+) -> Facts:
+    """Accuracy with the image, without, and with another one; where the attention of the text lies.
 
     Parameters
     ----------
     model : PreTrainedModel
-        LLaVA-1.5 or LLaVA-NeXT in float32.
-    clip : Clip
-        Its towers.
+        Of any family, in float32.
     bpe : tokenizers.Tokenizer
         The model's.
-    tokens : callable
-        Scenes to their visual tokens (S, n, d).
-    patches : Tensor of int64, shape (n,)
-        The patch that each token shows, -1 for none.
-    scenes : int
-        Unseen scenes to ask about; which ones is fixed.
+    images : Tensor, (S, n, d)
+        Visual tokens of unseen scenes or videos.
+    asked : sequence of S sequences of Turn
+        Questions about each.
+    pictures : sequence of S Picture
+        Each with a question about one object, or none.
+    prompts : Prompts
+        The family's.
     """
-    found = measure.scenes(scenes, SEED)
-    asked = measure.questions(SEED, found)
-    images = tokens(found)
     sighted, blind, other = (
-        measure.accuracy(model, bpe, images, asked, image=image) for image in ("own", "none", "other")
+        measure.accuracy(model, bpe, images, asked, prompts, image) for image in ("own", "none", "other")
     )
     return {
         "accuracy": {
@@ -73,9 +81,21 @@ def measured(model: Any, clip: Clip, bpe: Tokenizer, tokens: Tokens, patches: Te
             }
             for key, (value, number) in sighted.items()
         },
-        "cls_attention_on_objects": measure.cls_on_objects(clip.vision, found),
-        "text_attention_on_the_asked_object": measure.text_on_object(model, bpe, found, images, patches, SEED),
+        "text_attention_on_the_asked_object": measure.text_on_object(model, bpe, pictures, images, prompts),
     }
+
+
+def measured_scenes(model: Any, bpe: Tokenizer, tokens: Tokens, prompts: Prompts, scenes: int = 200) -> Facts:
+    """`measured` on unseen scenes, which ones is fixed; ``tokens`` takes scenes to their visual tokens (S, n, d)."""
+    found = measure.scenes(scenes, SEED)
+    asked, pictures = measure.questions(SEED, found), measure.single_objects(SEED, found)
+    return measured(model, bpe, tokens(found), asked, pictures, prompts)
+
+
+def measured_llava(model: Any, clip: Clip, bpe: Tokenizer, tokens: Tokens, prompts: Prompts) -> Facts:
+    """`measured_scenes` of LLaVA-1.5 or LLaVA-NeXT, and where the tower's CLS token looks."""
+    shares = {"cls_attention_on_objects": measure.cls_on_objects(clip.vision, measure.scenes(200, SEED))}
+    return measured_scenes(model, bpe, tokens, prompts) | shares
 
 
 def first_card(model: Any, clip: Clip, work: Path, recipe: Recipe) -> Facts:

@@ -10,19 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tops.miniature.grounding import asked_objects, mentions, option_span
-from tops.miniature.scenes import patch_labels
-from tops.miniature.training_data import encode_turn
+from scripts.miniature.grounding import asked_objects, mentions, option_span
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
     from tops.miniature.prompts import Turn
-    from tops.miniature.scenes import Scene
-    from tops.miniature.training_data import Lesson, Pool
+    from tops.miniature.scenes import SceneObject
 
 NONE = -100
+LOW = -1e4  # added where a token may not look
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,32 @@ class Template:
 
 
 LLAVA = Template("<s>USER: ", "\n", " ASSISTANT:", "</s>")
+_TURN = ("<|im_end|>\n<|im_start|>assistant\n", "<|im_end|>")
+LLAVA_VIDEO = Template("<|im_start|>user\n", "\n", *_TURN)
+QWEN = Template(
+    "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n<|vision_start|>",
+    "<|vision_end|>",
+    *_TURN,
+)
+INTERNVL = Template("<|im_start|>user\n<img>", "</img>\n", *_TURN)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Questions about one image or video, and where its objects are.
+
+    Attributes
+    ----------
+    turns : list of Turn
+    objects : sequence of SceneObject
+        What the questions' phrases may name.
+    owner : ndarray of int64, shape (patches,)
+        Index of the object that a patch shows, -1 for none.
+    """
+
+    turns: list[Turn]
+    objects: Sequence[SceneObject]
+    owner: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -61,6 +85,14 @@ class Packed:
     turns: list[Turn]
 
 
+def encode_turn(bpe: Tokenizer, turn: Turn, template: Template) -> tuple[list[int], int]:
+    """Token ids of one question and answer after the image, and where the answer begins."""
+    asked = bpe.encode(template.after_image + turn.prompt + template.before_reply).ids
+    # Chinese takes no space: the first token of every reply says something, and letters are chosen by what it would be.
+    answered = bpe.encode((" " if turn.reply[0].isascii() else "") + turn.reply + template.end).ids
+    return asked + answered, len(asked)
+
+
 def pack(bpe: Tokenizer, turns: Sequence[Turn], length: int, template: Template = LLAVA) -> Packed:
     """Pack questions into ``length`` tokens, leaving out those that no longer fit."""
     ids = np.zeros(length, dtype=np.int64)
@@ -70,7 +102,7 @@ def pack(bpe: Tokenizer, turns: Sequence[Turn], length: int, template: Template 
     kept: list[Turn] = []
     used = 0
     for turn in turns:
-        tokens, start = encode_turn(bpe, turn, (template.after_image, template.before_reply, template.end))
+        tokens, start = encode_turn(bpe, turn, template)
         size = len(tokens) - 1
         if used + size > length:
             continue
@@ -97,9 +129,13 @@ class Looks:
     token: Tensor
     target: Tensor
 
-    def spread(self, patches: Tensor) -> Looks:
-        """The same over tokens that show these patches; -1 for tokens that show none."""
-        return Looks(self.token, self.target[:, patches.clamp_min(0)] & (patches >= 0))
+    def spread(self, shows: Tensor) -> Looks:
+        """The same over tokens of a family.
+
+        ``shows`` (n, patches): the share of what a token shows that is of each patch; a token is a target where a
+        quarter of it is.
+        """
+        return Looks(self.token, self.target.float() @ shows.T >= 0.25)
 
     @classmethod
     def of(cls, found: list[tuple[int, int, NDArray[np.bool_]]], width: int) -> Looks:
@@ -109,13 +145,12 @@ class Looks:
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's tensors; see `run_layers`.
+    """One step's tensors; see `run_layers`. ``mask`` is to be added to the attention scores of the questions.
 
     ``asked``: the token that predicts the reply, at the object asked for. ``named``: the last token of a phrase, at the
     object that it names. ``chosen``: the token that predicts a letter, at the words of the right option.
     """
 
-    scenes: list[int]
     packed: list[Packed]
     ids: Tensor
     labels: Tensor
@@ -139,17 +174,22 @@ def _places(bpe: Tokenizer, turn: Turn, template: Template = LLAVA) -> NDArray[n
 Found = list[tuple[int, int, "NDArray[np.bool_]"]]
 
 
-def _look_targets(bpe: Tokenizer, row: int, packed: Packed, scene: Scene, found: tuple[Found, Found, Found]) -> None:
+def _look_targets(
+    bpe: Tokenizer, row: int, packed: Packed, picture: Picture, template: Template, found: tuple[Found, Found, Found]
+) -> None:
     asked, named, chosen = found
-    owner = patch_labels(scene).owner.reshape(-1)
     for number, turn in enumerate(packed.turns):
         first = int((packed.question == number).argmax())
         last = int(((packed.question == number) & (packed.labels != NONE)).argmax())
-        objects = asked_objects(turn)
-        if objects:
-            asked.append((row, last, np.isin(owner, objects)))
-        holder = _places(bpe, turn)
-        named += [(row, first + int(holder[end]), owner == item) for end, item in mentions(turn.prompt, scene)]
+        wanted = np.isin(picture.owner, asked_objects(turn))
+        if wanted.any():
+            asked.append((row, last, wanted))
+        holder = _places(bpe, turn, template)
+        named += [
+            (row, first + int(holder[end]), picture.owner == item)
+            for end, item in mentions(turn.prompt, picture.objects)
+            if (picture.owner == item).any()
+        ]
         span = option_span(turn)
         if span:
             words = np.zeros(len(packed.ids), dtype=bool)
@@ -158,49 +198,34 @@ def _look_targets(bpe: Tokenizer, row: int, packed: Packed, scene: Scene, found:
 
 
 def make_batch(
-    rng: np.random.Generator,
-    pool: Pool,
-    bpe: Tokenizer,
-    chosen: list[int],
-    length: int,
-    prefix: int,
-    plain: float,
-    lesson: Lesson,
+    bpe: Tokenizer, pictures: Sequence[Picture], length: int, prefix: int, template: Template = LLAVA
 ) -> Batch:
-    """Conversations about the ``chosen`` scenes.
+    """Conversations as tensors.
 
     Parameters
     ----------
-    rng : numpy.random.Generator
-        The only source of randomness.
-    pool : Pool
-        The scenes.
     bpe : tokenizers.Tokenizer
         Of `train_bpe`.
-    chosen : list of int
-        Numbers of the scenes.
+    pictures : sequence of Picture
+        One a row.
     length, prefix : int
         Tokens of the questions about one image, and before them.
-    plain : float
-        Share of conversations of direct questions.
-    lesson : Lesson
-        What they are about.
+    template : Template
+        The family's chat.
     """
-    packed = []
+    packed = [pack(bpe, picture.turns, length, template) for picture in pictures]
     found: tuple[Found, Found, Found] = ([], [], [])
-    for row, i in enumerate(chosen):
-        scene = pool.scenes[i]
-        packed.append(pack(bpe, lesson.turns(rng, scene, bool(rng.random() < plain), length), length))
-        _look_targets(bpe, row, packed[-1], scene, found)
-    patches = pool.labels.shape[1]
+    for row, picture in enumerate(pictures):
+        _look_targets(bpe, row, packed[row], picture, template, found)
+    patches = len(pictures[0].owner)
     asked, named, picked = (Looks.of(f, width) for f, width in zip(found, (patches, patches, length), strict=True))
     question = torch.from_numpy(np.stack([p.question for p in packed]))
     offset = torch.from_numpy(np.stack([p.offset for p in packed]))
     together = (question[:, :, None] == question[:, None]) & torch.ones(length, length, dtype=torch.bool).tril()
-    sees = torch.cat([torch.ones(len(chosen), length, prefix, dtype=torch.bool), together], -1)[:, None]
-    before = torch.arange(prefix).expand(len(chosen), -1)
+    sees = torch.zeros(len(packed), 1, length, prefix + length)
+    sees[:, 0, :, prefix:].masked_fill_(~together, LOW)
+    before = torch.arange(prefix).expand(len(packed), -1)
     return Batch(
-        chosen,
         packed,
         torch.from_numpy(np.stack([p.ids for p in packed])),
         torch.from_numpy(np.stack([p.labels for p in packed])),

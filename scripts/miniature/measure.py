@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from tops.miniature.packing import LLAVA, NONE, Packed, pack
+from scripts.miniature.language import Prompts
+from scripts.miniature.packing import NONE, Packed, Picture, Template, pack
+from scripts.miniature.pool import plain_turns
+from scripts.miniature.vision import attention_share, cls_attention, encode, pixels
 from tops.miniature.prompts import IMAGE_FORMATS, Turn, make_turn
 from tops.miniature.scenes import Scene, make_scene, patch_labels
-from tops.miniature.training_data import plain_turns
-from tops.miniature.training_vision import attention_share, cls_attention, encode, pixels
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -42,10 +43,10 @@ def questions(seed: int, found: Sequence[Scene], per_scene: int = 2) -> list[lis
     return every
 
 
-def _packs(bpe: Tokenizer, turns: Sequence[Turn], length: int) -> Iterator[Packed]:
+def _packs(bpe: Tokenizer, turns: Sequence[Turn], length: int, template: Template) -> Iterator[Packed]:
     left = list(turns)
     while left:
-        packed = pack(bpe, left, length)
+        packed = pack(bpe, left, length, template)
         if not packed.turns:
             raise ValueError(f"a question takes more than {length} tokens: {left[0].prompt!r}")
         yield packed
@@ -63,24 +64,27 @@ def visual_tokens(model: LlavaForConditionalGeneration, found: Sequence[Scene]) 
 
 @torch.inference_mode()
 def accuracy(
-    model: LlavaForConditionalGeneration,
+    model: Any,
     bpe: Tokenizer,
     images: Tensor,
     asked: Sequence[Sequence[Turn]],
+    prompts: Prompts,
     image: Literal["own", "other", "none"] = "own",
 ) -> dict[str, tuple[float, int]]:
     """Share of replies that greedy decoding gets right to the last token, and their number.
 
     Parameters
     ----------
-    model : LlavaForConditionalGeneration or LlavaNextForConditionalGeneration
-        In float32.
+    model : PreTrainedModel
+        Of any family, in float32.
     bpe : tokenizers.Tokenizer
         The model's.
     images : Tensor, (S, n, d)
         Visual tokens of the scenes, as of `visual_tokens`.
     asked : sequence of S sequences of Turn
         Questions about each scene.
+    prompts : Prompts
+        The family's.
     image : {"own", "other", "none"}
         Show the scene itself; another scene, so that only guessing helps; or nothing, a prompt never met in training.
 
@@ -90,11 +94,11 @@ def accuracy(
         Keys "kind <kind>" (open questions), "choice <kind>" (letters) and "format <benchmark>".
     """
     language, embedding = model.model.language_model, model.get_input_embeddings()
-    start = torch.tensor(bpe.encode(LLAVA.start).ids)
+    start = torch.tensor(bpe.encode(prompts.template.start).ids)
     if image == "other":
         images = images.roll(1, 0)
     right: dict[str, list[bool]] = defaultdict(list)
-    work = [(i, packed) for i, turns in enumerate(asked) for packed in _packs(bpe, turns, LENGTH)]
+    work = [(i, packed) for i, turns in enumerate(asked) for packed in _packs(bpe, turns, LENGTH, prompts.template)]
     for first in range(0, len(work), 8):
         rows = work[first : first + 8]
         parts = [embedding(start).expand(len(rows), -1, -1)]
@@ -102,11 +106,14 @@ def accuracy(
             parts.append(images[[i for i, _ in rows]].to(parts[0].dtype))
         prefix = sum(part.shape[1] for part in parts)
         parts.append(embedding(torch.from_numpy(np.stack([p.ids for _, p in rows]))))
-        mask, positions = packed_layout([p for _, p in rows], prefix)
+        mask, order = packed_layout([p for _, p in rows], prefix)
+        counted = prompts if image != "none" else Prompts(prompts.template, prompts.shows[:0])
+        places = counted.positions(prefix, LENGTH)
+        positions = places[..., 0, order] if places.ndim == 3 else order
         states = language(
             inputs_embeds=torch.cat(parts, 1), attention_mask=mask, position_ids=positions, use_cache=False
         ).last_hidden_state[:, prefix:]
-        for (_, packed), row in zip(rows, model.lm_head(states).argmax(-1).numpy(), strict=True):
+        for (_, packed), row in zip(rows, (states @ embedding.weight.T).argmax(-1).numpy(), strict=True):
             for number, turn in enumerate(packed.turns):
                 places = (packed.question == number) & (packed.labels != NONE)
                 hit = bool((row[places] == packed.labels[places]).all())
@@ -117,7 +124,7 @@ def accuracy(
 
 
 def packed_layout(packs: Sequence[Packed], prefix: int) -> tuple[Tensor, Tensor]:
-    """Additive mask (B, 1, P + T, P + T) and positions (B, P + T) of packed questions after a common prefix."""
+    """Additive mask (B, 1, P + T, P + T), and the places of tokens in their own prompts (B, P + T)."""
     question = torch.from_numpy(np.stack([p.question for p in packs]))
     offset = torch.from_numpy(np.stack([p.offset for p in packs]))
     batch, length = question.shape
@@ -145,44 +152,48 @@ def cls_on_objects(tower: CLIPVisionModel, found: Sequence[Scene]) -> dict[str, 
     return {"share": float(torch.cat(shares).mean()), "area": float(on_object.float().mean())}
 
 
+def single_objects(seed: int, found: Sequence[Scene]) -> list[Picture]:
+    """One question about the colour, shape or number of one object, for each scene that carries one."""
+    rng = np.random.default_rng((seed, 6))
+    turns = [make_turn(rng, scene, "gqa", ("colour", "shape", "digit")) for scene in found]
+    owners = _object_patches(found).numpy()
+    return [
+        Picture([turn] if turn else [], scene.objects, owner)
+        for scene, turn, owner in zip(found, turns, owners, strict=True)
+    ]
+
+
 @torch.inference_mode()
 def text_on_object(
-    model: LlavaForConditionalGeneration,
-    bpe: Tokenizer,
-    found: Sequence[Scene],
-    images: Tensor,
-    patches: Tensor,
-    seed: int,
+    model: Any, bpe: Tokenizer, pictures: Sequence[Picture], images: Tensor, prompts: Prompts
 ) -> dict[str, object]:
     """Of the attention that text pays to the image, the share on the object asked for, by decoder layer.
 
-    Questions about the colour, shape or number of one object. ``last``: the token that predicts the reply;
-    ``question``: mean over the prompt's tokens after the image; ``rater``: the one token of these that looks most at
-    the object. Heads are averaged, attention is normalised over the image.
+    ``last``: the token that predicts the reply; ``question``: mean over the prompt's tokens after the image; ``rater``:
+    the one token of these that looks most at the object. Heads are averaged, attention is normalised over the image.
 
-    ``images`` (S, n, d) are the scenes' visual tokens, ``patches`` (n,) the patch that each shows, -1 for none.
+    ``images`` (S, n, d) are the visual tokens of the S ``pictures``, each with a question about one object or none; a
+    quarter of what a token shows makes it one of the object.
     """
-    from tops.miniature.prompts import FORMATS
-
-    rng = np.random.default_rng((seed, 6))
     language, embedding = model.model.language_model, model.get_input_embeddings()
     before = language.config._attn_implementation
     language.set_attn_implementation("eager")
-    start = torch.tensor(bpe.encode(LLAVA.start).ids)
-    owners = torch.where(patches >= 0, _object_patches(found)[:, patches.clamp_min(0)], -1)
+    start = torch.tensor(bpe.encode(prompts.template.start).ids)
     place = slice(len(start), len(start) + images.shape[1])
     rows, areas = [], []
-    for scene, image, owner in zip(found, images, owners, strict=True):
-        turn = make_turn(rng, scene, "gqa", ("colour", "shape", "digit"))
-        if turn is None:
+    for picture, image in zip(pictures, images, strict=True):
+        if not picture.turns:
             continue
-        assert turn.benchmark in FORMATS
-        packed = pack(bpe, [turn], LENGTH)
+        packed = pack(bpe, picture.turns, LENGTH, prompts.template)
         end = int(np.flatnonzero(packed.labels != NONE)[0]) + 1
         ids = torch.from_numpy(packed.ids[:end])
         states = torch.cat([embedding(start), image, embedding(ids)])[None]
-        attentions = language(inputs_embeds=states, output_attentions=True, use_cache=False).attentions
-        here = owner == turn.question.objects[0]
+        positions = prompts.positions(place.stop, end)
+        attentions = language(
+            inputs_embeds=states, position_ids=positions, output_attentions=True, use_cache=False
+        ).attentions
+        asked = torch.from_numpy(picture.owner == picture.turns[0].question.objects[0])
+        here = prompts.shows @ asked.float() >= 0.25
         text = torch.stack([a[0, :, place.stop :, place].mean(0) for a in attentions])
         share = (text * here).sum(-1) / text.sum(-1)
         rows.append(torch.stack([share[:, -1], share.mean(-1), share.max(-1).values]))

@@ -7,6 +7,7 @@ Training shows a head of the decoder these places (as phrase grounding does with
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,12 @@ from tops.miniature.words import CHINESE, ENGLISH, Words
 
 if TYPE_CHECKING:
     from tops.miniature.prompts import Turn
-    from tops.miniature.scenes import Scene
+    from tops.miniature.scenes import SceneObject
 
 # Kinds whose answer is read off two objects; of "neighbour" the first object is the answer, the second is named.
 COMPARED = ("relation", "relation check", "size check")
 # Kinds whose answer is how many objects there are of a group.
-COUNTED = ("count", "count check")
+COUNTED = ("count", "count check", "video count", "order")
 # Kinds whose answer is on the patches of no object.
 BACKGROUND = ("background", "background check")
 
@@ -43,8 +44,8 @@ class _Language:
 _LANGUAGES = (_Language.of(ENGLISH, "digit ", " "), _Language.of(CHINESE, "数字", ""))
 
 
-def mentions(text: str, scene: Scene) -> list[tuple[int, int]]:
-    """Phrases of a text that name exactly one object of the scene.
+def mentions(text: str, objects: Sequence[SceneObject]) -> list[tuple[int, int]]:
+    """Phrases of a text that name exactly one of these objects.
 
     Returns
     -------
@@ -55,7 +56,7 @@ def mentions(text: str, scene: Scene) -> list[tuple[int, int]]:
     for language in _LANGUAGES:
         for match in language.phrase.finditer(text):
             colour, name = language.colours.get(match[1] or ""), language.names.get(match[2], match[2][-1])
-            there = [i for i, item in enumerate(scene.objects) if item.name == name and colour in (None, item.colour)]
+            there = [i for i, item in enumerate(objects) if item.name == name and colour in (None, item.colour)]
             if len(there) == 1:
                 found.append((match.end() - 1, there[0]))
     return found

@@ -19,12 +19,10 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from tops.miniature.families import build
-from tops.miniature.prompts import IMAGE_FORMATS
-from tops.miniature.saving import JOINT_FILE
-from tops.miniature.training_data import Lesson, make_pool
-from tops.miniature.training_language import LanguageRecipe, Share, train_language
-from tops.miniature.training_stages import (
+from scripts.miniature.language import LanguageRecipe, Share, llava_prompts, train_language
+from scripts.miniature.pool import Lesson, make_pool
+from scripts.miniature.saving import JOINT_FILE
+from scripts.miniature.stages import (
     Job,
     clip_modules,
     file_log,
@@ -35,7 +33,9 @@ from tops.miniature.training_stages import (
     run_stages,
     save_modules,
 )
-from tops.miniature.training_vision import ARITHMETIC, Clip, VisionRecipe, encode, pixels, train_vision
+from scripts.miniature.vision import Clip, VisionRecipe, encode, pixels, train_vision
+from tops.miniature.families import build
+from tops.miniature.prompts import IMAGE_FORMATS
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -116,7 +116,7 @@ def transplant(
 def _features(tower: Any, images: Tensor) -> Tensor:
     """(B, side, side, 3) uint8 to the (B, n, c) features that the projector gets."""
     with torch.no_grad():
-        return encode(tower, pixels(images), ARITHMETIC)[1][:, 1:].float()
+        return encode(tower, pixels(images))[1][:, 1:]
 
 
 def run_vision(start: Path, work: Path, recipe: Further) -> None:
@@ -151,7 +151,9 @@ def run_language(start: Path, work: Path, recipe: Further) -> None:
     def save() -> None:
         save_modules(file, modules)
 
-    steps = train_language(model.model.language_model, pool, bpe, recipe.language, visual, trained, log, save)
+    prompts = llava_prompts(torch.eye(pool.labels.shape[1]))
+    language_model = model.model.language_model
+    steps = train_language(language_model, pool, bpe, recipe.language, prompts, visual, trained, log, save)
     save()
     mark_done(work, "language", steps=steps, minutes=(time.monotonic() - begin) / 60, data_sha256=pool.digest)
 
@@ -188,7 +190,9 @@ def run_together(start: Path, work: Path, recipe: Further, rank: int) -> None:
             save_modules(file, modules)
 
     trained = [p for module in modules.values() for p in module.parameters()]
-    steps = train_language(model.model.language_model, pool, bpe, recipe.together, visual, trained, log, save, share)
+    prompts = llava_prompts(torch.eye(pool.labels.shape[1]))
+    language_model = model.model.language_model
+    steps = train_language(language_model, pool, bpe, recipe.together, prompts, visual, trained, log, save, share)
     save()
     if rank == 0:
         mark_done(work, "together", steps=steps, minutes=(time.monotonic() - begin) / 60, data_sha256=pool.digest)

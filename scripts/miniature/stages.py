@@ -19,8 +19,8 @@ from tops.errors import DataError
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-    from tops.miniature.training_language import Share
-    from tops.miniature.training_vision import Clip
+    from scripts.miniature.language import Share
+    from scripts.miniature.vision import Clip
 
 R = TypeVar("R", bound="DataclassInstance")
 # Name of the stage, what it runs, and with what; each a process of its own.

@@ -17,11 +17,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from tops.miniature.families import JOINT, WIDTH, build, clip_text
-from tops.miniature.tokenizer import train_bpe
-from tops.miniature.training_data import Pool, corpus, make_pool
-from tops.miniature.training_language import LanguageRecipe, PatchWords, Share, train_language
-from tops.miniature.training_stages import (
+from scripts.miniature.language import LanguageRecipe, PatchWords, Share, llava_prompts, train_language
+from scripts.miniature.pool import Pool, corpus, make_pool
+from scripts.miniature.stages import (
     Job,
     clip_modules,
     file_log,
@@ -31,7 +29,9 @@ from tops.miniature.training_stages import (
     run_stages,
     save_modules,
 )
-from tops.miniature.training_vision import ARITHMETIC, Clip, VisionRecipe, encode, initialise, pixels, train_vision
+from scripts.miniature.vision import Clip, VisionRecipe, encode, initialise, pixels, train_vision
+from tops.miniature.families import JOINT, WIDTH, build, clip_text
+from tops.miniature.tokenizer import train_bpe
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -107,7 +107,10 @@ def run_words(work: Path, recipe: Recipe) -> None:
     file = work / "words.safetensors"
     trained = [*model.parameters(), *words.parameters()]
     log = file_log(work / "words.log")
-    steps = train_language(model, pool, bpe, recipe.words, visual, trained, log, lambda: save_modules(file, modules))
+    prompts = llava_prompts(torch.eye(pool.labels.shape[1]))
+    steps = train_language(
+        model, pool, bpe, recipe.words, prompts, visual, trained, log, lambda: save_modules(file, modules)
+    )
     save_modules(file, modules)
     mark_done(work, "words", steps=steps, minutes=(time.monotonic() - begin) / 60, data_sha256=pool.digest)
 
@@ -129,10 +132,10 @@ def run_language(work: Path, recipe: Recipe, rank: int) -> None:
 
     def project(chosen: list[int]) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
-            features = encode(tower, pixels(images[chosen]), ARITHMETIC)[1][:, 1:]
+            features = encode(tower, pixels(images[chosen]))[1][:, 1:]
         with torch.no_grad():
             wanted = words(language.embed_tokens, labels[chosen].long())
-        image = projector(features.float())
+        image = projector(features)
         return image, (image - wanted).square().sum(-1).mean()
 
     log = file_log(work / f"language{rank}.log")
@@ -152,7 +155,9 @@ def run_language(work: Path, recipe: Recipe, rank: int) -> None:
             save_modules(file, modules)
 
     trained = [*language.parameters(), *projector.parameters()]
-    steps = train_language(model.model.language_model, pool, bpe, recipe.language, visual, trained, log, save, share)
+    prompts = llava_prompts(torch.eye(pool.labels.shape[1]))
+    language_model = model.model.language_model
+    steps = train_language(language_model, pool, bpe, recipe.language, prompts, visual, trained, log, save, share)
     save()
     if rank == 0:
         mark_done(work, "language", steps=steps, minutes=(time.monotonic() - begin) / 60, data_sha256=pool.digest)

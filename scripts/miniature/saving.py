@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import PreTrainedModel, ProcessorMixin
 
-    from tops.miniature.training_vision import Clip
+    from scripts.miniature.vision import Clip
 
 MOST_BYTES = 10_000_000
 JOINT_FILE = "joint_space.safetensors"

@@ -18,21 +18,19 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from scripts.miniature.pool import LABELS, short_caption
 from tops.miniature.tokenizer import TOKEN_ID
-from tops.miniature.training_data import LABELS, short_caption
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
     from transformers import CLIPTextModelWithProjection, CLIPVisionModel
 
-    from tops.miniature.training_data import Pool
+    from scripts.miniature.pool import Pool
 
 COLOURS, NAMES = LABELS["colour"] - 1, LABELS["name"] - 1
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
-# Of matrix products in training: bfloat16 only where the processor has it, elsewhere it is fifty times slower.
-ARITHMETIC = torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
 
 
 def pixels(images: Tensor) -> Tensor:
@@ -99,16 +97,11 @@ def contrastive(image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
 
 
 def _normal(layer: nn.LayerNorm, states: Tensor) -> Tensor:
-    dtype = states.dtype
-    return functional.layer_norm(
-        states, layer.normalized_shape, layer.weight.to(dtype), layer.bias.to(dtype), layer.eps
-    )
+    return functional.layer_norm(states, layer.normalized_shape, layer.weight, layer.bias, layer.eps)
 
 
 def _linear(states: Tensor, *layers: nn.Linear) -> Tensor:
-    dtype = states.dtype
-    weight = torch.cat([layer.weight for layer in layers]).to(dtype)
-    bias = torch.cat([layer.bias for layer in layers]).to(dtype)
+    weight, bias = (torch.cat(parts) for parts in zip(*((layer.weight, layer.bias) for layer in layers), strict=True))
     return functional.linear(states, weight, bias)
 
 
@@ -117,13 +110,13 @@ def _block(layer: Any, states: Tensor) -> Tensor:
     batch, length, width = states.shape
     mixed = _linear(_normal(layer.layer_norm1, states), own.q_proj, own.k_proj, own.v_proj)
     query, key, value = mixed.view(batch, length, 3, own.num_heads, own.head_dim).permute(2, 0, 3, 1, 4)
-    weights = ((query * own.head_dim**-0.5) @ key.transpose(-1, -2)).float().softmax(-1).to(states.dtype)
+    weights = ((query * own.head_dim**-0.5) @ key.transpose(-1, -2)).softmax(-1)
     states = states + _linear((weights @ value).transpose(1, 2).reshape(batch, length, width), own.out_proj)
     hidden = _linear(_normal(layer.layer_norm2, states), layer.mlp.fc1)
     return states + _linear(hidden * torch.sigmoid(1.702 * hidden), layer.mlp.fc2)
 
 
-def encode(tower: CLIPVisionModel, images: Tensor, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:
+def encode(tower: CLIPVisionModel, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """CLIP's vision tower written out, so that it compiles to something fast (a test compares it with the class).
 
     Parameters
@@ -132,15 +125,13 @@ def encode(tower: CLIPVisionModel, images: Tensor, dtype: torch.dtype = torch.fl
         With float32 weights and quick GELU.
     images : Tensor, (B, 3, side, side) float32
         Normalised as by `pixels`.
-    dtype : torch.dtype
-        Of the layers' arithmetic.
 
     Returns
     -------
     tuple of Tensor
         States entering the penultimate layer and leaving it, (B, 1 + n, c); the pooled CLS, (B, c).
     """
-    states = _normal(tower.pre_layrnorm, tower.embeddings(images)).to(dtype)
+    states = _normal(tower.pre_layrnorm, tower.embeddings(images))
     layers: Any = tower.encoder.layers
     for layer in layers[:-2]:
         states = _block(layer, states)
@@ -243,13 +234,12 @@ def train_vision(
         ids = torch.from_numpy(text_ids(bpe, texts, recipe.text_tokens))
         for group in optimiser.param_groups:
             group["lr"] = recipe.rate * schedule(step, recipe.warmup, progress)
-        entering, features, pooled = forward(clip.vision, pixels(images[chosen]), ARITHMETIC)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=torch.bfloat16 == ARITHMETIC):
-            joint = clip.visual_projection(pooled)
-            text = clip.text(ids).text_embeds
-            share = attention_share(cls_attention(clip.vision, entering, tower_layer), target[..., 0] > 0)
-            patch = heads.patch_losses(features[:, 1:], target)
-            cls = heads.cls_loss(features[:, 0], target)
+        entering, features, pooled = forward(clip.vision, pixels(images[chosen]))
+        joint = clip.visual_projection(pooled)
+        text = clip.text(ids).text_embeds
+        share = attention_share(cls_attention(clip.vision, entering, tower_layer), target[..., 0] > 0)
+        patch = heads.patch_losses(features[:, 1:], target)
+        cls = heads.cls_loss(features[:, 0], target)
         match = contrastive(joint, text, scale)
         hinge = (math.log(recipe.least_share) - share.clamp_min(1e-4).log()).relu().mean()
         loss = (

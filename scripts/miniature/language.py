@@ -10,23 +10,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from tops.miniature.packing import LLAVA, NONE, Batch, Looks, make_batch
+from scripts.miniature.packing import LLAVA, NONE, Batch, Looks, Picture, Template, make_batch
+from scripts.miniature.pool import LABELS, Lesson
+from scripts.miniature.video_pool import VideoLesson
+from scripts.miniature.vision import schedule
 from tops.miniature.scenes import COLOURS, NAMES
-from tops.miniature.training_data import LABELS, Lesson
-from tops.miniature.training_vision import ARITHMETIC, schedule
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-    from transformers import LlamaModel
-
-    from tops.miniature.training_data import Pool
 
 # Layers whose head 0 is shown where to look: from a phrase to its object, from the end of the prompt to the object
 # asked for, and to the words of the right option.
@@ -34,36 +32,36 @@ NAMING, LOOKING, CHOOSING = 1, 3, 6
 
 
 def norm(states: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-    wide = states.float()
-    return (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + epsilon) * weight).to(ARITHMETIC)
+    scaled: Tensor = states * torch.rsqrt(states.pow(2).mean(-1, keepdim=True) + epsilon) * weight
+    return scaled
 
 
 def _rotate(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     low, high = states.chunk(2, -1)
-    return (states * cos + torch.cat((-high, low), -1) * sin).to(ARITHMETIC)
+    return states * cos + torch.cat((-high, low), -1) * sin
 
 
 def run_layers(
-    model: LlamaModel, states: Tensor, cos: Tensor, sin: Tensor, prefix_mask: Tensor, mask: Tensor
+    model: Any, states: Tensor, cos: Tensor, sin: Tensor, prefix: int, mask: Tensor
 ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
     """The decoder on images followed by independent questions.
 
     Parameters
     ----------
-    model : LlamaModel
-        Float32 weights; matrix products run in `ARITHMETIC`.
-    states : Tensor, (B, P + T, d) of `ARITHMETIC`
+    model : LlamaModel, Qwen2Model or Qwen2_5_VLTextModel
+        Float32 weights; with or without biases on query, key and value.
+    states : Tensor, (B, P + T, d)
         Embeddings of the prefix (text, image) and of the packed questions.
     cos, sin : Tensor, (B, 1, P + T, head_dim)
         Rotary tables at the tokens' own positions.
-    prefix_mask : Tensor, (P, P) bool
-        True where a prefix token may look.
-    mask : Tensor, (B, 1, T, P + T) bool
-        True where a question token may look.
+    prefix : int
+        P; its tokens look at themselves and back.
+    mask : Tensor, (B, 1, T, P + T) float32
+        Zero where a question token may look, very low elsewhere.
 
     Returns
     -------
-    states : Tensor, (B, T, d) of `ARITHMETIC`
+    states : Tensor, (B, T, d)
         Normalised final states of the questions.
     looks : tuple of Tensor, each (B, T, P + T) float32
         Attention of the questions in head 0 of the layers `NAMING`, `LOOKING` and `CHOOSING`.
@@ -71,29 +69,31 @@ def run_layers(
     config = model.config
     heads, epsilon = config.num_attention_heads, config.rms_norm_eps
     batch, length, width = states.shape
-    prefix = prefix_mask.shape[0]
     size = width // heads
     layers: Any = model.layers
     looks = []
     for number, layer in enumerate(layers):
         own, mlp = layer.self_attn, layer.mlp
         into = norm(states, layer.input_layernorm.weight, epsilon)
-        weight = torch.cat([own.q_proj.weight, own.k_proj.weight, own.v_proj.weight]).to(ARITHMETIC)
-        query, key, value = (into @ weight.T).view(batch, length, 3, heads, size).permute(2, 0, 3, 1, 4)
-        query, key = _rotate(query, cos, sin) * size**-0.5, _rotate(key, cos, sin)
-        key_prefix = key[:, :, :prefix]
-        first = (query[:, :, :prefix] @ key_prefix.transpose(-1, -2)).masked_fill(~prefix_mask, -1e4)
-        out_first = first.float().softmax(-1).to(ARITHMETIC) @ value[:, :, :prefix]
-        second = (query[:, :, prefix:] @ key.transpose(-1, -2)).masked_fill(~mask, -1e4)
-        weights = second.float().softmax(-1)
+        parts = (own.q_proj, own.k_proj, own.v_proj)
+        bias = None if own.q_proj.bias is None else torch.cat([part.bias for part in parts])
+        weight = torch.cat([part.weight for part in parts])
+        mixed = functional.linear(into, weight, bias).view(batch, length, 3, heads, size)
+        query, key, value = mixed.permute(2, 0, 3, 1, 4)
+        query, key = _rotate(query, cos, sin), _rotate(key, cos, sin)
+        before, asking = query[:, :, :prefix], query[:, :, prefix:]
+        out_first = functional.scaled_dot_product_attention(
+            before, key[:, :, :prefix], value[:, :, :prefix], is_causal=True
+        )
+        out_second = functional.scaled_dot_product_attention(asking, key, value, attn_mask=mask)
         if number in (NAMING, LOOKING, CHOOSING):
-            looks.append(weights[:, 0])
-        out_second = weights.to(ARITHMETIC) @ value
-        mixed = torch.cat([out_first, out_second], 2).transpose(1, 2).reshape(batch, length, width)
-        states = states + mixed @ own.o_proj.weight.T.to(ARITHMETIC)
+            scores = asking[:, 0] @ key[:, 0].transpose(-1, -2) * size**-0.5
+            looks.append((scores + mask[:, 0]).softmax(-1))
+        out = torch.cat([out_first, out_second], 2).transpose(1, 2).reshape(batch, length, width)
+        states = states + out @ own.o_proj.weight.T
         into = norm(states, layer.post_attention_layernorm.weight, epsilon)
-        gate, up = (into @ torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]).to(ARITHMETIC).T).chunk(2, -1)
-        states = states + (functional.silu(gate) * up) @ mlp.down_proj.weight.T.to(ARITHMETIC)
+        gate, up = (into @ torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]).T).chunk(2, -1)
+        states = states + (functional.silu(gate) * up) @ mlp.down_proj.weight.T
     naming, looking, choosing = looks
     return norm(states[:, prefix:], model.norm.weight, epsilon), (naming, looking, choosing)
 
@@ -150,7 +150,7 @@ class LanguageRecipe:
     mixed: float = 0.3  # share of direct conversations after that
     align: float = 1.0  # weight of the projector's distance to the patch words
     look: float = 0.3  # weight of attention missing the object asked for, the one named and the right option
-    lesson: Lesson = field(default_factory=Lesson)
+    lesson: Lesson | VideoLesson = field(default_factory=Lesson)
     seed: int = 0
 
 
@@ -199,33 +199,77 @@ class Tally:
         return " ".join(f"{key}={value:.2f}" for key, value in sorted(self.right.items()))
 
 
+@dataclass(frozen=True)
+class Prompts:
+    """What stands before the questions in a family's prompts, and how its decoder counts places.
+
+    Attributes
+    ----------
+    template : Template
+        The family's chat.
+    shows : Tensor of float32, shape (n, patches)
+        Share of each labelled patch in what each of the n visual tokens shows.
+    places : Tensor of int64, shape (..., P), optional
+        Position ids of the P tokens before the questions, three rows of them for mRoPE; by default they are counted.
+    following : int, optional
+        Position id of a question's first token.
+    """
+
+    template: Template
+    shows: Tensor
+    places: Tensor | None = None
+    following: int | None = None
+
+    def positions(self, prefix: int, length: int) -> Tensor:
+        """Position ids (1 or 3, 1, prefix + length) of all tokens and of ``length`` tokens of a question."""
+        if self.places is None or self.following is None:
+            return torch.arange(prefix + length)[None]
+        after = self.following + torch.arange(length)
+        return torch.cat([self.places, after.expand(*self.places.shape[:-1], -1)], -1)[:, None]
+
+
+def llava_prompts(shows: Tensor) -> Prompts:
+    """LLaVA's chat and places."""
+    return Prompts(LLAVA, shows)
+
+
+class Material(Protocol):
+    """What there is to ask about."""
+
+    def __len__(self) -> int: ...
+
+    def picture(self, rng: np.random.Generator, number: int, plain: float, lesson: Any, length: int) -> Picture: ...
+
+
 def train_language(
-    model: LlamaModel,
-    pool: Pool,
+    model: Any,
+    material: Material,
     bpe: Tokenizer,
     recipe: LanguageRecipe,
+    prompts: Prompts,
     visual: Callable[[list[int]], tuple[Tensor, Tensor]],
     trained: Sequence[nn.Parameter],
     log: Callable[[str], None],
     save: Callable[[], None],
     share: Share | None = None,
     compiled: bool = True,
-    patches: Tensor | None = None,
 ) -> int:
     """Train on conversations, in place.
 
     Parameters
     ----------
-    model : LlamaModel
+    model : LlamaModel, Qwen2Model or Qwen2_5_VLTextModel
         With its embedding tied to the output.
-    pool : Pool
-        The scenes.
+    material : Material
+        The scenes or videos.
     bpe : tokenizers.Tokenizer
         Of `train_bpe`.
     recipe : LanguageRecipe
         Minutes, rates and curriculum.
+    prompts : Prompts
+        The family's.
     visual : callable
-        Scene numbers to their image embeddings (B, n, d) and a loss to add.
+        Numbers of scenes to their image embeddings (B, n, d) and a loss to add.
     trained : sequence of Parameter
         What the optimiser moves, the model's own parameters included.
     log, save : callable
@@ -234,8 +278,6 @@ def train_language(
         The other processes that train the same model on other scenes.
     compiled : bool
         Compile the decoder; results agree to rounding.
-    patches : Tensor of int64, shape (n,), optional
-        Which patch each image embedding shows, -1 for none; by default they are the patches in order.
 
     Returns
     -------
@@ -244,13 +286,10 @@ def train_language(
     """
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng((recipe.seed, 3, share.rank if share else 0))
-    start_ids = torch.tensor(bpe.encode(LLAVA.start).ids)
-    if patches is None:
-        patches = torch.arange(pool.labels.shape[1])
-    prefix = len(start_ids) + len(patches)
-    prefix_mask = torch.ones(prefix, prefix, dtype=torch.bool).tril()
+    start_ids = torch.tensor(bpe.encode(prompts.template.start).ids)
+    prefix = len(start_ids) + len(prompts.shows)
     with torch.no_grad():
-        table = model.rotary_emb(torch.zeros(1, 1, 1), torch.arange(prefix + recipe.length)[None])
+        table = model.rotary_emb(torch.zeros(1, 1, 1), prompts.positions(prefix, recipe.length))
     cos_table, sin_table = table[0][0], table[1][0]
     embedding = model.embed_tokens
     optimiser = torch.optim.AdamW(
@@ -267,25 +306,26 @@ def train_language(
     begin, progress = time.monotonic(), 0.0
     while progress < 1:
         if len(order) < recipe.batch:
-            order = rng.permutation(len(pool.scenes)).tolist()
+            order = rng.permutation(len(material)).tolist()
         chosen, order = order[: recipe.batch], order[recipe.batch :]
         plain = 1.0 if progress < recipe.plain else recipe.mixed
-        batch = make_batch(rng, pool, bpe, chosen, recipe.length, prefix, plain, recipe.lesson)
+        pictures = [material.picture(rng, number, plain, recipe.lesson, recipe.length) for number in chosen]
+        batch = make_batch(bpe, pictures, recipe.length, prefix, prompts.template)
         for group in optimiser.param_groups:
             group["lr"] = recipe.rate * schedule(step, recipe.warmup, progress)
         image, extra = visual(chosen)
         states = torch.cat([embedding(start_ids).expand(len(chosen), -1, -1), image, embedding(batch.ids)], 1)
         cos, sin = cos_table[batch.positions][:, None], sin_table[batch.positions][:, None]
-        final, looks = forward(model, states.to(ARITHMETIC), cos, sin, prefix_mask, batch.mask)
+        final, looks = forward(model, states, cos, sin, prefix, batch.mask)
         places = (batch.labels != NONE).nonzero()
-        logits = (final[places[:, 0], places[:, 1]] @ embedding.weight.T.to(ARITHMETIC)).float()
+        logits = final[places[:, 0], places[:, 1]] @ embedding.weight.T
         target = batch.labels[places[:, 0], places[:, 1]]
         answer = functional.cross_entropy(logits, target)
         naming, looking, choosing = looks
         missed = torch.stack(
             [
-                look_loss(naming[..., len(start_ids) : prefix], batch.named.spread(patches)),
-                look_loss(looking[..., len(start_ids) : prefix], batch.asked.spread(patches)),
+                look_loss(naming[..., len(start_ids) : prefix], batch.named.spread(prompts.shows)),
+                look_loss(looking[..., len(start_ids) : prefix], batch.asked.spread(prompts.shows)),
                 look_loss(choosing[..., prefix:], batch.chosen),
             ]
         )

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from scripts.miniature.packing import Picture
 from tops.miniature.claims import CONTRASTS, contrast
 from tops.miniature.prompts import IMAGE_FORMATS, VIDEO_FORMATS, Turn, make_turns, make_video_turn
 from tops.miniature.questions import CHINESE_KINDS, ask, caption, pick
@@ -33,7 +34,7 @@ from tops.miniature.videos import make_video
 from tops.miniature.words import CHINESE, ENGLISH, Words
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    pass
 
 CHUNK = 250
 # Direct questions without a benchmark's instructions: the first part of the curriculum.
@@ -89,6 +90,15 @@ class Pool:
     images: NDArray[np.uint8]
     labels: NDArray[np.int8]
     digest: str
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def picture(self, rng: np.random.Generator, number: int, plain: float, lesson: Lesson, length: int) -> Picture:
+        """A conversation about one scene, of direct questions for a ``plain`` share, for about ``length`` tokens."""
+        scene = self.scenes[number]
+        turns = lesson.turns(rng, scene, bool(rng.random() < plain), length)
+        return Picture(turns, scene.objects, patch_labels(scene).owner.reshape(-1))
 
 
 LABELS = {"colour": 9, "name": 16, "size": 4, "centre": 2, "background": 4, "cell": 9}
@@ -218,15 +228,3 @@ def short_caption(rng: np.random.Generator, scene: Scene) -> str:
     if draw < 0.5:
         items = items[: int(rng.integers(1, len(items) + 1))]
     return ", ".join(ENGLISH.noun(item.name, item.colour) for item in items)
-
-
-def encode_turn(bpe: Tokenizer, turn: Turn, template: tuple[str, str, str]) -> tuple[list[int], int]:
-    """Token ids of one question and answer after the image, and where the answer begins.
-
-    ``template`` holds what stands between image and prompt, between prompt and reply, and after the reply.
-    """
-    before, between, after = template
-    asked = bpe.encode(before + turn.prompt + between).ids
-    # Chinese takes no space: the first token of every reply says something, and letters are chosen by what it would be.
-    answered = bpe.encode((" " if turn.reply[0].isascii() else "") + turn.reply + after).ids
-    return asked + answered, len(asked)

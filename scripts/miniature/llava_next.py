@@ -17,12 +17,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tops.miniature import checkpoints
-from tops.miniature.families import PATCH, SIDE
-from tops.miniature.training_data import make_pool
-from tops.miniature.training_further import LAST_LESSON, open_checkpoint, transplant
-from tops.miniature.training_language import LanguageRecipe, train_language
-from tops.miniature.training_stages import (
+from scripts.miniature.language import LanguageRecipe, llava_prompts, train_language
+from scripts.miniature.llava15_further import LAST_LESSON, open_checkpoint, transplant
+from scripts.miniature.pool import make_pool
+from scripts.miniature.stages import (
     Job,
     facts,
     file_log,
@@ -32,12 +30,14 @@ from tops.miniature.training_stages import (
     run_stages,
     save_modules,
 )
+from tops.miniature import checkpoints
+from tops.miniature.families import PATCH, SIDE
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+    from scripts.miniature.vision import Clip
     from tops.miniature.scenes import Scene
-    from tops.miniature.training_vision import Clip
 
 FAMILY = "llava-next"
 GRID = SIDE // PATCH
@@ -83,14 +83,14 @@ def scene_tokens(model: Any, processor: Any, found: Sequence[Scene]) -> Tensor:
     return torch.cat([visual_tokens(model, processor, part) for part in torch.split(images, 16)])
 
 
-def token_patches() -> Tensor:
-    """Which patch each of the tokens of `visual_tokens` shows, -1 for newlines: (n,) int64.
+def shows() -> Tensor:
+    """Which patch each of the tokens of `visual_tokens` shows, newlines none: (n, patches) float32.
 
     The image of `SIDE` by `SIDE` pixels lies whole in the unpadded tiles.
     """
-    patches = torch.arange(GRID * GRID)
-    rows = torch.cat([patches.view(GRID, GRID), torch.full((GRID, 1), -1)], 1)
-    return torch.cat([patches, rows.flatten()])
+    patches = torch.eye(GRID * GRID)
+    rows = torch.cat([patches.view(GRID, GRID, -1), torch.zeros(GRID, 1, GRID * GRID)], 1)
+    return torch.cat([patches, rows.flatten(0, 1)])
 
 
 def run_tiles(start: Path, work: Path, recipe: Tiles) -> None:
@@ -116,7 +116,7 @@ def run_tiles(start: Path, work: Path, recipe: Tiles) -> None:
     steps = 0
     if recipe.tiles.minutes > 0:
         steps = train_language(
-            model.model.language_model, pool, bpe, recipe.tiles, visual, trained, log, save, patches=token_patches()
+            model.model.language_model, pool, bpe, recipe.tiles, llava_prompts(shows()), visual, trained, log, save
         )
     save()
     spent = {"minutes": (time.monotonic() - begin) / 60, "cpu_minutes": (time.process_time() - busy) / 60}

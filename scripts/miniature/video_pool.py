@@ -1,0 +1,110 @@
+"""Training material of the video family: short videos, what their frames show, and conversations about them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scripts.miniature.packing import Picture
+from tops.miniature.prompts import VIDEO_FORMATS, Turn, make_video_turn
+from tops.miniature.scenes import Scene, Split, paint, patch_labels
+from tops.miniature.video_questions import VIDEO_MAKERS, ask_video
+from tops.miniature.videos import Duration, Video, make_video
+
+FRAMES = 8
+DURATIONS: tuple[Duration, ...] = ("short", "medium", "long")
+
+
+@dataclass(frozen=True)
+class VideoLesson:
+    """What conversations about videos are about.
+
+    Attributes
+    ----------
+    direct : tuple of str
+        Kinds of the direct questions, answered in words; one may stand there repeatedly.
+    formats : tuple of str
+        Keys of `tops.miniature.prompts.FORMATS` for the other conversations.
+    """
+
+    direct: tuple[str, ...] = (*VIDEO_MAKERS, "order", "first", "video count", "needle", "video colour")
+    formats: tuple[str, ...] = VIDEO_FORMATS
+
+    def turns(self, rng: np.random.Generator, video: Video, plain: bool, length: int) -> list[Turn]:
+        """A conversation about one video, direct questions or not, for about ``length`` tokens; no prompt twice."""
+        found: dict[str, Turn] = {}
+        for _ in range(3 * length // 24):
+            if plain:
+                question = ask_video(rng, video, [self.direct[int(rng.integers(len(self.direct)))]])
+                turn = Turn(question.text, question.answer, "plain", question) if question else None
+            else:
+                name = self.formats[int(rng.integers(len(self.formats)))]
+                options = 4 + int(name == "longvideobench" and rng.random() < 0.5)
+                kind = self.direct[int(rng.integers(len(self.direct)))]
+                turn = make_video_turn(rng, video, name, (kind,), options)
+            if turn is not None:
+                found.setdefault(turn.prompt, turn)
+        return list(found.values())
+
+
+@dataclass(frozen=True)
+class VideoPool:
+    """Videos, their frames as a model sees them, and which track each patch shows.
+
+    Attributes
+    ----------
+    videos : list of Video
+        Without their canvases.
+    frames : ndarray of uint8, shape (S, FRAMES, side, side, 3)
+    owner : ndarray of int8, shape (S, FRAMES * patches)
+        Index of the track that a patch shows, -1 for none.
+    digest : str
+        sha256 of the frames.
+    """
+
+    videos: list[Video]
+    frames: NDArray[np.uint8] = field(repr=False)
+    owner: NDArray[np.int8] = field(repr=False)
+    digest: str
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def picture(self, rng: np.random.Generator, number: int, plain: float, lesson: VideoLesson, length: int) -> Picture:
+        """A conversation about one video, of direct questions for a ``plain`` share, for about ``length`` tokens."""
+        video = self.videos[number]
+        turns = lesson.turns(rng, video, bool(rng.random() < plain), length)
+        objects = [track.item for track in video.tracks]
+        return Picture(turns, objects, self.owner[number].astype(np.int64))
+
+
+def frames_and_owner(video: Video) -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
+    """Frames that a model sees, (FRAMES, side, side, 3), and the track of each of their patches, (FRAMES * n,)."""
+    frames, owners = [], []
+    for index in np.linspace(0, video.frame_count - 1, FRAMES).astype(int):
+        time = index / video.frame_count
+        there = [(number, item) for number, track in enumerate(video.tracks) if (item := track.at(time)) is not None]
+        image, instance = paint(video.canvas, [item for _, item in there])
+        frames.append(image)
+        scene = Scene(image, tuple(item for _, item in there), video.background, instance)
+        own = patch_labels(scene).owner.reshape(-1) if there else np.full(144, -1)
+        tracks = np.array([-1, *(number for number, _ in there)])
+        owners.append(tracks[own + 1])
+    return np.stack(frames), np.concatenate(owners).astype(np.int8)
+
+
+def make_video_pool(videos: int, seed: int, split: Split = "train") -> VideoPool:
+    """Draw videos of all durations."""
+    rng = np.random.default_rng((seed, 9))
+    made, frames, owners = [], [], []
+    for number in range(videos):
+        video = make_video(rng, split, DURATIONS[number % len(DURATIONS)])
+        seen, owner = frames_and_owner(video)
+        made.append(replace(video, canvas=np.zeros((0, 0, 3))))
+        frames.append(seen)
+        owners.append(owner)
+    stacked = np.stack(frames)
+    return VideoPool(made, stacked, np.stack(owners), hashlib.sha256(stacked.tobytes()).hexdigest())
