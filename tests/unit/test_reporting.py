@@ -292,8 +292,8 @@ def test_a_budget_that_means_something_else_is_neither_ranked_nor_hidden(tmp_pat
     report = make(collected(tmp_path, other))
     label = "TOPS (schedule as printed)"
     (shown,) = lines(report.main[0], label)
-    assert {d.mark for d in shown.data if d.value is not None} == {"23.0 tokens a layer, not 16", ""}
-    assert shown.data[-1].mark
+    assert {d.under for d in shown.data if d.value is not None} == {"23.0 tokens", ""}
+    assert shown.data[-1].under
     tables = {t.name.removeprefix("other_"): t for t in report.more}
     (ranked,) = lines(tables["intervals"], label)
     assert ranked.data[0].value is not None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tops.reporting.data.account import account_text
 from tops.reporting.data.headings import heading_of
 from tops.reporting.data.kept import unrecorded
 from tops.reporting.data.mixing import unmixed
@@ -24,7 +25,7 @@ from tops.reporting.tables.efficiency import efficiency_table, load_measured
 from tops.reporting.tables.fidelity import fidelity_tables
 from tops.reporting.tables.layout import main_tables
 from tops.reporting.tables.significance import benchmark_intervals_table, intervals_table, winners_table
-from tops.reporting.tables.summary import sentences
+from tops.reporting.tables.summary import sentences, verdict
 from tops.reporting.tables.table import Table
 
 
@@ -41,7 +42,9 @@ class Report:
     warnings : tuple of str
         Mixtures, damaged cells, columns that cannot be paired.
     summary : list of str
-        The sentences on top of the page.
+        Who leads where, and how large a difference the run can show.
+    verdict : str
+        The one sentence on top.
     """
 
     uncertainty: Resamples
@@ -49,6 +52,7 @@ class Report:
     more: list[Table]
     warnings: tuple[str, ...]
     summary: list[str]
+    verdict: str = ""
 
     @property
     def name(self) -> str:
@@ -96,7 +100,7 @@ def make(results: Results, cache: Path | None = None, efficiency: Path | None = 
     main = main_tables(with_true_tokens(resamples), bold)
     if results.plan.experiment.layout == "efficiency":
         main = [efficiency_table(resamples, load_measured(results, efficiency), bold)]
-    return Report(resamples, main, [t for t in more if t.lines], warnings, sentences(resamples, best))
+    return Report(resamples, main, [t for t in more if t.lines], warnings, sentences(resamples, best), verdict(best))
 
 
 def write_tables(name: str, tables: Sequence[Table], folder: Path, warnings: Sequence[str] = ()) -> list[Path]:
@@ -123,9 +127,12 @@ def write_page(report: Report, folder: Path, pictures: Sequence[Picture] = ()) -
         title=heading_of(results),
         miniature=results.miniature,
         note=results.plan.note,
+        verdict=report.verdict,
+        account=account_text(results),
         summary=report.summary,
         warnings=report.warnings,
-        tables=[*report.main, *report.more],
+        main=report.main,
+        more=report.more,
         pictures=pictures,
         records=list(results.records()),
         documents=browser_data(report.uncertainty),
@@ -143,5 +150,5 @@ def build(results: Results, folder: Path, efficiency: Path | None = None) -> lis
 
 def write_claims(table: Table, folder: Path, profile: str) -> list[Path]:
     """The claims page in all formats."""
-    text = page(title=table.title, miniature=profile == "miniature", tables=[table])
+    text = page(title=table.title, miniature=profile == "miniature", main=[table])
     return [*write_tables(table.name, [table], folder), _write(folder / f"{table.name}.html", text)]

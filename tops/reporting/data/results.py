@@ -41,6 +41,8 @@ class Entry:
         Why there is no number.
     mark : str
         What a reader must know of the number that is there.
+    seen : float or None
+        Visual tokens a layer saw, where that is another number than the budget asked for.
     stale : tuple of str
         Parts that have changed since its cells were answered or scored.
     """
@@ -54,6 +56,7 @@ class Entry:
     values: tuple[float, ...] = ()
     reason: str = ""
     mark: str = ""
+    seen: float | None = None
     stale: tuple[str, ...] = ()
 
     @property

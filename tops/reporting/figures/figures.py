@@ -37,7 +37,7 @@ def write_figures(resamples: Resamples, folder: Path) -> tuple[list[Path], list[
             for name, title, figure in maker(resamples):
                 files, svg = save(figure, folder / f"{resamples.results.name}_{name}")
                 paths += files
-                pictures.append(Picture(prefix + title, title, svg))
+                pictures.append(Picture(prefix + title, title, svg, first=maker is budget_curves))
     return paths, pictures
 
 
