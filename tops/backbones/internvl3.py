@@ -35,7 +35,7 @@ class InternVL3(Adapter):
         ("qwen2", 28, 3584): "internvl3-8b",
         ("qwen3", 36, 4096): "internvl3.5-8b",
     }
-    signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY, Signal.RECEIVED, Signal.CLS})
+    signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY, Signal.RECEIVED, Signal.CLS, Signal.FRAMES})
     turns = (("<|im_start|>user\n", "<|im_end|>"),)
     chat = "internvl_hf"
     image_layouts: ClassVar[Mapping[str, ImageLayout]] = {
