@@ -41,8 +41,8 @@ class Assignment:
         A cell that has failed this often is set aside.
     threads : int
         CPU threads of each worker; 0 leaves the default.
-    record_kept : bool
-        Store which tokens each cut kept.
+    record_kept : bool or int
+        Store which tokens each cut kept: of all documents of a cell, or of its first ones.
     began : float
         Start of the run, seconds of the epoch: what failed since then in another worker is not tried again.
     own : dict
@@ -56,7 +56,7 @@ class Assignment:
     cells: tuple[Cell, ...]
     attempts: int = 3
     threads: int = 0
-    record_kept: bool = False
+    record_kept: bool | int = False
     began: float = field(default_factory=time.time)
     own: dict[str, Any] = field(default_factory=dict)
     evaluator: str = "tops.running.execute:load_evaluator"
@@ -84,7 +84,7 @@ class Evaluator(Protocol):
         cell: Cell,
         store: Store,
         *,
-        record_kept: bool,
+        record_kept: bool | int,
         let_through: tuple[type[BaseException], ...],
         progress: DocumentEvents,
     ) -> Any: ...
@@ -229,7 +229,7 @@ def _one(
     emit: Callable[[Event], None],
     broken: dict[BackboneKey, str],
     let_through: tuple[type[BaseException], ...],
-    record_kept: bool,
+    record_kept: bool | int,
 ) -> bool:
     """Run one cell; True when it is complete afterwards. Any error but ``let_through`` is that cell's alone."""
     began, before = time.monotonic(), _attempts(store, cell)
