@@ -46,8 +46,11 @@ def method_spec(name: str, options: dict[str, Any]) -> MethodSpec:
     hints = _option_types(name)
     for option, value in options.items():
         typed(hints[option], value, f"method {name!r}: option {option!r}")
+    # Options that came after cells had been stored are left out at their default, so that these cells keep their keys.
+    later: frozenset[str] = getattr(method_class(name), "later", frozenset())
+    chosen = {k: v for k, v in {**defaults, **options}.items() if k not in later or v != defaults[k]}
     source = method_source(name)
-    return MethodSpec(name, {**defaults, **options}, source="" if source is None else source.digest)
+    return MethodSpec(name, chosen, source="" if source is None else source.digest)
 
 
 def _option_types(name: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tops.benchmarks.scorers import metrics
+from tops.benchmarks.scorers import metrics, score_answers
 from tops.statistics.metrics import Metric
 from tops.statistics.resampling import Floats
 from tops.store.store import Record
@@ -131,7 +131,12 @@ def _parse(record: Record, scorer: str) -> Documents:
         clusters.append(answer.cluster)
         seen.append(answer.visual_tokens_per_layer)
         seconds.append(answer.seconds)
-        rows.append(answer.scores[scorer] if rescored is None else rescored[answer.doc_id])
+        if rescored is not None:
+            rows.append(rescored[answer.doc_id])
+        elif scorer in answer.scores:
+            rows.append(answer.scores[scorer])
+        else:  # a scorer that came after the cell was stored
+            rows.append(score_answers(record.spec.benchmark.name, scorer, [answer])[answer.doc_id])
     return Documents(
         record.spec.benchmark.name,
         scorer,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 
@@ -11,7 +11,7 @@ from tops.budget import Budget
 from tops.errors import DataError
 from tops.planning.matching_cells import MatchingCells
 from tops.planning.plan import Column, Plan, PlannedCell, PlanStatus, Row, matched
-from tops.reporting.data.headline import headline
+from tops.reporting.data.headline import headline, read_by
 from tops.store.store import CellStatus, Record, Store
 
 _WHY = {
@@ -41,6 +41,8 @@ class Entry:
         Why there is no number.
     mark : str
         What a reader must know of the number that is there.
+    seen : float or None
+        Visual tokens a layer saw, where that is another number than the budget asked for.
     stale : tuple of str
         Parts that have changed since its cells were answered or scored.
     """
@@ -54,6 +56,7 @@ class Entry:
     values: tuple[float, ...] = ()
     reason: str = ""
     mark: str = ""
+    seen: float | None = None
     stale: tuple[str, ...] = ()
 
     @property
@@ -153,14 +156,14 @@ def _entry(place: tuple[Row, Column], planned: list[PlannedCell], matching: Matc
             reasons.append(": ".join(p for p in (_WHY.get(one.status, "refused"), one.reason) if p))
             status = one.status
             continue
-        if column.scorer:
-            record = replace(record, default_scorer=column.scorer)
-        records.append(record)
         if record.status is CellStatus.ANSWERED:
+            records.append(record)
             reasons.append(_WHY[PlanStatus.ANSWERED])
             status = PlanStatus.ANSWERED
             continue
         try:
+            record = read_by(record, column.scorer) if column.scorer else record
+            records.append(record)
             values.append(headline(record, column))
         except (DataError, KeyError, TypeError, ValueError) as error:
             reasons.append(str(error) if isinstance(error, DataError) else f"its scores are damaged: {error!r}")

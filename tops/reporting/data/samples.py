@@ -136,11 +136,17 @@ def _answer(record: Record, answer: Answer, whole: int) -> dict[str, Any]:
     return {
         "text": answer.answer,
         "score": score.get("score"),
+        **({"read": _read(score["prediction"])} if "prediction" in score else {}),
         "tokens": round(sum(layers) / len(layers), 1) if layers else None,
         "grid": grid(record.spec.backbone.family, visual),
         "kept": {layer: _bits(kept, visual) for layer, kept in stages.items()},
         "cell": record.key,
     }
+
+
+def _read(prediction: Any) -> str | None:
+    """What the scorer made of an answer; None where it could read nothing."""
+    return None if prediction is None else str(prediction)
 
 
 def grid(family: str, visual: int) -> dict[str, int | bool]:
