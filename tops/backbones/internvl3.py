@@ -28,6 +28,7 @@ class InternVL3(Adapter):
     """``InternVLForConditionalGeneration``."""
 
     family = "internvl3"
+    placing = "tiles"
     model_classes = ("InternVLForConditionalGeneration",)
     model_types = ("internvl",)
     checkpoints = ("OpenGVLab/InternVL3-8B-hf", "OpenGVLab/InternVL3_5-8B-HF")
