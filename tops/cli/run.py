@@ -86,8 +86,10 @@ def _run(words: tuple[str, ...], multirun: bool, cfg: bool, dry: bool) -> int:
     if asked.config.profile.miniature:
         prepare(asked.config.profile)
         asked = request(words, multirun=multirun)  # the documents are named by their hash
-    if not asked.plan.unique() and not asked.plan.experiment.rows:
-        raise ConfigurationError(f"nothing can run: {asked.plan.cells[0].reason}")
+    if not asked.plan.unique():
+        refused = [planned.reason for planned in asked.plan.cells] or ["it has no cells"]
+        more = f" ({len(refused)} cells are refused; this is the first)" if len(refused) > 1 else ""
+        raise ConfigurationError(f"nothing can run: {refused[0]}{more}")
     if asked.plan.todo():
         check_requirements(asked.plan, asked.config.launcher)
     print(plan_text(asked.plan, short=True), file=sys.stderr)
@@ -102,8 +104,6 @@ def _run(words: tuple[str, ...], multirun: bool, cfg: bool, dry: bool) -> int:
         from tops.running.tracking import publish
 
         publish(asked.plan, asked.config.tracking, asked.config.results)
-    if not summary.asked and not asked.plan.experiment.rows:
-        raise ConfigurationError(f"nothing can run: {asked.plan.cells[0].reason}")
     return 1 if summary.missing else 0
 
 
