@@ -304,7 +304,7 @@ def test_a_video_rewritten_at_its_size_is_other_data(tmp_path, monkeypatch):
     monkeypatch.setenv("TOPS_CACHE", str(tmp_path / "cache"))
     (tmp_path / "mirror" / "lmms-eval" / "Video-MME" / "videomme").mkdir(parents=True)
     (tmp_path / "mirror" / "lmms-eval" / "Video-MME" / "videomme" / "test.parquet").write_bytes(b"documents")
-    video = tmp_path / "hf_home" / "videomme" / "a.mp4"
+    video = tmp_path / "hf_home" / "videomme" / "data" / "a.mp4"
     video.parent.mkdir(parents=True)
     found = []
     for content in (b"one", b"two"):

@@ -69,6 +69,7 @@ class Composed:
     full: bool
     backbones: tuple[str, ...] | None
     results: str
+    record_kept: bool | None = None
     stale: Stale = "refuse"
 
 
@@ -224,6 +225,7 @@ def _checked(values: dict[str, Any]) -> Composed:
         full=values["full"],
         backbones=None if backbones is None else tuple(backbones),
         results=values["results"],
+        record_kept=typed(bool | None, values["record_kept"], "record_kept"),
         stale=typed(Stale, values["stale"], "stale"),
     )
 
