@@ -127,8 +127,10 @@ def _write(path: Path, text: str) -> Path:
     return path
 
 
-def write_page(report: Report, folder: Path, pictures: Sequence[Picture] = ()) -> Path:
-    """The HTML page."""
+def write_page(
+    report: Report, folder: Path, pictures: Sequence[Picture] = (), links: Sequence[tuple[str, str]] = ()
+) -> Path:
+    """The HTML page; ``links`` are addresses and names of other pages of a site."""
     results = report.uncertainty.results
     text = page(
         title=heading_of(results),
@@ -143,7 +145,7 @@ def write_page(report: Report, folder: Path, pictures: Sequence[Picture] = ()) -
         pictures=pictures,
         records=list(results.records()),
         documents=browser_data(report.uncertainty),
-        links=[(CLAIMS_PAGE, "Claims and evidence")],
+        links=[*links, (CLAIMS_PAGE, "Claims and evidence")],
     )
     if not (folder / CLAIMS_PAGE).exists():
         _write(folder / CLAIMS_PAGE, _no_claims(miniature=results.miniature))
@@ -165,10 +167,14 @@ def _no_claims(*, miniature: bool) -> str:
 
 def build(results: Results, folder: Path, efficiency: Path | None = None) -> list[Path]:
     """Write the report of an experiment; returns the paths of all files."""
-    report = make(results, folder / ".cache", efficiency)
+    return build_from(make(results, folder / ".cache", efficiency), folder)
+
+
+def build_from(report: Report, folder: Path, links: Sequence[tuple[str, str]] = ()) -> list[Path]:
+    """Write a report that has been made; returns the paths of all files."""
     figures, pictures = write_figures(report.uncertainty, folder)
     tables = write_tables(report.name, [*report.main, *report.more], folder, report.warnings)
-    return [*tables, *figures, write_page(report, folder, pictures)]
+    return [*tables, *figures, write_page(report, folder, pictures, links)]
 
 
 def write_claims(table: Table, folder: Path, profile: str) -> list[Path]:
