@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tops.backbones.loading import Backbone as Backbone
     from tops.backbones.loading import load_backbone as load_backbone
     from tops.budget import Budget as Budget
+    from tops.drawing import draw as draw
     from tops.engine import PromptRecord as PromptRecord
     from tops.engine import Run as Run
     from tops.engine import prune as prune
@@ -60,6 +61,7 @@ _HOMES = {
     "Selection": "tops.tokens",
     "VisualTokens": "tops.tokens",
     "load_backbone": "tops.backbones.loading",
+    "draw": "tops.drawing",
     "prune": "tops.engine",
     "BlankImage": "tops.methods.blank_image",
     "CDPruner": "tops.methods.cdpruner",

@@ -25,6 +25,7 @@ class InternVL3(Adapter):
     """``InternVLForConditionalGeneration``."""
 
     family = "internvl3"
+    placing = "tiles"
     model_classes = ("InternVLForConditionalGeneration",)
     model_types = ("internvl",)
     checkpoints = ("OpenGVLab/InternVL3-8B-hf",)

@@ -65,6 +65,7 @@ class LlavaNext(Llava15):
     """``LlavaNextForConditionalGeneration`` with a CLIP tower."""
 
     family = "llava-next"
+    placing = "whole"
     model_classes = ("LlavaNextForConditionalGeneration",)
     model_types = ("llava_next",)
     checkpoints = ("llava-hf/llava-v1.6-vicuna-7b-hf", "llava-hf/llava-v1.6-vicuna-13b-hf")

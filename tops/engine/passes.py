@@ -11,8 +11,10 @@ from torch import Tensor
 
 from tops.backbones._precision import full_precision
 from tops.backbones.base import Adapter, Seen, VisionContext, Watch
+from tops.drawing import Places
 from tops.engine.arguments import gathered, position_axes
 from tops.engine.checks import check_selection
+from tops.engine.kept import Kept, places
 from tops.engine.point import Point
 from tops.engine.prompt import UNPRUNED, Prompt
 from tops.engine.record import PromptRecord, Run
@@ -263,12 +265,14 @@ class Prefill(_Pass):
         out = []
         for sample, schedule in enumerate(self.prompt.schedules):
             rows = [self.state.at(layer).rows[sample] for layer in range(depth)]
-            kept: dict[int, list[int]] | None = None
+            kept: dict[int, Kept] | None = None
+            where: Places | None = None
             if self.setup.record_kept:
-                ordinal, kept = self.prompt.ordinal(sample), {}
+                ordinal, layout, kept = self.prompt.ordinal(sample), self.prompt.layouts[sample], {}
+                where = places(layout, self.setup.adapter.placing)
                 for cut in schedule.cuts if schedule else ():
                     row = self.state.at(cut.layer).rows[sample]
-                    kept[cut.layer] = ordinal[row.index[row.candidate]].tolist()
+                    kept[cut.layer] = Kept(ordinal[row.index[row.candidate]].tolist(), layout)
             out.append(
                 PromptRecord(
                     visual_tokens_per_layer=tuple(int(row.candidate.sum()) for row in rows),
@@ -276,6 +280,7 @@ class Prefill(_Pass):
                     kept=kept,
                     scheduled=schedule.tokens_per_layer if schedule else (0,) * depth,
                     notes=() if schedule else (UNPRUNED,),
+                    places=where,
                 )
             )
         return out

@@ -35,7 +35,7 @@ class LoadedEvaluator:
         cell: Cell,
         store: Store,
         *,
-        record_kept: bool,
+        record_kept: bool | int,
         let_through: tuple[type[BaseException], ...],
         progress: Progress | None = None,
     ) -> CellStatus:

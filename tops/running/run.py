@@ -20,7 +20,7 @@ from tops.running.judging import judge_the_rest
 from tops.running.launchers import launcher
 from tops.running.progress import Progress, duration
 from tops.running.worker import Assignment
-from tops.settings.schema import LauncherConfig
+from tops.settings.schema import LauncherConfig, recorded
 from tops.store.cell import Cell
 from tops.store.secrets import without_secrets
 from tops.store.store import Store
@@ -133,7 +133,7 @@ def _launch(plan: Plan, todo: list[Cell], choice: LauncherConfig, results: Path,
         tuple(todo),
         choice.attempts,
         choice.threads,
-        plan.experiment.record_kept,
+        recorded(plan.experiment, plan.profile.name),
         own=registration.known(),
     )
     with Progress(len(todo), out or sys.stderr) as progress:

@@ -251,8 +251,8 @@ class Experiment:
         benchmarks that have them.
     limit : dict
         Profile to documents per benchmark; a profile that is not named runs all of them.
-    record_kept : bool
-        Store which tokens each cut kept, for figures and overlays.
+    record_kept : bool or dict
+        Store which tokens each cut kept, for figures and overlays: of all documents, or profile to a number of them.
     subject : str
         The method that the experiment is about: reports set it against each of the others. Where it does not run, the
         one that leads stands there.
@@ -269,8 +269,15 @@ class Experiment:
     acc: Acc = "llava"
     layout: Layout = "benchmarks"
     limit: dict[str, int] = field(default_factory=dict)
-    record_kept: bool = False
+    record_kept: bool | dict[str, int] = False
     subject: str = "tops"
+
+
+def recorded(experiment: Experiment, profile: str) -> bool | int:
+    """Documents of each cell whose kept tokens are stored: True for all of them."""
+    if isinstance(experiment.record_kept, bool):
+        return experiment.record_kept
+    return experiment.record_kept.get(profile, False)
 
 
 def parse(cls: type[T], values: Any, where: str) -> T:

@@ -72,6 +72,21 @@ def markdown(table: Table) -> str:
     return "\n".join(out) + "\n"
 
 
+def plain(table: Table) -> str:
+    """Columns for a terminal; notes below."""
+    titles = [f"{h.group} {h.title}".strip() for h in table.headers]
+    lines: list[list[str]] = [[table.label_title, *titles]]
+    for section, members in table.sections():
+        lines += [[f"[{section}]"], *([line.label, *(d.text or "-" for d in line.data)] for line in members)]
+    body = [line for line in lines if len(line) > 1]
+    widths = [max(len(line[i]) for line in body) for i in range(len(titles) + 1)]
+    shown = [
+        line[0] if len(line) == 1 else "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])])
+        for line in lines
+    ]
+    return "\n".join([table.title, "", *shown])
+
+
 def as_csv(table: Table) -> str:
     """CSV with unrounded numbers; a hole is empty and its reason stands in the last column."""
     buffer = io.StringIO()

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import groupby
 
+_SENTENCE = 80  # characters
+
 
 @dataclass(frozen=True)
 class Header:
@@ -100,6 +102,11 @@ class Table:
         """Which columns hold words rather than numbers."""
         columns = zip(*(line.data for line in self.lines), strict=True)
         return [any(d.text and d.value is None for d in column) for column in columns] or [False] * len(self.headers)
+
+    @property
+    def wordy(self) -> bool:
+        """Whether places hold sentences, so that a page must wrap them to fit a screen."""
+        return any(len(d.text) > _SENTENCE for line in self.lines for d in line.data)
 
     @property
     def lettered(self) -> list[tuple[str, str]]:
