@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from tops.methods.vispruner import VisPruner as VisPruner
     from tops.methods.vscan import VScan as VScan
     from tops.registration import register as register
+    from tops.reporting.data.frames import results as results
     from tops.tokens import Selection as Selection
     from tops.tokens import VisualTokens as VisualTokens
 
@@ -91,6 +92,7 @@ _HOMES = {
     "VScan": "tops.methods.vscan",
     "VisionZip": "tops.methods.visionzip",
     "register": "tops.registration",
+    "results": "tops.reporting.data.frames",
 }
 
 

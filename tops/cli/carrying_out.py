@@ -41,9 +41,13 @@ def carried_out(ask: Callable[[], Request], reports: str = "") -> int:
     try:
         summary = run(with_judge(asked.plan), asked.config.launcher, asked.config.results)
     except KeyboardInterrupt:
+        if asked.config.launcher.kind == "slurm":  # the array goes on, as its launcher has said
+            return 130
         stored = "every answer so far is stored, the same command goes on where it stopped"
         print(f"\nstopped with {_complete(asked.plan)}; {stored}", file=sys.stderr)
         return 130
+    if asked.config.launcher.detach:
+        return 0
     print(summary.text(), file=sys.stderr)
     if asked.config.tracking.mode != "disabled":
         from tops.running.tracking import publish

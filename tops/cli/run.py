@@ -47,6 +47,7 @@ options:
   -m, --multirun   take several values per key and run every combination
   --cfg            print the composed configuration and stop
   --dry            print the plan and stop, as `tops plan` does
+  --detach         with launcher=slurm: submit and return; the same command without it waits for the array
 
 choices:
 {choices}
@@ -58,10 +59,11 @@ Every option of a choice is a key too, as in method.layer=3 or profile.device=cp
 Exit status: 0 when every cell is complete, 1 when one is missing, 2 for a wrong configuration."""
 
 
-def _run(words: tuple[str, ...], multirun: bool, cfg: bool, dry: bool) -> int:
+def _run(words: tuple[str, ...], multirun: bool, cfg: bool, dry: bool, detach: bool) -> int:
     from tops.planning.request import request
 
     words = tuple(word for word in words if not (cfg and word == "job"))  # Hydra's `--cfg job` means the same
+    words = (*words, "launcher.detach=true") if detach else words
     asked = request(words, multirun=multirun)
     if cfg:
         import yaml
@@ -90,5 +92,10 @@ command = Command(
     _run,
     text=_help,
     keys=run_keys,
-    switches={MULTIRUN: "every combination", "--cfg": "print the configuration", "--dry": "print the plan"},
+    switches={
+        MULTIRUN: "every combination",
+        "--cfg": "print the configuration",
+        "--dry": "print the plan",
+        "--detach": "submit to Slurm and return",
+    },
 )

@@ -37,6 +37,8 @@ class Datum:
         Keys of the stored cells behind it.
     under : str
         Small print below the number: the tokens that its layers really saw, where the budget asked for others.
+    low, high : float or None
+        Ends of the interval that ``text`` shows, for CSV.
     """
 
     text: str = ""
@@ -46,6 +48,8 @@ class Datum:
     mark: str = ""
     cells: tuple[str, ...] = ()
     under: str = ""
+    low: float | None = None
+    high: float | None = None
 
     @property
     def full(self) -> str:
