@@ -95,6 +95,9 @@ class Adapter:
         Whether the model takes frames in pairs.
     token_types : bool
         Whether the model wants ``mm_token_type_ids``.
+    adds_later : str
+        Method of the text model, if any, that adds more visual features to hidden states behind a layer: called with
+        hidden states (B, L, d), the mask of visual tokens (B, L) and their features (V, d). Cuts take them along.
     image_layouts : mapping of str to ImageLayout
         Named ways to cut an image into visual tokens.
     """
@@ -112,6 +115,7 @@ class Adapter:
     frame_rule: ClassVar[Literal["floor", "round"]] = "floor"
     frame_pairs: ClassVar[bool] = False
     token_types: ClassVar[bool] = False
+    adds_later: ClassVar[str] = ""
     image_layouts: ClassVar[Mapping[str, ImageLayout]] = {"native": NATIVE}
 
     def __init__(self, model: PreTrainedModel) -> None:

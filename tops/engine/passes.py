@@ -168,6 +168,33 @@ class Prefill(_Pass):
     def _sequence(self, segment: Segment) -> tuple[Tensor, Tensor]:
         return segment.mask, segment.positions
 
+    def still_there(self, mask: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Visual tokens of the present segment, and what the text model adds to them.
+
+        Parameters
+        ----------
+        mask : Tensor, (B, L) bool
+            Visual tokens of the unpruned prompt.
+        features : Tensor, (V, d)
+            One row for each, sample by sample.
+
+        Returns
+        -------
+        Tensor, (B, M) bool
+        Tensor, (V', d)
+        """
+        segment = self.state.segments[-1]
+        if not segment.changed:
+            return mask, features
+        places = torch.full(mask.shape, -1, dtype=torch.int64)
+        places[mask.cpu()] = torch.arange(len(features))
+        there, kept = torch.zeros(mask.shape[0], segment.length, dtype=torch.bool), []
+        for sample, (entry, row) in enumerate(zip(self._entry_rows, segment.rows, strict=True)):
+            feature = places[sample, entry.slots[row.index]]
+            there[sample, row.slots] = feature >= 0
+            kept.append(feature[feature >= 0])
+        return there.to(mask.device), features[torch.cat(kept).to(features.device)]
+
     def at_places(self, hidden: Tensor, wanted: Tensor) -> Tensor:
         """(B, M, d) -> (B, R, d): what the last layer made of places of the unpruned prompt, (R,) int64."""
         last = self.state.segments[-1]
