@@ -234,7 +234,7 @@ def _row_of(cell: Cell) -> Row:
 def _row_named(name: str, options: dict[str, Any], budget: int | float | None, protocol: str) -> Row:
     """The row of a cell, with the options that differ from the method's defaults."""
     variant = ";".join(f"{k}={v}" for k, v in sorted(changed_options(name, options).items()))
-    level = "" if budget is None else str(budget)
+    level = "" if budget is None or name == "none" else str(budget)
     return Row(name, method_title(name), method_role(name), level, protocol if level else "", variant)
 
 
