@@ -56,7 +56,7 @@ class BackboneConfig:
     text_tower : str or None
         CLIP checkpoint whose text tower belongs to the vision tower, for methods that compare patches with words.
     options : dict
-        How prompts and pictures are prepared (:class:`tops.evaluation.media.Inputs`).
+        How prompts and pictures are prepared (:class:`tops.backbones.inputs.Inputs`).
     video : dict or None
         How videos are shown, in place of the same ``options``, for video benchmarks; None where they cannot be.
     methods : dict
