@@ -63,7 +63,10 @@ class FamilyRecipe:
 _DIRECT = LanguageRecipe(minutes=20, length=320, rate=7e-4, warmup=30, plain=0.2, mixed=0.3, lesson=LAST_LESSON, seed=5)
 RECIPES: dict[str, FamilyRecipe] = {
     "qwen2.5-vl": FamilyRecipe(
-        tower_scenes=4000, tower=TowerRecipe(minutes=15, batch=12, rate=1.2e-3), language=replace(_DIRECT, minutes=16)
+        tower_scenes=3000,
+        scenes=1500,
+        tower=TowerRecipe(minutes=13, batch=12, rate=1.2e-3),
+        language=replace(_DIRECT, minutes=14),
     ),
     "internvl3": FamilyRecipe(
         tower_scenes=1500, tower=TowerRecipe(minutes=8, batch=6, rate=7e-4), language=replace(_DIRECT, minutes=16)
