@@ -65,9 +65,18 @@ def chrome():
 
 @pytest.fixture
 def page(chrome, address):
-    chrome.get(address)
+    chrome.get("about:blank")
+    opened(chrome, address)
     yield chrome
     assert [entry for entry in chrome.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
+
+
+def opened(chrome, address):
+    """Load a page and wait until its data is unpacked."""
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    chrome.get(address)
+    WebDriverWait(chrome, 30).until(lambda c: c.execute_script("return document.documentElement.dataset.ready"))
 
 
 def texts(page, selector):
@@ -104,7 +113,8 @@ def test_a_number_shows_its_provenance(page):
     dialog = page.find_element("id", "provenance")
     assert dialog.is_displayed()
     assert "llava-1.5-7b / none / gqa" in dialog.text
-    assert "versions" in dialog.text
+    assert "tops run backbone=llava-1.5-7b method=none benchmark=gqa profile=miniature" in dialog.text
+    assert "run.versions.torch" in dialog.text
     dialog.find_element("css selector", "form button").click()
     assert not dialog.is_displayed()
 
@@ -171,3 +181,80 @@ def test_a_phone_does_not_scroll_sideways(page):
     finally:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         page.set_window_size(1280, 1000)
+
+
+def test_dark_and_light(page):
+    back = "return getComputedStyle(document.body).backgroundColor"
+    light = page.execute_script(back)
+    page.find_element("id", "theme").click()
+    assert light == "rgb(255, 255, 255)"
+    assert page.execute_script(back) == "rgb(20, 24, 31)"
+
+
+def test_search_finds_questions_and_answers(page):
+    everything = len(texts(page, "#list li"))
+    search = page.find_element("id", "f-search")
+    search.send_keys("alert(3)")
+    found = texts(page, "#list button")
+    assert 0 < len(found) < everything
+    assert all("alert(3)" in text for text in found)
+
+
+def test_arrow_keys_go_through_the_list_and_the_address_names_the_document(page, address):
+    from selenium.webdriver.common.keys import Keys
+
+    buttons = page.find_elements("css selector", "#list button")
+    page.execute_script("arguments[0].click(); arguments[0].focus()", buttons[0])
+    buttons[0].send_keys(Keys.ARROW_DOWN)
+    second = page.find_element("css selector", "#viewer .permalink").text
+    assert second == texts(page, "#list small")[1].replace(" \u00b7 ", ", ")
+    link = page.find_element("css selector", "#viewer .permalink").get_attribute("href")
+    page.get("about:blank")
+    opened(page, link)
+    assert page.find_element("css selector", "#viewer .permalink").text == second
+
+
+def test_two_methods_stand_side_by_side_and_the_reading_is_shown(page):
+    choose(page, "f-method", "DivPrune")
+    choose(page, "f-other", "TOPS")
+    page.execute_script("arguments[0].click()", page.find_element("css selector", "#list button"))
+    assert texts(page, "#viewer .panel h4") == ["DivPrune", "TOPS"]
+    assert texts(page, "#viewer thead th") == ["Method", "Answer", "Read as", "", "Tokens"]
+    choose(page, "f-outcome", "the scorer could not read it")
+    if texts(page, "#list button"):
+        page.execute_script("arguments[0].click()", page.find_element("css selector", "#list button"))
+        assert "unreadable" in texts(page, "#viewer tbody tr[aria-selected=true] td:nth-of-type(3)")
+
+
+def test_a_table_is_one_stop_and_arrow_keys_go_from_number_to_number(page):
+    from selenium.webdriver.common.keys import Keys
+
+    region = page.find_element("css selector", "#shown .scroll")
+    page.execute_script("arguments[0].focus()", region)
+    region.send_keys(Keys.ARROW_DOWN)
+    at = "return document.activeElement.textContent.trim()"
+    assert page.execute_script(at) == "Method"
+    page.switch_to.active_element.send_keys(Keys.ARROW_DOWN)
+    number = page.execute_script(at)
+    assert float(number) >= 0
+    page.switch_to.active_element.send_keys(Keys.ENTER)
+    assert page.find_element("id", "provenance").is_displayed()
+
+
+def test_every_table_prints_whole_and_head_and_first_column_stay_in_sight(page):
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    cut = "return [...document.querySelectorAll('.scroll')].filter((e) => e.scrollHeight > e.clientHeight + 1).length"
+    assert page.execute_script(cut) == 0
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    style = "return getComputedStyle(document.querySelector(arguments[0])).position"
+    assert page.execute_script(style, "#shown thead") == "sticky"
+    assert page.execute_script(style, "#shown tbody th[scope=row]") == "sticky"
+
+
+def test_a_phone_shows_the_page_without_scrolling_sideways(page):
+    page.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    )
+    wide = page.execute_script("return document.documentElement.scrollWidth")
+    page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert wide <= 390

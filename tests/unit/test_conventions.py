@@ -144,3 +144,14 @@ def test_a_column_that_a_benchmark_lacks_is_refused_in_the_plan(column, message)
     exp = replace(load_experiment("smoke"), benchmarks=(column,))
     with pytest.raises(ConfigurationError, match=f"experiment 'smoke': .*{message}"):
         plan(exp, "miniature", status=False)
+
+
+def test_a_toolkit_gives_columns_its_words_and_rules_where_it_has_them():
+    columns = {c.benchmark: (c.convention, c.scorer) for c in plan("table1", "paper", status=False).columns}
+    assert columns["mmbench_cn"] == ("llava", "llava")
+    assert columns["gqa"] == ("", "llava")
+    assert columns["mmvet"] == ("", "")
+    two = plan("table2", "paper", status=False).columns
+    assert {c.benchmark for c in two if c.convention == c.scorer == "vlmevalkit"} == {c.benchmark for c in two}
+    with pytest.raises(ConfigurationError, match=r"knows the toolkit 'lava'\. Did you mean 'llava'"):
+        plan(replace(load_experiment("table1"), toolkit="lava"), "paper", status=False)

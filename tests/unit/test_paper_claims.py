@@ -1,14 +1,19 @@
 """What the printed numbers say about each claim, and the verdicts from a store."""
 
+import numpy as np
 import pytest
 from synthetic_store import fill
 
-from tops.paper.claims import CLAIMS, Contrast
+from tops.paper import propositions
+from tops.paper.claims import CLAIMS
+from tops.paper.contrasts import Contrast
 from tops.reporting.build import write_claims
+from tops.reporting.data.evidence import findings
 from tops.reporting.tables.claims import Stores, _outcome, claims_table, evidence, overall
 from tops.settings.choices import choice_names
 from tops.statistics.comparison import Comparison
 from tops.statistics.intervals import Interval
+from tops.statistics.verdict import lies_in
 
 BORNE_OUT = {"kept", "scope-margins", "advanced", "video", "flops", "speed"}
 UNTOLD = {"mmbench"}
@@ -70,6 +75,47 @@ BETTER, AS_GOOD = Contrast("e", ("tops", "")), Contrast("e", ("tops", ""), quest
 def test_verdict_of_one_comparison(contrast, low, high, adjusted, expected):
     comparison = Comparison(Interval((low + high) / 2, low, high, 0.5, 100), adjusted, 1.0)
     assert _outcome(contrast, comparison, adjusted) == expected
+
+
+ABOUT_THE_TEXT = {"budgets", "one-alpha", "global", "seven", "acc-share", "mmbench", "qwen", "pope", "internvl"}
+
+
+def test_only_statements_about_the_text_have_no_experiment():
+    assert {c.name for c in CLAIMS if not c.contrasts and c.numerical is None} == ABOUT_THE_TEXT
+
+
+def test_no_printed_number_stands_beside_the_miniature(tmp_path):
+    fill(tmp_path, "table11", documents=8, only=lambda p: p.row.role == "reference" or p.row.method == "tops")
+    table = claims_table("miniature", tmp_path)
+    assert not [line for line in table.lines if line.data[1].text or line.data[2].text]
+    assert {line.data[5].text for line in table.lines} <= {"", "not run"}
+    claim = next(c for c in CLAIMS if c.name == "loss64")
+    assert evidence(claim, Stores("miniature", tmp_path, None)) == []
+
+
+@pytest.mark.parametrize("level", ["77.8", "88.9"])
+def test_a_value_is_held_against_a_region(tmp_path, level):
+    fill(tmp_path, "table11", documents=12, only=lambda p: p.row.role == "reference" or p.row.method == "tops")
+    stores = Stores("miniature", tmp_path, None)
+    (wide,) = findings(stores.of("table11"), Contrast("table11", ("tops", ""), level=level, question="value", low=-1e9))
+    (narrow,) = findings(
+        stores.of("table11"), Contrast("table11", ("tops", ""), level=level, question="value", low=1e9)
+    )
+    assert (wide.outcome, narrow.outcome) == ("supported", "contradicted")
+
+
+def test_propositions_hold_on_random_features_and_the_test_can_fail():
+    assert propositions.coverage_is_submodular()[1]
+    assert propositions.diversity_diminishes()[1]
+    similarity = propositions.cosine(np.random.default_rng(0).normal(size=(20, 8)))
+    growing = propositions.rising_gains(similarity, lambda s, chosen, token: len(chosen) ** 2, np.random.default_rng(1))
+    assert growing > 300
+
+
+def test_the_pages_rule_is_the_tables_rule():
+    inside, across, outside = (Interval(x, x - 1, x + 1, 0.5, 100) for x in (5, 8.5, 20))
+    assert [lies_in(i, 0, 9) for i in (inside, across, outside)] == ["supported", "cannot tell", "contradicted"]
+    assert lies_in(Interval(1, float("nan"), float("nan"), float("nan"), 2), 0, 9) == "cannot tell"
 
 
 def test_a_claim_without_runs_says_so(tmp_path):

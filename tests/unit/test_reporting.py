@@ -15,14 +15,15 @@ from synthetic_store import fill
 from tops.cli.main import main
 from tops.errors import DataError
 from tops.paper.aggregation import printed_rule, proper_rule
-from tops.paper.published import published_value
+from tops.paper.published import TABLES, published_value
 from tops.planning.plan import PlanStatus, plan
+from tops.planning.printed import compared_rows, printed_rows
 from tops.reporting.build import make, write_tables
 from tops.reporting.data.mixing import unmixed
 from tops.reporting.data.results import collect
 from tops.reporting.data.scores import aggregate, scale_of
 from tops.reporting.tables import render
-from tops.reporting.tables.comparison import verdict
+from tops.reporting.tables.comparison import matches, missing, verdict
 from tops.reporting.tables.table import Header, Line, Table, hole, letter, number
 from tops.settings.schema import ColumnConfig, Experiment, PaperReference, RowConfig
 from tops.statistics.comparison import mcnemar
@@ -45,7 +46,7 @@ SMALL = Experiment(
     levels={"77.8": {BACKBONE: 128}, "88.9": {BACKBONE: 64}},
     paper=PaperReference(tables=(11,)),
 )
-BY_LEVEL = replace(SMALL, name="bylevel", paper=PaperReference(tables=(1,)))
+BY_LEVEL = replace(SMALL, name="bylevel", paper=PaperReference(tables=(1,)), layout="levels")
 
 
 def collected(root, experiment=SMALL, profile="miniature"):
@@ -291,8 +292,8 @@ def test_a_budget_that_means_something_else_is_neither_ranked_nor_hidden(tmp_pat
     report = make(collected(tmp_path, other))
     label = "TOPS (schedule as printed)"
     (shown,) = lines(report.main[0], label)
-    assert {d.mark for d in shown.data if d.value is not None} == {"23.0 tokens a layer, not 16", ""}
-    assert shown.data[-1].mark
+    assert {d.under for d in shown.data if d.value is not None} == {"23.0 tokens", ""}
+    assert shown.data[-1].under
     tables = {t.name.removeprefix("other_"): t for t in report.more}
     (ranked,) = lines(tables["intervals"], label)
     assert ranked.data[0].value is not None
@@ -329,6 +330,7 @@ def test_table_2_shows_acc_by_both_rules(tmp_path):
         rows=(RowConfig(("none",), "reference", levels=()), RowConfig(("tops",))),
         levels={"80.2": {"qwen2.5-vl-7b": 256}},
         paper=PaperReference(tables=(2,)),
+        acc="advanced",
     )
     fill(tmp_path, advanced, "paper", documents=12)
     (table,) = make(collected(tmp_path, advanced, "paper")).main
@@ -485,3 +487,30 @@ def test_reports_never_import_torch(tmp_path):
 def test_wrong_settings_are_refused_with_what_to_write(settings, capsys):
     assert main(["report", *settings]) == 2
     assert re.search("table1|experiment", capsys.readouterr().err)
+
+
+def test_no_published_number_is_left_out_without_a_reason(paper_store):
+    u = make(collected(paper_store, profile="paper")).uncertainty
+    printed = [p.published for p in printed_rows(u.results.plan)]
+    numbers = sum(v is not None for p in printed for v in p.values.values())
+    absent = missing(u)
+    assert len(matches(u)) + sum(len(m.slugs) for m in absent) == numbers
+    assert {m.reason for m in absent if m.label.startswith("llava-1.5-7b / fastv")} == {
+        "the experiment has no such row"
+    }
+    assert all(m.reason for m in absent)
+
+
+def test_the_row_beside_a_printed_one_means_what_the_print_means():
+    rows = compared_rows(plan("table11", "paper", status=False), BACKBONE)
+    meant = {(method, level): row.protocol for (level, method, _), row in rows.items()}
+    assert meant["sparsevlm", "88.9"] == meant["dart", "94.4"] == "as_printed"
+    assert meant["tops", "94.4"] == meant["fastv", "88.9"] == "layer_average"
+    video = compared_rows(plan("table3", "paper", status=False), "llava-video-7b")
+    assert [video[level, "sparsevlm", ""].protocol for level in ("81.1", "90.5")] == ["layer_average", "kept"]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_printed_row_has_its_cell(table):
+    places = printed_rows(plan(f"table{table}", "paper", status=False))
+    assert [p.published.label for p in places if p.row is None or p.reason or p.without] == []

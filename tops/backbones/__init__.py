@@ -8,19 +8,69 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tops.errors import ConfigurationError, UnsupportedModelError, nearest_names
+from tops.references import Source, is_reference, load, source_of
 
 if TYPE_CHECKING:
     from tops.backbones.base import Adapter
 
-__all__ = ["adapter_for", "families", "family_named"]
+__all__ = ["adapter_for", "families", "family_named", "family_sources", "named_family", "register_family"]
+
+
+REGISTERED: dict[str, tuple[type[Adapter], Source]] = {}
+
+
+def family_sources() -> dict[str, Source]:
+    """Where each family is defined that is not part of the package, by name."""
+    return {name: source for name, (_, source) in REGISTERED.items()}
+
+
+def register_family(cls: type[Adapter], source: Source | None = None) -> str:
+    """Let a family of your own be served; returns its name.
+
+    Raises
+    ------
+    ConfigurationError
+        If the class is no adapter, or another family has its name.
+    """
+    from tops.backbones.base import Adapter
+
+    source = source or source_of(cls)
+    lacking = (
+        "" if isinstance(cls, type) and issubclass(cls, Adapter) else "it is no subclass of tops.backbones.Adapter"
+    )
+    if not lacking and not (cls.family and cls.model_classes):
+        lacking = "it names no family and model_classes"
+    if lacking:
+        raise ConfigurationError(f"{source.reference} serves no family: {lacking}; see docs/add-a-backbone.md")
+    known = REGISTERED.get(cls.family)
+    if cls.family in _built_in() or (known is not None and known[1].reference != source.reference):
+        other = known[1].reference if known else f"{_built_in()[cls.family].__module__}"
+        raise ConfigurationError(
+            f"two families are named {cls.family!r}: {other} and {source.reference}; give one another `family`"
+        )
+    REGISTERED[cls.family] = cls, source
+    return cls.family
+
+
+def named_family(text: str, *folders: Path) -> str:
+    """The name of the family that a reference such as ``./mine.py:MyAdapter`` names; a name stays as it is."""
+    if not is_reference(text):
+        return text
+    cls, source = load(text, *folders)
+    return register_family(cls, source)
+
+
+def families() -> dict[str, type[Adapter]]:
+    """Adapter class of every family, by its name."""
+    return {**_built_in(), **{name: cls for name, (cls, _) in REGISTERED.items()}}
 
 
 @cache
-def families() -> dict[str, type[Adapter]]:
-    """Adapter class of every family, by its name."""
+def _built_in() -> dict[str, type[Adapter]]:
     from tops.backbones.base import Adapter
 
     found: dict[str, type[Adapter]] = {}
@@ -71,5 +121,5 @@ def adapter_for(model: object) -> Adapter:
             return adapter
     raise UnsupportedModelError(
         f"no adapter serves {type(model).__name__}; served are {', '.join(sorted(served))}. "
-        "To add a family write one file in tops/backbones (see tops.backbones.base)"
+        "To add a family write one class (docs/add-a-backbone.md) and call tops.register on it"
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from tops.backbones._precision import as_the_model_runs
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -35,9 +37,8 @@ def cls_rows(module: Any, states: Tensor) -> Tensor:
     states : Tensor, (U, T, c)
         Its input.
     """
-    import torch
 
-    with torch.no_grad():
+    with as_the_model_runs():
         query, keys = tower_queries(module, states[:, :1]).float(), tower_keys(module, states).float()
     scores: Tensor = (query @ keys.transpose(-1, -2)) * module.scale
     return scores.softmax(-1)[:, :, 0]
@@ -58,10 +59,11 @@ def received_per_unit(module: Any, states: Tensor, reduce: Literal["mean", "sum"
     import torch
 
     rows = []
-    with torch.no_grad():
-        for unit in torch.split(states, 1):
-            received = received_attention(tower_queries(module, unit), tower_keys(module, unit), module.scale)
-            rows.append(received.mean(1) if reduce == "mean" else received.sum(1))
+    for unit in torch.split(states, 1):
+        with as_the_model_runs():
+            queries, keys = tower_queries(module, unit), tower_keys(module, unit)
+        received = received_attention(queries, keys, module.scale)
+        rows.append(received.mean(1) if reduce == "mean" else received.sum(1))
     return torch.cat(rows)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tops.backbones._packed import PackedSignals
+from tops.backbones._precision import as_the_model_runs
 from tops.backbones._received import cls_rows, tower_keys, tower_queries
 from tops.backbones.base import Adapter, VisionContext
 from tops.errors import MissingSignalError
@@ -48,17 +49,15 @@ class TowerSignals(PackedSignals):
 
     def encoder_keys(self, *, layer: TowerLayer = "feature") -> Tensor:
         """(U, H, 1 + n, c / H): key projections, bias included, unscaled."""
-        import torch
 
-        with torch.no_grad():
+        with as_the_model_runs():
             return tower_keys(*self.attention_input(layer)).to(self.context.device)
 
     def encoder_cls_query(self, *, layer: TowerLayer = "feature") -> Tensor:
         """(U, H, c / H): query projection of the CLS token, bias included, unscaled."""
-        import torch
 
         module, states = self.attention_input(layer)
-        with torch.no_grad():
+        with as_the_model_runs():
             return tower_queries(module, states[:, :1])[:, :, 0].to(self.context.device)
 
     def joint_embeddings(self) -> Tensor:
@@ -80,4 +79,5 @@ class TowerSignals(PackedSignals):
     def project(self, rows: Tensor) -> Tensor:
         """(M, c) -> (M, d): the projector on single encoder rows."""
         weight = self.context.units("features")
-        return self._projector(rows.to(weight.device, weight.dtype)).to(self.context.device)
+        with as_the_model_runs():
+            return self._projector(rows.to(weight.device, weight.dtype)).to(self.context.device)

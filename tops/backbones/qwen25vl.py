@@ -10,6 +10,7 @@ from math import isqrt
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tops.backbones._packed import PackedSignals
+from tops.backbones._precision import as_the_model_runs
 from tops.backbones._received import received_attention
 from tops.backbones._runs import placeholder_runs
 from tops.backbones.base import Adapter, Call, Layout, Seen, VisionContext, attention_of
@@ -49,7 +50,7 @@ class Qwen25VL(Adapter):
     model_classes = ("Qwen2_5_VLForConditionalGeneration",)
     model_types = ("qwen2_5_vl",)
     checkpoints = ("Qwen/Qwen2.5-VL-7B-Instruct",)
-    signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY, Signal.RECEIVED})
+    signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY, Signal.RECEIVED, Signal.FRAMES})
     default_positions = "original"
     published: ClassVar[dict[tuple[str, int, int], str]] = {("qwen2_5_vl_text", 28, 3584): "qwen2.5-vl-7b"}
     turns = (("<|im_start|>user\n", "<|im_end|>"),)
@@ -248,7 +249,7 @@ class _QwenSignals(PackedSignals):
         from transformers.vision_utils import get_vision_window_index
 
         visual, states = self._adapter.visual, call.value
-        with torch.no_grad():
+        with as_the_model_runs():
             queries, keys, _ = (
                 module.qkv(states).reshape(len(states), 3, module.num_heads, -1).permute(1, 0, 2, 3).unbind(0)
             )

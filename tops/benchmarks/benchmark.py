@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from tops.benchmarks.wording import check_wording, is_wording
 from tops.errors import ConfigurationError, nearest_names
-from tops.settings.choices import choice_names, config_folder, raw_choice
+from tops.references import is_reference, locate
+from tops.settings.choices import choice_file, choice_names, raw_choice
+from tops.settings.folders import is_built_in
 from tops.settings.schema import parse
 from tops.store.cell import BenchmarkSpec
 
@@ -25,7 +27,7 @@ class DataSource:
     Attributes
     ----------
     path : str
-        Hub repository, and folder below the mirror where it is staged.
+        Hub repository, and folder below the mirror where it is staged; or a folder of your own, ``./`` from the YAML.
     config : str or None
         Configuration of the data set; None for the default one.
     split : str
@@ -68,7 +70,7 @@ class Benchmark:
     Attributes
     ----------
     task : str
-        Stock lmms-eval task whose prompts and documents are used.
+        Stock lmms-eval task whose prompts and documents are used, or the file of one of your own (``./my_task.yaml``).
     metric : str
         Metric of the default scorer that tables print; its unit is ``scale``.
     scale : str
@@ -275,19 +277,17 @@ def _check_generation(settings: dict[str, Any], where: str) -> None:
 
 
 @cache
-def _all(folder: Path) -> dict[str, Benchmark]:
-    found = {}
-    for file in sorted(folder.glob("*.yaml")):
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-        if base := values.get("extends"):
-            values = {**yaml.safe_load((folder / f"{base}.yaml").read_text(encoding="utf-8")), **values}
-        found[file.stem] = parse(Benchmark, {"name": file.stem, **values}, f"configs/benchmark/{file.name}")
-    return found
+def _load(name: str, file: Path, changed: int) -> Benchmark:
+    content = {"name": name, **raw_choice("benchmark", name, inherit=True)}
+    data = content.get("data")
+    if isinstance(data, dict) and str(data.get("path", "")).startswith(("./", "../", "~")):  # of the user's own
+        content["data"] = {**data, "path": str((file.parent / Path(data["path"]).expanduser()).resolve())}
+    return parse(Benchmark, content, str(file))
 
 
 def benchmark_names() -> list[str]:
     """Names of all benchmarks, sorted; other measures on their documents are not among them."""
-    return sorted(name for name, benchmark in _all(config_folder() / "benchmark").items() if not benchmark.extends)
+    return [name for name in choice_names("benchmark") if not load_benchmark(name).extends]
 
 
 def load_benchmark(name: str) -> Benchmark:
@@ -298,10 +298,48 @@ def load_benchmark(name: str) -> Benchmark:
     ConfigurationError
         For an unknown name, with the nearest ones.
     """
-    known = _all(config_folder() / "benchmark")
-    if name not in known:
-        raise ConfigurationError(f"unknown benchmark {name!r}. {nearest_names(name, known)}")
-    return known[name]
+    file = choice_file("benchmark", name)
+    return _load(name, file, file.stat().st_mtime_ns)
+
+
+def benchmark_source(name: str) -> str:
+    """Digest of a benchmark that is not part of the package: its settings, its task's and its rules' own files.
+
+    Empty for the built-in ones, whose settings are in every cell and whose code is the package's.
+    """
+    file = choice_file("benchmark", name)
+    if is_built_in(file):
+        return ""
+    benchmark = load_benchmark(name)
+    settings = {k: v for k, v in asdict(benchmark).items() if k != "title"}
+    settings["data"] = {k: v for k, v in settings["data"].items() if k != "path"}  # a folder of this machine, maybe
+    total = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for rule in benchmark.scorers.values():
+        if is_reference(rule):
+            total.update(locate(rule, file.parent, Path()).digest.encode())
+    if benchmark.task.endswith(".yaml"):
+        task = own_task(benchmark)
+        for path in sorted([task, *task.parent.glob("*.py")]):
+            total.update(path.read_bytes())
+    return total.hexdigest()
+
+
+def own_task(benchmark: Benchmark) -> Path:
+    """The file of a task of the user's own, ``task: ./my_task.yaml``, beside the benchmark's or in the working folder.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is none.
+    """
+    near = choice_file("benchmark", benchmark.name).parent
+    places = [folder / benchmark.task for folder in (near, Path())]
+    for place in places:
+        if place.is_file():
+            return place.resolve()
+    raise ConfigurationError(
+        f"benchmark {benchmark.name!r}: there is no task {' or '.join(map(str, places))}; correct `task:`"
+    )
 
 
 def suite_names() -> list[str]:

@@ -27,8 +27,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "results": ("tops.cli.results", "check a whole result store and name every fault"),
     "run": ("tops.cli.run", "run one cell, a sweep, or an experiment, here or on a cluster"),
     "score": ("tops.cli.score", "score stored answers again, by other rules or by a judge"),
+    "site": ("tops.cli.site", "reports of all experiments as one folder, with an index and a leaderboard"),
     "status": ("tops.cli.status", "where the cells of an experiment stand now"),
 }
+
+
+# What a package that is not installed belongs to, as an extra of this one.
+_HARNESS = ("lmms_eval", "datasets", "hydra", "omegaconf", "pandas", "scipy", "sklearn", "matplotlib", "jinja2", "av")
+EXTRAS = {**dict.fromkeys((*_HARNESS, "markupsafe", "decord", "rich"), "harness"), "submitit": "cluster"}
+EXTRAS |= {"ray": "ray", "wandb": "tracking"}
 
 
 class Table(click.Group):
@@ -77,7 +84,8 @@ def usage() -> str:
     rows = "\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in sorted(COMMANDS.items()))
     return (
         f"usage: tops COMMAND [KEY=VALUE ...] [--switch ...]\n\ncommands:\n{rows}\n\n"
-        "`tops COMMAND --help` tells more; `tops --version` names the version."
+        "--config-dir FOLDER adds configurations of your own to any command, as ./configs and the variable\n"
+        "TOPS_CONFIGS do. `tops COMMAND --help` tells more; `tops --version` names the version."
     )
 
 
@@ -98,10 +106,15 @@ table = Table(
 
 def main(argv: list[str] | None = None) -> int:
     """Run one subcommand; returns the exit status (2 for wrong usage or configuration)."""
-    args = sys.argv[1:] if argv is None else argv
+    args, folders = _config_folders(sys.argv[1:] if argv is None else argv)
     name = next((word for word in args[:1] if word in COMMANDS), "")
     prefix = f"tops {name}".strip()
     try:
+        if folders:
+            from tops.settings.folders import add_folder
+
+            for folder in folders:
+                add_folder(folder)
         return int(table.main(args, prog_name="tops", standalone_mode=False) or 0)
     except TopsError as error:
         print(f"{prefix}: {error}", file=sys.stderr)
@@ -111,6 +124,15 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except SystemExit as end:  # argparse of a command without KEY=VALUE has said what is wrong
         return end.code if isinstance(end.code, int) else 0 if end.code is None else 2
+    except ModuleNotFoundError as error:
+        if (extra := EXTRAS.get((error.name or "").partition(".")[0])) is None:
+            raise
+        print(
+            f"{prefix}: needs {error.name}, which the bare library does not bring; install it with "
+            f"`pip install 'tops[{extra}]'`",
+            file=sys.stderr,
+        )
+        return 2
     except (KeyboardInterrupt, click.Abort):
         print(f"\n{prefix}: stopped; nothing complete is lost, the same command goes on", file=sys.stderr)
         return 130
@@ -123,6 +145,21 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"{prefix}: {error}; check the path, its permissions and the space left", file=sys.stderr)
         return 2
+
+
+def _config_folders(words: list[str]) -> tuple[list[str], list[str]]:
+    """The words without ``--config-dir FOLDER``, which may stand anywhere, and the folders that it names."""
+    rest, folders, at = [], [], 0
+    while at < len(words):
+        word, at = words[at], at + 1
+        if word.startswith("--config-dir="):
+            folders.append(word.partition("=")[2])
+        elif word == "--config-dir" and at < len(words):
+            folders.append(words[at])
+            at += 1
+        else:
+            rest.append(word)
+    return rest, folders
 
 
 def _plain(error: click.ClickException) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from tops.backbones._precision import as_the_model_runs
 from tops.backbones.base import Adapter
 
 
@@ -32,8 +33,9 @@ def layer_keys(adapter: Adapter, layer: nn.Module, hidden: Tensor, positions: Te
     -------
     Tensor, (KV, L, head_dim)
     """
-    cos, sin = adapter.rotary(hidden[None], positions[..., None, :])
-    _, keys = adapter.queries_keys(layer, hidden, None)
+    with as_the_model_runs():
+        cos, sin = adapter.rotary(hidden[None], positions[..., None, :])
+        _, keys = adapter.queries_keys(layer, hidden, None)
     return keys * cos[0] + rotate_half(keys) * sin[0]
 
 
@@ -56,10 +58,11 @@ def row_attention(
     Tensor, (H, R, L) float32
         Products and softmax in float32 whatever the model's dtype.
     """
-    queries, keys = adapter.queries_keys(layer, hidden, rows)
+    with as_the_model_runs():
+        queries, keys = adapter.queries_keys(layer, hidden, rows)
+        cos, sin = adapter.rotary(hidden[None], positions[..., None, :])
     assert queries is not None
     if rope:
-        cos, sin = adapter.rotary(hidden[None], positions[..., None, :])
         keys = keys * cos[0] + rotate_half(keys) * sin[0]
         queries = queries * cos[0, rows] + rotate_half(queries) * sin[0, rows]
     grouped = queries.float().reshape(len(keys), -1, *queries.shape[1:])

@@ -23,6 +23,7 @@ from tops.engine.checks import check_generation, check_mode, check_names, check_
 from tops.engine.passes import Decode, Kwargs, Prefill
 from tops.engine.prompt import expanded_media, read_prompt
 from tops.engine.stand_ins import Hook, StandIn
+from tops.engine.surroundings import surroundings
 from tops.errors import UnsupportedModelError
 
 Args = tuple[Any, ...]
@@ -159,7 +160,7 @@ class Hooks:
         memory = None if call is None or call.prompt is None else call.block.setup.memory
         if call is None or memory is None or torch.is_grad_enabled():  # nobody watches, or a gradient is wanted
             return compute(*args, **kwargs)
-        return memory.features(compute, args, kwargs, call.seen, call.block.setup.adapter.packing)
+        return memory.features(compute, args, kwargs, call.seen, surroundings(self.adapter))
 
     # -- one forward --------------------------------------------------------------------------------------------------
 

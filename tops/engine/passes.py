@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from tops.backbones._precision import full_precision
 from tops.backbones.base import Adapter, Seen, VisionContext, Watch
 from tops.engine.arguments import gathered, position_axes
 from tops.engine.checks import check_selection
@@ -176,7 +177,7 @@ class Prefill(_Pass):
         if self.replay is not None:
             gathers = self._replayed(number, segment)
         else:
-            with torch.no_grad():
+            with full_precision():
                 gathers = [self._select(number, i, row, hidden) for i, row in enumerate(segment.rows)]
         self.cuts[number] = gathers
         if all(gather is None for gather in gathers):

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from tops.backbones._precision import as_the_model_runs
 from tops.backbones.base import Adapter, Layout
 from tops.budget import PromptShape
 from tops.engine.attention import layer_keys, row_attention
@@ -102,7 +103,8 @@ class Point:
     def final_norm(self, hidden: Tensor) -> Tensor:
         """(L, d) -> (L, d): the language model's last norm."""
         norm = next(self.adapter.text_model.get_submodule("norm").parameters())
-        return self.adapter.final_norm(hidden.to(norm.device)).to(hidden.device)
+        with as_the_model_runs():
+            return self.adapter.final_norm(hidden.to(norm.device)).to(hidden.device)
 
     def _on_layer(self, which: Which, compute: Callable[[torch.nn.Module, Tensor, Tensor], Tensor]) -> Tensor:
         if which == "previous" and self.before is None:
@@ -115,6 +117,5 @@ class Point:
         module = self.adapter.layers[number]
         # Layers may live on other devices than their input does at this moment.
         device = next(module.parameters()).device
-        with torch.no_grad():
-            out = compute(module, states.to(device), self.positions.to(device))
+        out = compute(module, states.to(device), self.positions.to(device))
         return out.to(self.states.device)

@@ -57,8 +57,8 @@ def prune(
     backbone : str, optional
         Catalogue name that selects published settings; guessed from the model's size when absent.
     memory : VisionMemory, optional
-        Of this model: images that it holds are not encoded again where no gradient is wanted. The model's weights must
-        not change while it is in use. Controls that change images leave it alone.
+        Of this model: images that it holds are not encoded again where no gradient is wanted, as long as the vision
+        tower is in the same state. Controls that change images leave it alone.
 
     Yields
     ------

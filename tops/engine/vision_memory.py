@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 
 from tops.backbones.base import Seen
 from tops.errors import ConfigurationError
+
+_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,10 @@ class _Pass:
 class VisionMemory:
     """What the vision tower of one model made of its inputs, up to a number of bytes; then no more is taken.
 
-    A pass is found again by the bytes of all that it was given, so what comes out is what the tower would compute, bit
-    for bit. Nothing is ever pushed out: every row of a table asks the same images in the same order, and whatever is
-    dropped for the newest would have been asked first.
+    A pass is found again by the bytes of all that it was given and by the state in which the tower runs (autocast,
+    weights, settings, hooks: :func:`tops.engine.surroundings.surroundings`), so what comes out is what the tower would
+    compute, bit for bit. Several threads may share it. Nothing is ever pushed out: every row of a table asks the same
+    images in the same order, and whatever is dropped for the newest would have been asked first.
 
     Parameters
     ----------
@@ -87,7 +91,7 @@ class VisionMemory:
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
         seen: dict[str, list[Seen]],
-        packing: str = "",
+        state: str = "",
     ) -> Any:
         """Result of ``compute(*args, **kwargs)``, from memory where it is held.
 
@@ -99,8 +103,8 @@ class VisionMemory:
             Its arguments.
         seen : dict
             Where the watched modules write; filled as they would fill it.
-        packing : str
-            What beside the arguments decides on the result (:attr:`tops.backbones.base.Adapter.packing`).
+        state : str
+            What beside the arguments decides on the result (:func:`tops.engine.surroundings.surroundings`).
 
         Returns
         -------
@@ -108,8 +112,9 @@ class VisionMemory:
             With ``pooler_output``, the projected features; from memory it has nothing else.
         """
         begin = time.perf_counter()
-        self.calls += 1
-        key = _key((compute.__name__, packing, list(args), dict(kwargs)))
+        with _LOCK:
+            self.calls += 1
+        key = _key((compute.__name__, state, list(args), dict(kwargs)))
         held = None if key is None else self._held.get(key)
         # A pass that was held for a method that looked at fewer layers does not serve one that looks at more.
         if held is None or not seen.keys() <= held.seen.keys():
@@ -124,20 +129,24 @@ class VisionMemory:
         else:
             from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-            self.found += 1
+            with _LOCK:
+                self.found += 1
             for name in seen:
                 seen[name] += [Seen(_fetched(value), _fetched(options)) for value, options in held.seen[name]]
             out, seconds = BaseModelOutputWithPooling(pooler_output=_fetched(held.features)), held.seconds
-        self.saved_seconds += seconds - (time.perf_counter() - begin)
+        with _LOCK:
+            self.saved_seconds += seconds - (time.perf_counter() - begin)
         return out
 
     def _hold(self, key: bytes, features: Any, seen: dict[str, list[Seen]], seconds: float) -> None:
         calls = {name: [(one.value, dict(one.kwargs)) for one in ones] for name, ones in seen.items()}
-        size, before = _size(features) + _size(calls), self._held.get(key)
-        more = size - (before.size if before is not None else 0)
-        if self.held_bytes + more <= self.limit:
-            self._held[key] = _Pass(_stored(features), _stored(calls), seconds, size)
-            self.held_bytes += more
+        size = _size(features) + _size(calls)
+        with _LOCK:
+            before = self._held.get(key)
+            more = size - (before.size if before is not None else 0)
+            if self.held_bytes + more <= self.limit:
+                self._held[key] = _Pass(_stored(features), _stored(calls), seconds, size)
+                self.held_bytes += more
 
 
 def _map(change: Callable[[Any], Any], tree: Any) -> Any:

@@ -33,6 +33,8 @@ class TOPS(BeforeModel):
         Tokens per image as a layer average, or a keep ratio. ``Budget(64, "as_printed")`` takes Tables 9 and 10.
     principles : str
         Non-empty subset of "RCD": relevance, coverage, diversity (Table 5).
+    stage1_principles : str or None
+        The same for Stage I alone; None takes those of ``principles`` in both stages.
     normalisation : {"mean", "minmax"}
         Algorithms 1 and 2, or section 4.1.
     alpha, lam : float or None
@@ -67,6 +69,7 @@ class TOPS(BeforeModel):
     name: ClassVar[str] = "tops"
     title: ClassVar[str] = "TOPS"
     signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY})
+    later: ClassVar[frozenset[str]] = frozenset({"stage1_principles"})  # not in the keys of cells that leave it out
 
     principles: str = "RCD"
     normalisation: Literal["mean", "minmax"] = "mean"
@@ -84,11 +87,14 @@ class TOPS(BeforeModel):
     stage1_features: Literal["projected", "encoder"] = "projected"
     per_tile: bool = True
     newlines: Literal["drop", "candidates"] = "drop"
+    stage1_principles: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.principles or not set(self.principles) <= set("RCD"):
-            raise ConfigurationError(f"TOPS: principles={self.principles!r} must be letters of 'RCD', at least one")
+        for name in ("principles", "stage1_principles"):
+            letters = getattr(self, name)
+            if letters is not None and (not letters or not set(letters) <= set("RCD")):
+                raise ConfigurationError(f"TOPS: {name}={letters!r} must be letters of 'RCD', at least one")
 
     @property
     def with_newlines(self) -> bool:
@@ -121,9 +127,10 @@ class TOPS(BeforeModel):
         from tops.selection import select_tops
 
         alpha, lam = self._weights(group.point.shape) if group.point.layer else (self.stage1_alpha, self.stage1_lam)
+        first = self.stage1_principles if group.point.layer == 0 else None
         return select_tops(
-            group["features"], group["relevance"], group.keep, alpha=alpha, lam=lam, principles=self.principles,
-            normalisation=self.normalisation,
+            group["features"], group["relevance"], group.keep, alpha=alpha, lam=lam,
+            principles=first or self.principles, normalisation=self.normalisation,
         )  # fmt: skip
 
     def _weights(self, shape: PromptShape) -> tuple[float, float]:

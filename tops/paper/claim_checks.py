@@ -281,3 +281,15 @@ def video_rel() -> Check:
     found.append(value("3", "llava-video-7b", "fastv", 16, "rel"))
     text = f"Rel {', '.join(map(str, found[:3]))}, FastV {found[3]}"
     return text, found == [Decimal(x) for x in ("98.4", "96.2", "92.3", "78.6")]
+
+
+def mitigates_hallucination() -> Check:
+    """TOPS against the unpruned model where hallucination is asked for."""
+    parts, better = [], []
+    for table, column in (("11", "pope"), ("12", "pope"), ("2", "pope"), ("2", "hallusionbench")):
+        base = {r.backbone: _number(r, column) for r in published_rows(table) if r.method == "none"}
+        for (backbone, budget), rows in _settings(table):
+            tops = next(_number(r, column) for r in rows if r.method == "tops")
+            better.append(tops > base[backbone])
+            parts.append(f"{column} of {backbone} at {budget}: {tops} against {base[backbone]}")
+    return f"above the unpruned model in {sum(better)} of {len(better)} settings ({'; '.join(parts)})", all(better)

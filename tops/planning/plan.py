@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
-from tops.benchmarks.benchmark import load_benchmark
+from tops.benchmarks.benchmark import Benchmark, load_benchmark
 from tops.budget import Protocol
 from tops.errors import ConfigurationError, nearest_names
 from tops.planning import resolve
@@ -210,8 +210,7 @@ def plan(
     if backbones is not None:
         exp = replace(exp, backbones=_subset(tuple(backbones), exp))
     documents = None if full else (limit if limit is not None else exp.limit.get(prof.name))
-    for choice in exp.benchmarks:
-        _check_column(choice, exp)
+    exp = replace(exp, benchmarks=tuple(_by_toolkit(choice, exp) for choice in exp.benchmarks))
     exp, absent = _present(exp, prof)
     columns = tuple(
         Column(b, c.benchmark, c.slug or c.benchmark, c.metric, c.convention, c.scorer)
@@ -271,14 +270,32 @@ def _present(exp: Experiment, prof: ProfileConfig) -> tuple[Experiment, tuple[st
     return replace(exp, backbones=tuple(b for b in exp.backbones if b not in absent)), absent
 
 
-def _check_column(column: ColumnConfig, exp: Experiment) -> None:
-    """Refuse what a benchmark does not have before anything is planned."""
-    benchmark = load_benchmark(column.benchmark)
+def _by_toolkit(column: ColumnConfig, exp: Experiment) -> ColumnConfig:
+    """A column with its convention and scorer, the toolkit's where it names none and the benchmark has them.
+
+    Raises
+    ------
+    ConfigurationError
+        For a benchmark, convention or scorer that does not exist, or a toolkit that no benchmark here knows.
+    """
+    benchmark, toolkit = load_benchmark(column.benchmark), exp.toolkit
     try:
         benchmark.check_convention(column.convention)
         benchmark.check_scorer(column.scorer)
+        known = {name for c in exp.benchmarks for name in _toolkits(load_benchmark(c.benchmark))}
+        if toolkit and toolkit not in known:
+            raise ConfigurationError(
+                f"no benchmark here knows the toolkit {toolkit!r}. {nearest_names(toolkit, sorted(known))}"
+            )
     except ConfigurationError as error:
         raise ConfigurationError(f"experiment {exp.name!r}: {error}") from None
+    convention = column.convention or (toolkit if toolkit in benchmark.conventions else "")
+    scorer = column.scorer or (toolkit if toolkit in benchmark.scorers else "")
+    return replace(column, convention=convention, scorer=scorer)
+
+
+def _toolkits(benchmark: Benchmark) -> set[str]:
+    return {*benchmark.conventions, *benchmark.scorers}
 
 
 def _subset(names: tuple[str, ...], exp: Experiment) -> tuple[str, ...]:
@@ -320,7 +337,7 @@ def _cells(
         reason = f"{exp.name} names no budget of {backbone.title} at level {row.level}"
         return [PlannedCell(None, row, column, None, PlanStatus.REFUSED, reason)]
     budget = None if printed is None else resolve.profile_budget(printed, backbone, prof)
-    options = resolve.profile_options(options, backbone, prof)
+    options = resolve.profile_options(options, backbone, prof, block.protocol)
     out = []
     for seed in block.seeds:
         result = resolve.cell(

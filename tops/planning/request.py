@@ -16,6 +16,7 @@ from tops.planning.plan import Column, Plan, PlannedCell, PlanStatus, Row, assem
 from tops.settings.choices import GROUPS
 from tops.settings.compose import Composed, composed, parse_overrides
 from tops.settings.methods import changed_options, method_title
+from tops.settings.own import named_words
 from tops.settings.schema import ColumnConfig, Experiment
 from tops.store.cell import Cell
 
@@ -41,6 +42,8 @@ def request(words: Sequence[str], *, multirun: bool = False) -> Request:
     stored = [word for word in words if word.endswith(".json") and "=" not in word]
     if stored:
         return _stored(stored, [word for word in words if word not in stored])
+    words = named_words(words)
+    _PARTS.clear()
     overrides = parse_overrides(words)
     if not multirun:
         config = composed(words)

@@ -7,10 +7,10 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from tops.backbones import family_named
+from tops.backbones import family_named, family_sources
 from tops.backbones.image_layouts import check_view, view_of
 from tops.backbones.inputs import Inputs
-from tops.benchmarks.benchmark import load_benchmark
+from tops.benchmarks.benchmark import benchmark_source, load_benchmark
 from tops.budget import Budget, PromptShape, Protocol
 from tops.errors import ConfigurationError, DataError
 from tops.methods import Method, method_class
@@ -36,11 +36,13 @@ def profile_budget(printed: int | float, backbone: BackboneConfig, profile: Prof
     return max(1, round(printed / backbone.visual * backbone.miniature.visual))
 
 
-def profile_options(options: dict[str, Any], backbone: BackboneConfig, profile: ProfileConfig) -> dict[str, Any]:
+def profile_options(
+    options: dict[str, Any], backbone: BackboneConfig, profile: ProfileConfig, protocol: Protocol = "layer_average"
+) -> dict[str, Any]:
     """Options that name layers of the real model, at the same depth of the miniature.
 
-    Token counts per cut are left out there: whole numbers of so few tokens and layers would miss the layer average,
-    which the budget solves for.
+    Token counts per cut are left out there under a layer average: whole numbers of so few tokens and layers would miss
+    it, and the budget solves for it. Otherwise they are the same share of the miniature's tokens.
     """
     small = backbone.miniature
     if not profile.miniature or small is None:
@@ -50,6 +52,8 @@ def profile_options(options: dict[str, Any], backbone: BackboneConfig, profile: 
         return min(max(1, round(layer * small.depth / backbone.depth)), small.depth - 1)
 
     out = {k: v for k, v in options.items() if k != "counts"}
+    if options.get("counts") and protocol != "layer_average":
+        out["counts"] = [max(1, round(count / backbone.visual * small.visual)) for count in options["counts"]]
     if "cut_layers" in out:
         out["cut_layers"] = sorted({scaled(layer) for layer in out["cut_layers"]})
     if "layer" in out and out.get("of", 0) is None:
@@ -82,7 +86,14 @@ def backbone_spec(backbone: BackboneConfig, profile: ProfileConfig) -> BackboneS
         dtype=profile.dtype or backbone.dtype,
         attention=backbone.attention,
         options={**({"frames": frames} if frames > 1 else {}), **options},
+        source=family_source(backbone),
     )
+
+
+def family_source(backbone: BackboneConfig) -> str:
+    """Digest of the adapter of a backbone whose family is not part of the package; empty for those that are."""
+    own = family_sources().get(backbone.family)
+    return "" if own is None else own.digest
 
 
 def _small(backbone: BackboneConfig, small: MiniatureConfig) -> dict[str, Any]:
@@ -270,9 +281,10 @@ def benchmark_spec(
 ) -> BenchmarkSpec:
     """What is asked, with the hash of the documents that are staged (empty when they are not)."""
     benchmark = load_benchmark(name)
-    return benchmark.spec(
+    spec = benchmark.spec(
         staging.data(name, profile), profile=profile.name, convention=convention, family=family, limit=limit
     )
+    return replace(spec, source=benchmark_source(name))
 
 
 @cache

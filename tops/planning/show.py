@@ -6,6 +6,7 @@ from collections import Counter
 
 from tops.planning.cost import estimate
 from tops.planning.plan import Plan, PlannedCell, PlanStatus
+from tops.planning.printed import printed_lines
 
 ORDER = (
     PlanStatus.SCORED,
@@ -34,7 +35,10 @@ def plan_text(plan: Plan, *, short: bool = False, cells: bool = False) -> str:
     lines = [_title(plan), _counts(plan), *stale_lines(plan), *_damaged(plan)]
     if short:
         return "\n".join(lines)
-    lines += ["", *_by_backbone(plan), "", *_refusals(plan), *estimate(plan).lines()]
+    lines += ["", *_by_backbone(plan), "", *_refusals(plan)]
+    if not plan.profile.miniature and (printed := printed_lines(plan)):
+        lines += [*printed, ""]
+    lines += estimate(plan).lines()
     if cells:
         lines += ["", *(_cell_line(p) for p in plan.unique(refused=True).values())]
     return "\n".join(lines)
@@ -70,6 +74,8 @@ def stale_lines(plan: Plan) -> list[str]:
         listed = ", ".join(f"{part} {count}" for part, count in sorted(parts.items()))
         lines.append(f"{len(cells)} stale, answered or scored by other code than is here now: {listed}; {_CHOICES}")
         lines += [f"  {reason}: {count}" for reason, count in Counter(p.reason for p in cells).most_common(5)]
+    edited = Counter(p.reason for p in plan.unique().values() if p.status is PlanStatus.MISSING and p.reason)
+    lines += [f"{count} to run anew, {reason}" for reason, count in edited.most_common(5) if "stored only" in reason]
     silent = sum(not p.fingerprinted for p in plan.unique().values())
     if silent:
         lines.append(

@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from tops.benchmarks.benchmark import load_benchmark
+from tops.benchmarks.benchmark import benchmark_source, load_benchmark
 from tops.errors import DataError
 from tops.evaluation import Progress, evaluate_cell
 from tops.planning import staging
-from tops.planning.resolve import as_meant
+from tops.planning.resolve import as_meant, family_source
 from tops.running.judging import judge_of
 from tops.settings.choices import backbone_config
 from tops.settings.methods import build_method
 from tops.settings.schema import ProfileConfig
 from tops.store.cell import BackboneSpec, Cell
+from tops.store.hashes import same_content
 from tops.store.store import CellStatus, Store
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class LoadedEvaluator:
             raise DataError(
                 f"{self.tower or 'no text tower'} is staged, but {cell.method.weights} was planned; run again"
             )
+        if benchmark_source(cell.benchmark.name) != cell.benchmark.source:
+            raise DataError(f"the files of benchmark {cell.benchmark.name!r} were edited since the plan; run again")
         return evaluate_cell(
             cell,
             store=store,
@@ -78,10 +81,12 @@ def load_evaluator(spec: BackboneSpec, profile: ProfileConfig) -> LoadedEvaluato
         raise DataError(
             f"the checkpoint {spec.checkpoint} of {spec.name} is not staged; run `tops fetch backbone={spec.name}`"
         )
-    if staged.revision != spec.revision:
+    if not same_content(staged.revision, spec.revision):
         raise DataError(
             f"{staged.path} has revision {staged.revision[:12]}, but {spec.revision[:12]} was planned; run again"
         )
+    if family_source(choice) != spec.source:
+        raise DataError(f"the adapter {spec.family} of {spec.name} was edited since the plan; run again")
     tower = None if profile.miniature else staging.text_tower(choice, profile)
     model: Any = load_backbone(
         staged.path,

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from tops.errors import ConfigurationError, nearest_names
 from tops.methods import method_names
+from tops.settings import folders, own
 from tops.settings.schema import (
     BackboneConfig,
     Experiment,
@@ -41,19 +39,25 @@ NAMED = {"backbone": BackboneConfig, "suite": SuiteConfig, "profile": ProfileCon
 SCHEMAS: dict[str, type[Any]] = {**NAMED, "launcher": LauncherConfig, "tracking": TrackingConfig}
 
 
-def config_folder() -> Path:
-    """``configs/`` of this checkout, or the folder that ``TOPS_CONFIGS`` names.
+def choice_names(group: str) -> list[str]:
+    """Names of all choices of a group, sorted; those of a user's own folders among them."""
+    return sorted(folders.files(group))
+
+
+def choice_file(group: str, name: str) -> Path:
+    """The file of a choice.
 
     Raises
     ------
     ConfigurationError
-        If there is none.
+        For a name without a file, with the nearest names.
     """
-    named = os.environ.get("TOPS_CONFIGS")
-    folder = Path(named) if named else Path(__file__).parents[2] / "configs"
-    if not folder.is_dir():
-        raise ConfigurationError(f"no folder of configurations at {folder}; set TOPS_CONFIGS to a checkout's configs/")
-    return folder
+    known = folders.files(group)
+    if name not in known:
+        where = ", ".join(str(folder) for folder in folders.search_path()[1:])
+        own = f" Looked into {where} too." if where else ""
+        raise ConfigurationError(f"unknown {group} {name!r}. {nearest_names(name, known)}{own}")
+    return known[name]
 
 
 def names_of(group: str) -> list[str]:
@@ -61,54 +65,65 @@ def names_of(group: str) -> list[str]:
     return ["none", *method_names()] if group == "method" else choice_names(group)
 
 
-def choice_names(group: str) -> list[str]:
-    """Names of all choices of a group, sorted."""
-    return sorted(path.stem for path in (config_folder() / group).glob("*.yaml"))
-
-
 def check_name(group: str, name: str) -> None:
-    """Refuse a name without a file.
-
-    Raises
-    ------
-    ConfigurationError
-        With the nearest names.
-    """
-    known = choice_names(group)
-    if name not in known:
-        raise ConfigurationError(f"unknown {group} {name!r}. {nearest_names(name, known)}")
+    """Refuse a name without a file, with the nearest names."""
+    choice_file(group, name)
 
 
 def root_defaults() -> dict[str, Any]:
-    """The content of ``configs/config.yaml``: the default of every group and scalar."""
-    return _read(config_folder() / "config.yaml")
+    """``configs/config.yaml``: the default of every group and key, with what a user's ``override: true`` changes."""
+    first, *own = [folder / "config.yaml" for folder in folders.search_path()]
+    root = folders.read(first)
+    for path in own:
+        if not path.is_file() or path.read_bytes() == first.read_bytes():
+            continue
+        content = folders.read(path)
+        if content.pop("override", False) is not True:
+            raise ConfigurationError(f"{path} has other defaults; write `override: true` into it to use them")
+        groups = {g: n for entry in content.pop("defaults", []) if isinstance(entry, dict) for g, n in entry.items()}
+        defaults = [
+            {g: groups.get(g, n) for g, n in entry.items()} if isinstance(entry, dict) else entry
+            for entry in root["defaults"]
+        ]
+        root = {**root, **content, "defaults": defaults}
+    return root
 
 
-def raw_choice(group: str, name: str) -> dict[str, Any]:
-    """The plain content of ``configs/<group>/<name>.yaml``; ``extends: other`` takes what it does not give from there.
+def raw_choice(group: str, name: str, *, inherit: bool = False) -> dict[str, Any]:
+    """The plain content of a choice's file; ``extends: other`` takes what it does not give from there.
+
+    Parameters
+    ----------
+    group, name : str
+        Which choice.
+    inherit : bool
+        Leave ``extends`` in: the benchmark whose documents these are.
 
     Raises
     ------
     ConfigurationError
-        For an unknown name, or a file that is not a YAML mapping.
+        For an unknown name, a file that is not a YAML mapping, or files that extend each other.
     """
-    check_name(group, name)
-    content = _read(config_folder() / group / f"{name}.yaml")
-    if (base := content.pop("extends", None)) is None:
+    path = choice_file(group, name)
+    content = _content(group, path, ())
+    base = folders.read(path).get("extends")
+    content = own.named_content(group, content, path.parent)
+    return {**content, "extends": base} if inherit and base is not None else content
+
+
+def _content(group: str, path: Path, on_the_way: tuple[Path, ...]) -> dict[str, Any]:
+    content = folders.read(path)
+    override = content.pop("override", False)
+    base = content.pop("extends", None)
+    if base is None:
         return content
-    if base == name:
-        raise ConfigurationError(f"configs/{group}/{name}.yaml extends itself")
-    return {**raw_choice(group, base), **content}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{path}: {error}") from None
-    if not isinstance(content, dict):
-        raise ConfigurationError(f"{path}: expected a mapping, not {content!r}")
-    return content
+    if base != path.stem:
+        parent: Path | None = choice_file(group, str(base))
+    else:
+        parent = folders.below(group, path) if override is True else None
+    if parent is None or parent in on_the_way:
+        raise ConfigurationError(f"{path} extends {base!r}, which extends it again; name another file")
+    return {**_content(group, parent, (*on_the_way, path)), **content}
 
 
 def choice_from(group: str, name: str, content: dict[str, Any], where: str | None = None) -> Any:
@@ -119,39 +134,55 @@ def choice_from(group: str, name: str, content: dict[str, Any], where: str | Non
             label: dict.fromkeys(values["backbones"], budget) if isinstance(budget, int | float) else budget
             for label, budget in values["levels"].items()
         }
-    return parse(SCHEMAS[group], values, where or f"configs/{group}/{name}.yaml")
+    if group == "experiment" and "subject" in values:
+        _check_subject(values, where or name)
+    return parse(SCHEMAS[group], values, where or str(folders.files(group).get(name, name)))
+
+
+def _check_subject(values: dict[str, Any], where: str) -> None:
+    rows = [row for row in values.get("rows") or () if isinstance(row, dict)]
+    methods = [str(method) for row in rows for method in row.get("methods") or ()]
+    if values["subject"] not in methods:
+        raise ConfigurationError(
+            f"{where}: subject {values['subject']!r} is in no row. {nearest_names(str(values['subject']), methods)}"
+        )
 
 
 @cache
-def _load(group: str, name: str, folder: Path) -> Any:
+def _load(group: str, name: str, path: Path, changed: int) -> Any:
     return choice_from(group, name, raw_choice(group, name))
+
+
+def _choice(group: str, name: str) -> Any:
+    path = choice_file(group, name)
+    return _load(group, name, path, path.stat().st_mtime_ns)
 
 
 def backbone_config(name: str) -> BackboneConfig:
     """One backbone of the catalogue."""
-    choice: BackboneConfig = _load("backbone", name, config_folder())
+    choice: BackboneConfig = _choice("backbone", name)
     return choice
 
 
 def load_profile(name: str) -> ProfileConfig:
     """``paper`` or ``miniature``, or one of your own."""
-    choice: ProfileConfig = _load("profile", name, config_folder())
+    choice: ProfileConfig = _choice("profile", name)
     return choice
 
 
 def load_experiment(name: str) -> Experiment:
     """One table, figure or study."""
-    choice: Experiment = _load("experiment", name, config_folder())
+    choice: Experiment = _choice("experiment", name)
     return choice
 
 
 def load_launcher(name: str) -> LauncherConfig:
     """Where workers run."""
-    choice: LauncherConfig = _load("launcher", name, config_folder())
+    choice: LauncherConfig = _choice("launcher", name)
     return choice
 
 
 def load_tracking(name: str) -> TrackingConfig:
     """Whether results are published."""
-    choice: TrackingConfig = _load("tracking", name, config_folder())
+    choice: TrackingConfig = _choice("tracking", name)
     return choice

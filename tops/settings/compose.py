@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from typing import Any, cast
 
 from hydra import compose, initialize
@@ -25,6 +24,7 @@ from tops.budget import PROTOCOLS, Protocol
 from tops.errors import ConfigurationError, nearest_names
 from tops.settings.choices import GROUPS, SCALARS, check_name, choice_from, names_of, raw_choice, root_defaults
 from tops.settings.methods import method_defaults, method_spec
+from tops.settings.own import named_words
 from tops.settings.schema import (
     BackboneConfig,
     LauncherConfig,
@@ -70,7 +70,6 @@ class Composed:
     stale: Stale = "refuse"
 
 
-@cache
 def node(group: str, name: str) -> dict[str, Any]:
     """A choice with every default filled in, as plain values.
 
@@ -149,6 +148,7 @@ def composed(words: Sequence[str]) -> Composed:
     ConfigurationError
         For unknown names and keys (with the nearest ones) and values of the wrong type.
     """
+    words = named_words(words)
     overrides = parse_overrides(words)
     for override in overrides:
         if override.is_sweep_override():

@@ -7,8 +7,8 @@ from functools import cache
 from typing import Any, get_type_hints
 
 from tops.budget import Budget
-from tops.errors import ConfigurationError
-from tops.methods import build, method_class, method_names
+from tops.errors import ConfigurationError, DataError
+from tops.methods import build, method_class, method_names, method_source
 from tops.settings.schema import typed
 from tops.store.cell import MethodSpec
 
@@ -39,19 +39,31 @@ def method_spec(name: str, options: dict[str, Any]) -> MethodSpec:
     hints = _option_types(name)
     for option, value in options.items():
         typed(hints[option], value, f"method {name!r}: option {option!r}")
-    return MethodSpec(name, {**defaults, **options})
+    # Options that came after cells had been stored are left out at their default, so that these cells keep their keys.
+    later: frozenset[str] = getattr(method_class(name), "later", frozenset())
+    chosen = {k: v for k, v in {**defaults, **options}.items() if k not in later or v != defaults[k]}
+    source = method_source(name)
+    return MethodSpec(name, chosen, source="" if source is None else source.digest)
 
 
-@cache
 def _option_types(name: str) -> dict[str, Any]:
-    return get_type_hints(method_class(name))
+    return _types(method_class(name))  # type: ignore[arg-type]
 
 
 @cache
+def _types(cls: type[Any]) -> dict[str, Any]:
+    return get_type_hints(cls)
+
+
 def method_defaults(name: str) -> dict[str, Any]:
     """Options of a method and their defaults, without its budget and seed: those are axes of a cell of their own."""
+    return _defaults(method_class(name))  # type: ignore[arg-type]
+
+
+@cache
+def _defaults(cls: type[Any]) -> dict[str, Any]:
     out: dict[str, Any] = {}
-    for f in fields(method_class(name)):
+    for f in fields(cls):
         if f.name in ("budget", "seed") or not f.init:
             continue
         default = f.default if f.default is not MISSING else None
@@ -68,9 +80,21 @@ def changed_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def build_method(method: MethodSpec, budget: Budget | None, *, seed: int) -> Any:
-    """The method of a cell; None for the unpruned model."""
+    """The method of a cell; None for the unpruned model.
+
+    Raises
+    ------
+    DataError
+        If it is one of the user's own and its file has changed since the cell was planned.
+    """
     if method.name == "none":
         return None
+    source = method_source(method.name)
+    if (source.digest if source else "") != method.source:
+        raise DataError(
+            f"{source.file if source else method.name} is not what the cell of {method.name!r} was planned on: it was "
+            "edited since; run again"
+        )
     known = {f.name for f in fields(method_class(method.name))}
     options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in method.options.items()}
     if budget is not None and "budget" in known:

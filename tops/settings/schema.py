@@ -9,10 +9,14 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from tops.budget import Protocol
 from tops.errors import ConfigurationError, nearest_names
 
+Acc = Literal["llava", "advanced", "video"]
+Layout = Literal["benchmarks", "levels", "efficiency"]
 Role = Literal["reference", "method", "control"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 Attention = Literal["sdpa", "eager", "flash_attention_2"]
-SignalName = Literal["saliency", "received", "cls", "encoder", "text_tower"]  # the values of tops.signals.Signal
+SignalName = Literal[
+    "saliency", "received", "cls", "encoder", "text_tower", "frames"
+]  # the values of tops.signals.Signal
 Stale = Literal["refuse", "rerun", "keep"]  # what becomes of cells that other code answered
 Positive = Annotated[int, 1]  # the least that it may be
 Natural = Annotated[int, 0]
@@ -238,10 +242,20 @@ class Experiment:
     levels : dict
         Label of a level (``77.8``) to its budget as printed in the paper: a count per image or frame for each backbone,
         or one keep ratio for all of them.
+    acc : {"llava", "advanced", "video"}
+        How scores become Acc (``tops.paper.aggregation``); over the benchmarks shown where the rule knows none of them.
+    layout : {"benchmarks", "levels", "efficiency"}
+        The main table: a column per benchmark; methods by models and budgets, Rel alone; or costs and a score.
+    toolkit : str
+        Whose words and rules the columns have that name none: the convention and the scorer called so, of those
+        benchmarks that have them.
     limit : dict
         Profile to documents per benchmark; a profile that is not named runs all of them.
     record_kept : bool
         Store which tokens each cut kept, for figures and overlays.
+    subject : str
+        The method that the experiment is about: reports set it against each of the others. Where it does not run, the
+        one that leads stands there.
     """
 
     name: str
@@ -251,8 +265,12 @@ class Experiment:
     rows: tuple[RowConfig, ...]
     levels: dict[str, dict[str, int | float]] = field(default_factory=dict)
     paper: PaperReference = field(default_factory=PaperReference)
+    toolkit: str = ""
+    acc: Acc = "llava"
+    layout: Layout = "benchmarks"
     limit: dict[str, int] = field(default_factory=dict)
     record_kept: bool = False
+    subject: str = "tops"
 
 
 def parse(cls: type[T], values: Any, where: str) -> T:

@@ -26,6 +26,7 @@ class BackboneSpec:
     dtype: str = "bfloat16"
     attention: str = "sdpa"
     options: dict[str, Any] = field(default_factory=dict)  # image size, tiling, frames, pixel range
+    source: str = ""  # digest of an adapter that is not part of the package
 
 
 @dataclass(frozen=True)
@@ -33,16 +34,21 @@ class MethodSpec:
     """``name`` in the method registry ("none" for the unpruned model) and every option, defaults included.
 
     ``weights`` names those that a method brings beside the backbone's, such as CLIP's text tower, with their revision.
+    ``source`` is the digest of a method that is not part of the package (:func:`tops.references.digest`).
     """
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
     weights: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True)
 class BenchmarkSpec:
-    """What is asked. ``data_hash`` covers the documents; ``limit`` is None for all of them."""
+    """What is asked. ``data_hash`` covers the documents; ``limit`` is None for all of them.
+
+    ``source`` is the digest of a benchmark that is not part of the package: its file, and rules of the user's own.
+    """
 
     name: str
     task: str
@@ -51,6 +57,11 @@ class BenchmarkSpec:
     prompt: dict[str, Any] = field(default_factory=dict)
     generation: dict[str, Any] = field(default_factory=dict)
     limit: int | None = None
+    source: str = ""
+
+
+# Later additions: absent from a specification where they say nothing, so that older keys stay valid.
+_OPTIONAL = (("method", "weights"), ("method", "source"), ("backbone", "source"), ("benchmark", "source"))
 
 
 @dataclass(frozen=True)
@@ -67,10 +78,11 @@ class Cell:
     schema: int = SCHEMA_VERSION
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON types, the content of ``spec.json``. A method without weights of its own has no such entry."""
+        """Plain JSON types, the content of ``spec.json``."""
         spec = asdict(self)
-        if not self.method.weights:
-            del spec["method"]["weights"]
+        for part, name in _OPTIONAL:
+            if not spec[part][name]:
+                del spec[part][name]
         return spec
 
     @classmethod

@@ -7,6 +7,7 @@ A rule turns one answer into a row and rows into metrics; a metric can be evalua
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tops.benchmarks.benchmark import Benchmark, load_benchmark
@@ -16,6 +17,8 @@ from tops.benchmarks.scorers.code import code_of_rule
 from tops.benchmarks.scorers.rule import Row, Rule
 from tops.benchmarks.scorers.stock import STOCK, stock_rule
 from tops.errors import ConfigurationError, DataError, nearest_names
+from tops.references import is_reference, load, locate
+from tops.settings.choices import choice_file
 from tops.statistics.metrics import Metric
 from tops.store.answers import Answer
 
@@ -40,6 +43,14 @@ def rule_of(benchmark: Benchmark | str, scorer: str | None = None) -> Rule:
     rule = bench.scorers[name]
     if rule.startswith(STOCK):
         return stock_rule(rule.removeprefix(STOCK), f"configs/benchmark/{bench.name}.yaml")
+    if is_reference(rule):
+        found, source = load(rule, choice_file("benchmark", bench.name).parent, Path())
+        if not isinstance(found, Rule):
+            raise ConfigurationError(
+                f"benchmark {bench.name}: {source.reference} is no tops.benchmarks.scorers.Rule but a "
+                f"{type(found).__name__}; see docs/add-a-benchmark.md"
+            )
+        return found
     if rule not in RULES:
         raise ConfigurationError(f"configs/benchmark/{bench.name}.yaml: no rule {rule!r}. {nearest_names(rule, RULES)}")
     return RULES[rule]
@@ -58,6 +69,8 @@ def rule_code(benchmark: Benchmark | str, scorer: str | None = None) -> str:
     rule = bench.scorers[scorer or bench.scorer]
     if rule.startswith(STOCK):
         return code_of_rule(str(stock_module.__file__), rule.removeprefix(STOCK).split(":")[0])
+    if is_reference(rule):
+        return locate(rule, choice_file("benchmark", bench.name).parent, Path()).digest[:16]
     return next(code_of_rule(str(module.__file__)) for module in _MODULES if rule in module.RULES)
 
 

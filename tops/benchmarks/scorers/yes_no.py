@@ -103,7 +103,7 @@ def _mme_row(prediction: str | None, target: Target) -> Row:
 
 
 def _mme_metrics(rows: Sequence[Row]) -> dict[str, Metric]:
-    """Points: ``perception`` (at most 2000), ``cognition`` (at most 800), ``total``."""
+    """Points: ``perception`` (at most 2000), ``cognition`` (800), ``total``, and each category (200)."""
     pairs: dict[tuple[str, str], int] = {}
     for row in rows:
         key = row["category"], row["question_id"]
@@ -118,7 +118,8 @@ def _mme_metrics(rows: Sequence[Row]) -> dict[str, Metric]:
             out[name] = _only(mask, rows)
     if len(out) == 2:
         out["total"] = combined(list(out.values()), [1.0, 1.0])
-    return out
+    categories = column(rows, "category")
+    return out | {name: _only([c == name for c in categories], rows) for name in sorted({*categories})}
 
 
 def _only(mask: Sequence[bool], rows: Sequence[Row]) -> Metric:

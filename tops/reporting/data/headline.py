@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tops.benchmarks.benchmark import load_benchmark
+from tops.benchmarks.scorers import score_answers, summarise
 from tops.errors import DataError, nearest_names
 from tops.planning.plan import Column
 from tops.store.store import Record
@@ -11,6 +14,24 @@ from tops.store.store import Record
 def metric_name(column: Column) -> str:
     """The part of the benchmark that the column names, else the metric that papers report."""
     return column.metric or load_benchmark(column.benchmark).metric
+
+
+def read_by(record: Record, scorer: str) -> Record:
+    """The same cell with another scorer's metrics as the reported ones.
+
+    A scorer that came after the cell was stored reads the stored answers now: no model is needed for that.
+
+    Raises
+    ------
+    DataError
+        If that scorer cannot read them.
+    """
+    if scorer in record.scores:
+        return replace(record, default_scorer=scorer)
+    answers = list(record.answers())
+    rows = score_answers(record.spec.benchmark.name, scorer, answers)
+    entry = summarise(record.spec.benchmark.name, scorer, answers, rows)
+    return replace(record, scores={**record.scores, scorer: entry}, default_scorer=scorer)
 
 
 def headline(record: Record, column: Column) -> float:
@@ -23,11 +44,6 @@ def headline(record: Record, column: Column) -> float:
     """
     if record.default_scorer is None:
         raise DataError("no scores stored")
-    if record.default_scorer not in record.scores:
-        raise DataError(
-            f"not scored by {record.default_scorer!r} (but by {', '.join(record.scores) or 'nothing'}); run "
-            f"`tops score --scorer {record.default_scorer}`"
-        )
     name, metrics = metric_name(column), record.scores[record.default_scorer]["metrics"]
     if name not in metrics:
         raise DataError(f"scorer {record.default_scorer!r} stored no {name!r}. {nearest_names(name, metrics)}")

@@ -25,6 +25,7 @@ _BENCHMARKS = {
     "videomme_short": "V-MME short",
     "videomme_medium": "V-MME med.",
     "videomme_long": "V-MME long",
+    "mme_existence": "MME exist.",
     "acc": "Acc",
     "rel": "Rel (%)",
     "tokens": "Tokens",

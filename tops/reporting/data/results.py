@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 
@@ -11,7 +11,7 @@ from tops.budget import Budget
 from tops.errors import DataError
 from tops.planning.matching_cells import MatchingCells
 from tops.planning.plan import Column, Plan, PlannedCell, PlanStatus, Row, matched
-from tops.reporting.data.headline import headline
+from tops.reporting.data.headline import headline, read_by
 from tops.store.store import CellStatus, Record, Store
 
 _WHY = {
@@ -41,6 +41,8 @@ class Entry:
         Why there is no number.
     mark : str
         What a reader must know of the number that is there.
+    seen : float or None
+        Visual tokens a layer saw, where that is another number than the budget asked for.
     stale : tuple of str
         Parts that have changed since its cells were answered or scored.
     """
@@ -54,6 +56,7 @@ class Entry:
     values: tuple[float, ...] = ()
     reason: str = ""
     mark: str = ""
+    seen: float | None = None
     stale: tuple[str, ...] = ()
 
     @property
@@ -105,6 +108,10 @@ class Results:
         have = {row for row, column in self.entries if column.backbone == backbone}
         return tuple(row for row in self.plan.rows if row in have)
 
+    def is_subject(self, row: Row) -> bool:
+        """Whether a row is the method that the experiment is about, as it is."""
+        return bool(row.method) and row.method == self.plan.experiment.subject and not row.variant
+
     def reference(self, backbone: str) -> Row | None:
         """The unpruned row."""
         return next((row for row in self.rows(backbone) if row.role == "reference"), None)
@@ -114,6 +121,19 @@ class Results:
         """Backbones whose weights were never trained: their numbers show that the plumbing works, nothing else."""
         found = {r.spec.backbone.name for r in self.records() if not r.spec.backbone.trained}
         return tuple(b for b in self.backbones if b in found)
+
+    @property
+    def judges(self) -> str:
+        """Who judged the numbers that are shown, for a note under the table; empty where no judge had a say."""
+        found = set()
+        for entry in self.entries.values():
+            for record in entry.records if entry.values else ():
+                scores = record.scores[record.default_scorer] if record.default_scorer is not None else {}
+                if judge := scores.get("judge"):
+                    version = f", version {judge['version']}" if judge.get("version") else ""
+                    prompt = f"prompt {judge['prompt']}" if judge.get("prompt") else "a prompt that it does not tell"
+                    found.add(f"{judge.get('model') or 'a model that has no name'}{version}, {prompt}")
+        return f"Judged by {'; '.join(sorted(found))}." if found else ""
 
     def records(self) -> Iterable[Record]:
         """Every complete cell once."""
@@ -149,14 +169,14 @@ def _entry(place: tuple[Row, Column], planned: list[PlannedCell], matching: Matc
             reasons.append(": ".join(p for p in (_WHY.get(one.status, "refused"), one.reason) if p))
             status = one.status
             continue
-        if column.scorer:
-            record = replace(record, default_scorer=column.scorer)
-        records.append(record)
         if record.status is CellStatus.ANSWERED:
+            records.append(record)
             reasons.append(_WHY[PlanStatus.ANSWERED])
             status = PlanStatus.ANSWERED
             continue
         try:
+            record = read_by(record, column.scorer) if column.scorer else record
+            records.append(record)
             values.append(headline(record, column))
         except (DataError, KeyError, TypeError, ValueError) as error:
             reasons.append(str(error) if isinstance(error, DataError) else f"its scores are damaged: {error!r}")

@@ -35,7 +35,12 @@ def browser_data(resamples: Resamples, per_benchmark: int = PER_BENCHMARK) -> di
     results = resamples.results
     rows = [row for row in results.plan.rows if any(r == row and e.records for (r, _), e in results.entries.items())]
     number = {row: i for i, row in enumerate(rows)}
-    data: dict[str, Any] = {"rows": [_row(row) for row in rows], "backbones": [], "images": [], "documents": []}
+    data: dict[str, Any] = {
+        "rows": [_row(row, results.is_subject(row)) for row in rows],
+        "backbones": [],
+        "images": [],
+        "documents": [],
+    }
     images: dict[bytes, int] = {}
     for backbone in results.backbones:
         levels = {level: level_title(results, backbone, level) for level in results.plan.experiment.levels}
@@ -53,8 +58,8 @@ def browser_data(resamples: Resamples, per_benchmark: int = PER_BENCHMARK) -> di
     return data
 
 
-def _row(row: Row) -> dict[str, str]:
-    return {"title": row_title(row), "level": row.level, "role": row.role}
+def _row(row: Row, subject: bool) -> dict[str, Any]:
+    return {"title": row_title(row), "level": row.level, "role": row.role, "subject": subject}
 
 
 def _choose(resamples: Resamples, column: Column, records: dict[Row, Record], count: int) -> list[int]:
@@ -116,7 +121,7 @@ def _documents(
                 },
             )
             if document["image"] is None and answer.image:
-                document["image"] = _image(record.path / answer.image, images, stored)
+                document["image"] = _image(record.picture(answer.image), images, stored)
             if row.role == "reference" and answer.visual_tokens_per_layer:
                 whole[answer.doc_id] = answer.visual_tokens_per_layer[0]
             document["answers"][number[row]] = _answer(record, answer, whole.get(answer.doc_id, 0))
@@ -131,11 +136,17 @@ def _answer(record: Record, answer: Answer, whole: int) -> dict[str, Any]:
     return {
         "text": answer.answer,
         "score": score.get("score"),
+        **({"read": _read(score["prediction"])} if "prediction" in score else {}),
         "tokens": round(sum(layers) / len(layers), 1) if layers else None,
         "grid": grid(record.spec.backbone.family, visual),
         "kept": {layer: _bits(kept, visual) for layer, kept in stages.items()},
         "cell": record.key,
     }
+
+
+def _read(prediction: Any) -> str | None:
+    """What the scorer made of an answer; None where it could read nothing."""
+    return None if prediction is None else str(prediction)
 
 
 def grid(family: str, visual: int) -> dict[str, int | bool]:
@@ -163,8 +174,10 @@ def _bits(kept: Sequence[int], visual: int) -> str:
     return base64.b64encode(np.packbits(bits).tobytes()).decode()
 
 
-def _image(path: Path, images: dict[bytes, int], stored: list[str]) -> int | None:
+def _image(path: Path | None, images: dict[bytes, int], stored: list[str]) -> int | None:
     """Number of the picture among those the page carries; each is carried once, large ones scaled down."""
+    if path is None:
+        return None
     try:
         content = path.read_bytes()
     except OSError:

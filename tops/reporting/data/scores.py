@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tops.paper.aggregation import AccRule, printed_rule, proper_rule
+from tops.paper.aggregation import PRINTED, PROPER, AccRule
 from tops.planning.plan import Column, PlanStatus, Row
 from tops.reporting.data.names import benchmark_title
 from tops.reporting.data.results import Results
-
-# A table whose Acc follows another table's rule.
-_RULE_OF = {"1": "11"}
 
 
 @dataclass(frozen=True)
@@ -66,8 +63,7 @@ def scale_of(results: Results, backbone: str, *, printed: bool = False) -> Scale
     A benchmark that is refused for every row, or that nobody has judged, is left out for all of them, and said so. One
     that is merely unfinished stays in: rows without it have no Acc yet.
     """
-    table = next((str(t) for t in results.plan.experiment.paper.tables), "11")
-    rule = (printed_rule if printed else proper_rule)(_RULE_OF.get(table, table))
+    rule = (PRINTED if printed else PROPER)[results.plan.experiment.acc]
     columns = {column.slug: column for column in results.columns(backbone)}
     if not set(rule.divisors) & set(columns):
         rule = AccRule("plain mean of the benchmarks shown", dict.fromkeys(columns, 1))

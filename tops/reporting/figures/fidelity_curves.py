@@ -55,12 +55,13 @@ def _panel(resamples: Resamples, axes: Any, column: Column, drawn: dict[Row, Dra
     for points in lines.values():
         points.sort(key=lambda point: point[0])
         row = points[0][1]
-        style = look(row, number[place(row)])
+        subject = resamples.results.is_subject(row)
+        style = look(row, number[place(row)], subject=subject)
         x, y = [p[0] for p in points], [p[2].point for p in points]
         intervals = [p[2].interval for p in points]
         low, high = np.array([v.low for v in intervals]), np.array([v.high for v in intervals])
         (labels[row_title(row)],) = axes.plot(x, y, **style)
-        if row.method == "tops":
+        if subject:
             axes.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
         else:
             spread = np.stack([y - low, high - y]).clip(0)

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tops.planning.plan import Row
+from tops.planning.printed import compared_rows
 from tops.reporting.data.headings import level_title
 from tops.reporting.data.names import backbone_title, benchmark_title, row_title
 from tops.reporting.data.resamples import Drawn, Resamples
 from tops.reporting.figures.fidelity_curves import fidelity_curves
 from tops.reporting.figures.kept_figures import agreement_maps, evenness_curves, keep_maps
+from tops.reporting.figures.overview import overview
 from tops.reporting.figures.picture import Picture
 from tops.reporting.figures.qualitative import qualitative_pages
-from tops.reporting.figures.style import is_plain_tops, look, place, places, save, styled
+from tops.reporting.figures.rank_figure import rank_intervals
+from tops.reporting.figures.style import look, place, places, save, styled
 from tops.reporting.tables.fidelity import fidelity_columns
 
 if TYPE_CHECKING:
@@ -37,7 +40,7 @@ def write_figures(resamples: Resamples, folder: Path) -> tuple[list[Path], list[
             for name, title, figure in maker(resamples):
                 files, svg = save(figure, folder / f"{resamples.results.name}_{name}")
                 paths += files
-                pictures.append(Picture(prefix + title, title, svg))
+                pictures.append(Picture(prefix + title, title, svg, first=maker in (budget_curves, rank_intervals)))
     return paths, pictures
 
 
@@ -66,10 +69,11 @@ def budget_curves(resamples: Resamples) -> Iterator[tuple[str, str, Figure]]:
             points.sort(key=lambda p: p[0])
             x = np.array([p[0] for p in points])
             intervals = [p[1].interval for p in points]
-            style: dict[str, Any] = look(row, number[place(row)])
+            subject = resamples.results.is_subject(row)
+            style: dict[str, Any] = look(row, number[place(row)], subject=subject)
             low, middle, high = (np.array([getattr(v, k) for v in intervals]) for k in ("low", "estimate", "high"))
             axes.plot(x, middle, label=row_title(row), **style)
-            if is_plain_tops(row):
+            if subject and row.protocol == "layer_average":
                 axes.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
             else:  # a band for each would hide them all
                 shift = x * (1 + 0.004 * (i - len(lines) / 2))
@@ -101,7 +105,7 @@ def _curves(resamples: Resamples, backbone: str) -> dict[Row, list[tuple[float, 
         if drawn is not None and np.isfinite(tokens):
             leader = first.setdefault(place(row), row)
             found.setdefault(leader, []).append((tokens, drawn))
-    return {row: points for row, points in found.items() if len(points) > 1}
+    return found
 
 
 def _reference_lines(resamples: Resamples, backbone: str, axes: Any) -> None:
@@ -156,17 +160,19 @@ def radars(resamples: Resamples) -> Iterator[tuple[str, str, Figure]]:
         labels: dict[str, Any] = {}
         absent: dict[str, None] = {}
         for axes, level in zip(panels[0], levels, strict=True):
-            rows = [r for r in resamples.results.rows(backbone) if r.level == level and r.protocol == "layer_average"]
+            found = compared_rows(resamples.results.plan, backbone)
+            rows = [row for (at, _, _), row in found.items() if at == level and row.level]
+            rows += [r for r in resamples.results.rows(backbone) if r.level == level and r.method == "random"]
             for row in rows:
-                if row.role == "control" and row.method != "random":
-                    continue
                 shares = [_share(resamples, row, reference, c) for c in columns]
                 if any(s is None for s in shares):
                     absent.setdefault(row_title(row))
                     continue
-                i = number[place(row)]
-                style: dict[str, Any] = {k: v for k, v in look(row, i).items() if not k.startswith("marker")}
-                if row.method != "tops":
+                i, subject = number[place(row)], resamples.results.is_subject(row)
+                style: dict[str, Any] = {
+                    k: v for k, v in look(row, i, subject=subject).items() if not k.startswith("marker")
+                }
+                if not subject:
                     style["linestyle"] = ("-", "--", "-.", ":")[(i + i // 8) % 4]
                 (line,) = axes.plot([*angles, angles[0]], [*shares, shares[0]], **style)
                 labels.setdefault(row_title(row), line)
@@ -240,8 +246,10 @@ def _heat(axes: Any, values: np.ndarray, alphas: list[float], lambdas: list[floa
 
 
 _MAKERS: tuple[Callable[[Resamples], Iterator[tuple[str, str, Any]]], ...] = (
+    overview,
     fidelity_curves,
     budget_curves,
+    rank_intervals,
     radars,
     weight_maps,
     keep_maps,

@@ -8,11 +8,24 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure on the page. ``svg`` is the file's content; ``alt`` says in words what it shows."""
+    """A figure on the page.
+
+    Attributes
+    ----------
+    title : str
+        Below the figure.
+    alt : str
+        What it shows, in words.
+    svg : bytes
+        The file's content.
+    first : bool
+        Whether it stands on the first screen, below the main table.
+    """
 
     title: str
     alt: str
     svg: bytes
+    first: bool = False
 
     @property
     def address(self) -> str:

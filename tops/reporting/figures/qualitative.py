@@ -28,7 +28,7 @@ def qualitative_pages(resamples: Resamples) -> Iterator[tuple[str, str, Figure]]
     if not resamples.results.plan.experiment.record_kept:
         return
     data = browser_data(resamples, _PAGES)
-    rows: list[dict[str, str]] = data["rows"]
+    rows: list[dict[str, Any]] = data["rows"]
     for backbone in data["backbones"]:
         for level, title in backbone["levels"].items():
             subject = _subject(rows, level)
@@ -45,10 +45,10 @@ def qualitative_pages(resamples: Resamples) -> Iterator[tuple[str, str, Figure]]
                 yield f"documents_{backbone['name']}_{level}", text, figure
 
 
-def _subject(rows: list[dict[str, str]], level: str) -> int | None:
-    """TOPS as it is, else the first method at that budget."""
+def _subject(rows: list[dict[str, Any]], level: str) -> int | None:
+    """The subject, else the first method at that budget."""
     methods = [i for i, row in enumerate(rows) if row["role"] == "method" and row["level"] == level]
-    return next((i for i in methods if rows[i]["title"] == "TOPS"), next(iter(methods), None))
+    return next((i for i in methods if rows[i]["subject"]), next(iter(methods), None))
 
 
 def _drawable(document: dict[str, Any], answer: dict[str, Any]) -> bool:
@@ -110,7 +110,7 @@ def _shaded(picture: np.ndarray, kept: np.ndarray) -> np.ndarray:
     return np.where(shown, picture, dark)
 
 
-def _words(document: dict[str, Any], rows: list[dict[str, str]], level: str) -> str:
+def _words(document: dict[str, Any], rows: list[dict[str, Any]], level: str) -> str:
     """Question, and a line for each row: right or wrong, its name, its answer."""
     lines = [*textwrap.wrap(_plain(document["question"]), 52)[:4], ""]
     for i, answer in list(document["answers"].items()):

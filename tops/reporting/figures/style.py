@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's palette without its yellow, which print loses.
 COLOURS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A3E9D", "#8C6D31", "#666666")
-TOPS = "#0072B2"
+SUBJECT = "#0072B2"
 MARKERS = "osD^vPX*"
 _SETTINGS: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -46,12 +46,19 @@ def styled() -> Iterator[None]:
         yield
 
 
-def look(row: Row, index: int) -> dict[str, object]:
-    """Line of a method: TOPS stands out, controls are grey and dashed, other meanings of the budget are dotted."""
-    if row.method == "tops" and not row.variant:
-        if is_plain_tops(row):
-            return {"color": TOPS, "linewidth": 2.2, "marker": "o", "zorder": 4}
-        return {"color": TOPS, "linewidth": 1.2, "linestyle": ":", "marker": "o", "markersize": 5, "fillstyle": "none"}
+def look(row: Row, index: int, *, subject: bool = False) -> dict[str, object]:
+    """Line of a method: the subject stands out, controls are grey and dashed, other protocols are dotted."""
+    if subject:
+        if row.protocol == "layer_average":
+            return {"color": SUBJECT, "linewidth": 2.2, "marker": "o", "zorder": 4}
+        return {
+            "color": SUBJECT,
+            "linewidth": 1.2,
+            "linestyle": ":",
+            "marker": "o",
+            "markersize": 5,
+            "fillstyle": "none",
+        }
     if row.role == "control":
         return {"color": "#8a93a0", "linewidth": 1.2, "linestyle": "--", "marker": MARKERS[index % 8], "markersize": 4}
     again = index // len(COLOURS)  # past the palette, a colour comes back with another line and marker
@@ -68,11 +75,6 @@ def places(rows: Iterable[Row]) -> dict[tuple[str, str, str], int]:
 def place(row: Row) -> tuple[str, str, str]:
     """What tells the lines of a figure apart."""
     return row.method, row.variant, row.protocol
-
-
-def is_plain_tops(row: Row) -> bool:
-    """TOPS as it is, at a layer average."""
-    return row.method == "tops" and not row.variant and row.protocol == "layer_average"
 
 
 def save(figure: Figure, stem: Path) -> tuple[list[Path], bytes]:

@@ -13,6 +13,7 @@ from tops.reporting.data.mixing import marked
 from tops.reporting.data.names import backbone_title, row_title
 from tops.reporting.data.pairs import discordant
 from tops.reporting.data.resamples import Drawn, Resamples
+from tops.reporting.data.results import Results
 from tops.reporting.tables.table import Datum, Header, Line, Table, hole, number, signed
 from tops.statistics.comparison import Comparison, Flips, holm
 
@@ -34,7 +35,7 @@ def duels(resamples: Resamples) -> Iterator[Duel]:
     for backbone in resamples.results.backbones:
         for level in resamples.results.plan.experiment.levels:
             drawn = _drawn(resamples, backbone, level)
-            ours = _subject(drawn)
+            ours = _subject(resamples.results, drawn)
             for rival, theirs in drawn.items():
                 if ours is not None and rival != ours:
                     comparison = drawn[ours].against(theirs)
@@ -53,10 +54,10 @@ def _drawn(resamples: Resamples, backbone: str, level: str) -> dict[Row, Drawn]:
     return {row: d for row in rows if (d := resamples.rel(backbone, row)) is not None}
 
 
-def _subject(drawn: dict[Row, Drawn]) -> Row | None:
-    """TOPS as it is where it runs, else the method that leads."""
+def _subject(results: Results, drawn: dict[Row, Drawn]) -> Row | None:
+    """The experiment's subject where it runs, else the method that leads."""
     methods = [r for r in drawn if r.role == "method"]
-    plain = next((r for r in methods if r.method == "tops" and not r.variant), None)
+    plain = next((r for r in methods if results.is_subject(r)), None)
     return plain or max(methods, key=lambda r: drawn[r].point, default=None)
 
 
@@ -81,7 +82,7 @@ NOTES = (
 
 
 def paired_table(resamples: Resamples) -> Table:
-    """TOPS (or the leader, where TOPS does not run) against each other row."""
+    """The subject (or the leader, where it does not run) against each other row."""
     found = list(duels(resamples))
     p_rel = holm({i: d.comparison.p for i, d in enumerate(found)})
     p_flips = holm({i: d.flips.p if d.flips else float("nan") for i, d in enumerate(found)})

@@ -2,52 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from tops.errors import ConfigurationError
-from tops.paper.claims import CLAIMS, Claim, Contrast
+from tops.paper.claims import CLAIMS, Claim
+from tops.paper.contrasts import Contrast
 from tops.paper.published import SOURCE
-from tops.planning.plan import Row, plan
-from tops.reporting.data.headings import level_title
+from tops.planning.plan import plan
+from tops.reporting.data.evidence import MARGIN, Finding, findings
+from tops.reporting.data.evidence_kept import QUESTIONS as KEPT
+from tops.reporting.data.evidence_kept import kept_findings
+from tops.reporting.data.evidence_records import QUESTIONS as RECORDS
+from tops.reporting.data.evidence_records import record_findings, why_none
 from tops.reporting.data.mixing import unmixed
-from tops.reporting.data.names import backbone_title, row_title
 from tops.reporting.data.resamples import Resamples
 from tops.reporting.data.results import collect
+from tops.reporting.tables.flops import flops_findings
 from tops.reporting.tables.table import Datum, Header, Line, Table, hole, signed
-from tops.statistics.comparison import Comparison, holm
+from tops.settings.choices import load_profile
+from tops.statistics.comparison import Comparison
+from tops.statistics.verdict import RULE, lies_in
 
 Outcome = Literal["supported", "contradicted", "yes", "no", "cannot tell", "not run"]
-MARGIN = 1.0  # points of Rel within which a rival counts as as good
 
-RULE = (
-    "better: supported when the 95 % interval of the difference to the best rival lies above zero (Holm-adjusted in "
-    "the claim), contradicted when it lies below. as good: yes when ours leads by less than "
-    f"{MARGIN:g} point of Rel with 97.5 % confidence, no when ours leads beyond chance. Everything else: cannot tell. "
-    "A claim about several settings is supported when all are, contradicted when one is."
+NOTES = (
+    RULE,
+    "Ours against the best rival: supported when the interval of the difference lies above zero and its p-value, "
+    "adjusted (Holm) over the experiment's table of best and runner-up, is below 0.05. as good: yes when ours leads by "
+    f"less than {MARGIN:g} point of Rel with 97.5 % confidence, no when ours leads beyond chance.",
+    "Numbers that the paper prints: within 0.5 points of them. Measured times are no samples: their interval is the "
+    "value itself.",
+    "A claim about several settings is supported when all are, contradicted when one is.",
 )
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """One comparison in one setting. ``comparison`` is ours minus the best rival."""
+    """One finding, and what it says of the contrast."""
 
     contrast: Contrast
-    setting: str
-    rival: str
-    comparison: Comparison
+    finding: Finding
     outcome: Outcome
+
+    @property
+    def rival(self) -> str:
+        """What ours is compared with."""
+        return self.finding.rival
 
     @property
     def text(self) -> str:
         """``LLaVA-1.5-7B, 128 tokens: +1.2 (+0.3 to +2.1) against SCOPE: supported``."""
-        d = self.comparison.difference
-        return (
-            f"{self.setting}: {signed(d.estimate)} ({signed(d.low)} to {signed(d.high)}) against {self.rival}: "
-            f"{self.outcome}; detectable {self.comparison.detectable:.1f}"
-        )
+        found, d = self.finding, self.finding.quantity
+        sign = signed if found.rival else _plain
+        span = f" ({sign(d.low)} to {sign(d.high)})" if d.se else ""
+        against = f" against {found.rival}" if found.rival else ""
+        more = [found.more] if found.more else []
+        if not math.isnan(found.detectable):
+            more.append(f"detectable {found.detectable:.1f}")
+        said = f"; {'; '.join(more)}" if more else ""
+        return f"{found.setting}: {sign(d.estimate)}{span}{against}: {self.outcome}{said}"
+
+
+def _plain(value: float) -> str:
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
 class Stores:
@@ -55,6 +75,7 @@ class Stores:
 
     def __init__(self, profile: str, results: str | Path, cache: Path | None) -> None:
         self.profile, self.results, self.cache = profile, results, cache
+        self.miniature = load_profile(profile).miniature
         self._known: dict[str, Resamples | None] = {}
 
     def of(self, experiment: str) -> Resamples | None:
@@ -71,54 +92,39 @@ class Stores:
 
 
 def evidence(claim: Claim, stores: Stores) -> list[Evidence]:
-    """All comparisons of a claim that can be made, Holm-adjusted within the claim."""
-    found: list[tuple[Contrast, str, str, Comparison]] = []
+    """Everything that the store says about a claim. Of the miniature nothing is held against a printed number."""
+    found = []
     for contrast in claim.contrasts:
-        resamples = stores.of(contrast.experiment)
-        if resamples is not None:
-            found += ((contrast, *rest) for rest in _compare(resamples, contrast))
-    adjusted = holm({i: c.p for i, (_, _, _, c) in enumerate(found)})
-    return [
-        Evidence(contrast, setting, rival, comparison, _outcome(contrast, comparison, adjusted[i]))
-        for i, (contrast, setting, rival, comparison) in enumerate(found)
-    ]
+        if not (stores.miniature and contrast.printed):
+            found += [Evidence(contrast, one, _said(contrast, one)) for one in _findings(contrast, stores)]
+    return found
 
 
-def _compare(resamples: Resamples, contrast: Contrast) -> Iterator[tuple[str, str, Comparison]]:
-    for backbone in resamples.results.backbones:
-        for level in resamples.results.plan.experiment.levels:
-            if contrast.level not in ("", level):
-                continue
-            rows = [r for r in resamples.results.rows(backbone) if r.level == level and r.protocol == "layer_average"]
-            ours = next((r for r in rows if (r.method, r.variant) == contrast.ours), None)
-            mine = resamples.measure(backbone, ours, contrast.measure) if ours is not None else None
-            drawn = {
-                r: d for r in rows if _is_rival(r, contrast) and (d := resamples.measure(backbone, r, contrast.measure))
-            }
-            if mine is None or not drawn:
-                continue
-            best = max(drawn, key=lambda r: drawn[r].point)
-            setting = f"{backbone_title(backbone)}, {level_title(resamples.results, backbone, level)}"
-            if contrast.measure != "rel":
-                setting += f", {contrast.measure}"
-            yield setting, row_title(best), mine.against(drawn[best])
+def _findings(contrast: Contrast, stores: Stores) -> list[Finding]:
+    if contrast.question in RECORDS:
+        return [] if stores.miniature else record_findings(Path(stores.results) / "benchmarks", contrast)
+    resamples = stores.of(contrast.experiment)
+    if resamples is None:
+        return []
+    if contrast.question in KEPT:
+        return kept_findings(resamples, contrast)
+    return flops_findings(resamples, contrast) if contrast.question == "flops" else findings(resamples, contrast)
 
 
-def _is_rival(row: Row, contrast: Contrast) -> bool:
-    if (row.method, row.variant) == contrast.ours or row.role != "method":
-        return False
-    return not contrast.rivals or (row.method, row.variant) in contrast.rivals
+def _said(contrast: Contrast, found: Finding) -> Outcome:
+    if contrast.question in ("better", "as good"):
+        return _outcome(contrast, Comparison(found.quantity, found.p, found.detectable), found.p)
+    return found.outcome
 
 
 def _outcome(contrast: Contrast, comparison: Comparison, adjusted: float) -> Outcome:
+    """Of a comparison with the best rival."""
     d = comparison.difference
     if contrast.question == "as good":
         if d.high < MARGIN:
             return "yes"
         return "no" if d.low > 0 and adjusted < 0.05 else "cannot tell"
-    if adjusted < 0.05 and d.excludes_zero:
-        return "supported" if d.low > 0 else "contradicted"
-    return "cannot tell"
+    return lies_in(d, low=0.0) if adjusted < 0.05 else "cannot tell"
 
 
 def overall(found: list[Evidence]) -> Outcome:
@@ -134,34 +140,67 @@ def overall(found: list[Evidence]) -> Outcome:
 
 
 def claims_table(profile: str, results: str | Path = "results", cache: Path | None = None) -> Table:
-    """Claims and evidence as a table, for every format."""
+    """Claims and evidence as a table, for every format.
+
+    The miniature's evidence stands alone, without a printed number or a verdict on the paper.
+    """
     stores = Stores(profile, results, cache)
-    lines = []
-    for claim in CLAIMS:
-        found = evidence(claim, stores)
-        printed, holds = claim.published() if claim.published else ("", None)
-        verdict = "" if not printed else "cannot tell" if holds is None else "borne out" if holds else "not borne out"
-        data = (
-            Datum(claim.where or "a referee's question"),
-            Datum(printed) if printed else hole("the printed numbers do not speak to it"),
-            Datum(verdict),
-            Datum(", ".join(dict.fromkeys(c.experiment for c in claim.contrasts))),
-            Datum("; ".join(e.text for e in found)) if found else _nothing(claim),
-            Datum(overall(found) if claim.contrasts else ""),
-        )
-        lines.append(Line(claim.text, data))
+    lines = [_small_line(c, stores) if stores.miniature else _line(c, stores) for c in CLAIMS]
     titles = ("where", "printed numbers", "borne out", "experiment", "our evidence", "our verdict")
-    small = "MINIATURE, says nothing about the paper's models: " if profile == "miniature" else ""
+    small = "MINIATURE, says nothing about the paper's models: " if stores.miniature else ""
     return Table(
         "claims",
         f"{small}Claims and evidence ({SOURCE})",
         tuple(Header(t) for t in titles),
         tuple(lines),
-        (RULE,),
-        label_title="Claim",
+        () if stores.miniature else NOTES,
+        label_title="Question" if stores.miniature else "Claim",
         short="Claims and evidence",
     )
 
 
+def _line(claim: Claim, stores: Stores) -> Line:
+    found = evidence(claim, stores)
+    printed, holds = claim.published() if claim.published else ("", None)
+    verdict = "" if not printed else "cannot tell" if holds is None else "borne out" if holds else "not borne out"
+    data = (
+        Datum(claim.where or "a referee's question"),
+        Datum(printed) if printed else hole("the printed numbers do not speak to it"),
+        Datum(verdict),
+        Datum(_experiments(claim)),
+        Datum("; ".join(e.text for e in found)) if found else _nothing(claim),
+        Datum(overall(found) if claim.contrasts else ""),
+    )
+    if claim.numerical is not None:
+        text, holds = claim.numerical()
+        data = (*data[:3], Datum("numerical test"), Datum(text), Datum("supported" if holds else "contradicted"))
+    return Line(claim.text, data)
+
+
+def _small_line(claim: Claim, stores: Stores) -> Line:
+    """The miniature's evidence alone."""
+    asked = [c for c in claim.contrasts if not c.printed and c.question not in RECORDS]
+    text = "; ".join(e.text.replace(f": {e.outcome}", "") for e in evidence(claim, stores))
+    unsaid = hole(_UNRUN if asked else "only the paper's own models or its text can tell")
+    data = (
+        Datum(claim.where or "a referee's question"),
+        hole("no printed number stands beside the miniature's evidence, and no verdict"),
+        Datum(),
+        Datum(_experiments(claim)),
+        Datum(text) if text else unsaid,
+        Datum("" if text or not asked else "not run"),
+    )
+    return Line(claim.question or claim.text, data)
+
+
+def _experiments(claim: Claim) -> str:
+    return ", ".join(dict.fromkeys(c.experiment for c in claim.contrasts))
+
+
+_UNRUN = "not run yet"
+
+
 def _nothing(claim: Claim) -> Datum:
-    return hole("not run yet" if claim.contrasts else "nothing here can be measured by an experiment")
+    if not claim.contrasts:
+        return hole("a statement about the text itself: the printed numbers decide it")
+    return hole(why_none(claim.contrasts[0]) if claim.contrasts[0].question in RECORDS else _UNRUN)

@@ -8,14 +8,17 @@ from decimal import Decimal
 from typing import Literal
 
 from tops.benchmarks.benchmark import load_benchmark
-from tops.paper.published import SOURCE, PublishedRow, published_rows
+from tops.paper.budgets import MEANINGS, meaning
+from tops.paper.published import SOURCE
 from tops.planning.plan import Row
+from tops.planning.printed import COST_COLUMNS, PrintedRow, printed_rows
 from tops.reporting.data.headings import level_title, title_of
 from tops.reporting.data.names import backbone_title, benchmark_title, row_title
 from tops.reporting.data.resamples import Drawn, Resamples
 from tops.reporting.data.scores import Scale, scale_of
 from tops.reporting.tables.table import Datum, Header, Line, Table, number
 from tops.statistics.intervals import Interval
+from tops.statistics.verdict import Outcome, lies_in
 
 Verdict = Literal["agrees", "differs", "cannot tell"]
 TOLERANCE = 0.5  # percent of the scale's maximum
@@ -24,8 +27,7 @@ RULE = (
     f"Tolerance t: {TOLERANCE} % of the scale (0.5 points; 10 of MME's 2,000, 14 of 2,800), for rounding, kernels and "
     "library versions. "
     "agrees: all documents were asked and the difference is at most t, or the 95 % interval of ours lies within t of "
-    "the published value. differs: the difference exceeds t and the published value lies outside our interval. "
-    "cannot tell: everything else."
+    "the published value. differs: none of our interval does. cannot tell: everything else."
 )
 
 
@@ -66,49 +68,76 @@ def verdict(published: float, ours: Interval, tolerance: float, *, complete: boo
     complete : bool
         Whether the reproduction asked every document; sampling then is no reason to differ.
     """
-    off = abs(ours.estimate - published)
-    if complete and off <= tolerance:
+    if complete and abs(ours.estimate - published) <= tolerance:
         return "agrees"
-    if ours.low >= published - tolerance and ours.high <= published + tolerance:
-        return "agrees"
-    if off > tolerance and (published < ours.low or published > ours.high):
-        return "differs"
-    return "cannot tell"
+    return _VERDICTS[lies_in(ours, published - tolerance, published + tolerance)]
+
+
+_VERDICTS: dict[Outcome, Verdict] = {
+    "supported": "agrees",
+    "contradicted": "differs",
+    "cannot tell": "cannot tell",
+}
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Published numbers of one row that stand beside nothing, and why."""
+
+    backbone: str
+    label: str
+    level: str
+    slugs: tuple[str, ...]
+    reason: str
 
 
 def matches(resamples: Resamples) -> list[Match]:
     """Every published number of the experiment's tables that the store has a number for; none for the miniature."""
+    return _sides(resamples)[0]
+
+
+def missing(resamples: Resamples) -> list[Missing]:
+    """The published numbers that :func:`matches` has nothing for, row by row."""
+    return _sides(resamples)[1]
+
+
+def _sides(resamples: Resamples) -> tuple[list[Match], list[Missing]]:
     results = resamples.results
+    found: list[Match] = []
+    absent: list[Missing] = []
     if results.miniature:
-        return []
-    found = []
-    for table in map(str, results.plan.experiment.paper.tables):
-        for backbone in results.backbones:
-            printed = scale_of(results, backbone, printed=True)
-            for row in results.rows(backbone):
-                published = _published(resamples, table, backbone, row)
-                for slug, value in published.values.items() if published else ():
-                    if value is None:
-                        continue
-                    ours = _ours(resamples, backbone, row, slug, printed)
-                    if ours is not None:
-                        tolerance = TOLERANCE / 100 * _maximum(table, slug)
-                        found.append(
-                            Match(backbone, row, slug, value, ours.interval, _complete(resamples, backbone), tolerance)
-                        )
-    return found
+        return found, absent
+    for place in printed_rows(results.plan):
+        published, backbone, row = place.published, place.published.backbone, place.row
+        scale = scale_of(results, backbone, printed=True) if backbone in results.backbones else None
+        reasons: dict[str, list[str]] = {}
+        for slug, value in published.values.items():
+            if value is None:
+                continue
+            ours = None if row is None or place.reason else _ours(resamples, backbone, row, slug, scale)
+            if row is None or ours is None:
+                reasons.setdefault(place.reason or _why(resamples, place, slug, scale), []).append(slug)
+                continue
+            tolerance = TOLERANCE / 100 * _maximum(published.table, slug)
+            found.append(Match(backbone, row, slug, value, ours.interval, _complete(resamples, backbone), tolerance))
+        label = row_title(row) if row is not None else published.label
+        level = row.level if row is not None else ""
+        absent += [Missing(backbone, label, level, tuple(slugs), why) for why, slugs in reasons.items()]
+    return found, absent
 
 
-def _published(resamples: Resamples, table: str, backbone: str, row: Row) -> PublishedRow | None:
-    if row.role == "control" or row.protocol not in ("", "layer_average", "as_printed"):
-        return None
-    levels = resamples.results.plan.experiment.levels
-    budget = levels[row.level].get(backbone) if row.level else None
-    for candidate in published_rows(table):
-        same = (candidate.backbone, candidate.method, candidate.variant) == (backbone, row.method, row.variant)
-        if same and (row.method == "none" or candidate.budget == budget):
-            return candidate
-    return None
+def _why(resamples: Resamples, place: PrintedRow, slug: str, scale: Scale | None) -> str:
+    """Why there is no number of ours beside a printed one."""
+    results, row = resamples.results, place.row
+    if slug in COST_COLUMNS:
+        return "costs: the table of costs and `tops bench efficiency` stand for it"
+    if slug in ("acc", "rel"):
+        if scale is None or not scale.whole:
+            return scale.note if scale is not None and scale.note else "not every benchmark of the paper's Acc is asked"
+        return "a benchmark of Acc has no number yet"
+    entry = next((e for (r, c), e in results.entries.items() if r == row and c.slug == slug and
+                  c.backbone == place.published.backbone), None)  # fmt: skip
+    return "not asked by this experiment" if entry is None else entry.reason or "its answers cannot be resampled"
 
 
 def _ours(resamples: Resamples, backbone: str, row: Row, slug: str, printed: Scale | None) -> Drawn | None:
@@ -133,14 +162,11 @@ def _complete(resamples: Resamples, backbone: str) -> bool:
     )
 
 
-def comparison_table(resamples: Resamples, found: list[Match]) -> Table:
-    """Paper against reproduction, one line per number."""
+def comparison_table(resamples: Resamples, found: list[Match], absent: list[Missing]) -> Table:
+    """Paper against reproduction: one line per number, with the count of those without."""
     lines = []
     for m in found:
         digits = -int(m.published.as_tuple().exponent)
-        section = " · ".join(
-            p for p in (backbone_title(m.backbone), level_title(resamples.results, m.backbone, m.row.level)) if p
-        )
         data = (
             Datum(benchmark_title(m.slug)),
             number(m.ours.estimate, digits),
@@ -149,15 +175,46 @@ def comparison_table(resamples: Resamples, found: list[Match]) -> Table:
             Datum(f"{m.difference:+.{digits}f}", m.difference),
             Datum(m.verdict),
         )
-        lines.append(Line(row_title(m.row), data, section, m.row.role))
+        lines.append(Line(row_title(m.row), data, _section(resamples, m.backbone, m.row.level), m.row.role))
     titles = ("column", "ours", "95 % interval", "paper", "difference", "verdict")
     counts = Counter(m.verdict for m in found)
+    left = sum(len(gap.slugs) for gap in absent)
     summary = ", ".join(f"{counts[v]} {v}" for v in ("agrees", "differs", "cannot tell"))
+    rows = dict.fromkeys(m.row.method for m in found if m.row.level)
+    meanings = "; ".join(f"{method}: {meaning(method).why}" for method in rows if method in MEANINGS)
     return Table(
         f"{resamples.results.name}_comparison",
-        f"Paper against reproduction: {summary}. {title_of(resamples.results)}",
+        f"Paper against reproduction: {summary}, {left} not compared. {title_of(resamples.results)}",
         tuple(Header(t) for t in titles),
         tuple(lines),
-        (RULE, f"Paper: {SOURCE}. Acc and Rel by the paper's own rule."),
+        (
+            RULE,
+            f"Paper: {SOURCE}. Acc and Rel by the paper's own rule.",
+            "Of each method the row is compared whose budget means what the printed number means"
+            + (f" ({meanings})." if meanings else "."),
+        ),
         short="Paper against reproduction",
     )
+
+
+def missing_table(resamples: Resamples, absent: list[Missing]) -> Table:
+    """Published numbers that stand beside nothing, row by row, each with the reason."""
+    lines = [
+        Line(
+            gap.label,
+            (Datum(", ".join(map(benchmark_title, gap.slugs))), Datum(gap.reason)),
+            _section(resamples, gap.backbone, gap.level),
+        )
+        for gap in absent
+    ]
+    return Table(
+        f"{resamples.results.name}_not_compared",
+        f"Published numbers without ours. {title_of(resamples.results)}",
+        (Header("columns"), Header("why")),
+        tuple(lines),
+        short="Published numbers without ours",
+    )
+
+
+def _section(resamples: Resamples, backbone: str, level: str) -> str:
+    return " · ".join(p for p in (backbone_title(backbone), level_title(resamples.results, backbone, level)) if p)

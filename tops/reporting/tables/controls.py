@@ -64,7 +64,7 @@ def honesty_table(uncertainty: Resamples) -> Table:
 
 
 def with_true_tokens(resamples: Resamples) -> Results:
-    """Results in which every number says so when its layers saw another number of tokens than the row's budget."""
+    """Results in which every place knows it when its layers saw another number of tokens than the row's budget."""
     entries = dict(resamples.results.entries)
     for backbone in resamples.results.backbones:
         reference = resamples.results.reference(backbone)
@@ -77,9 +77,7 @@ def with_true_tokens(resamples: Resamples) -> Results:
                 value = entry.budget.value
                 asked = value if isinstance(value, int) else value * whole if whole else None
                 if seen is not None and asked and abs(seen / asked - 1) > _TOLERANCE:
-                    text = f"{seen:.1f} tokens a layer, not {asked:g}"
-                    mark = "; ".join(p for p in (entry.mark, text) if p)
-                    entries[place] = replace(entry, mark=mark)
+                    entries[place] = replace(entry, seen=seen)
     return replace(resamples.results, entries=entries)
 
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from statistics import fmean
 
 from tops.accounting import paper_flops
 from tops.miniature import checkpoints
+from tops.paper.contrasts import Contrast
 from tops.planning.plan import Row
+from tops.reporting.data.evidence import Finding, described, rows_at, settings
+from tops.reporting.data.names import row_title
 from tops.reporting.data.resamples import Resamples
 from tops.reporting.tables.table import Datum, hole, number
 from tops.settings.choices import backbone_config
+from tops.statistics.intervals import Interval
 from tops.statistics.resampling import Floats
 
 
@@ -74,3 +79,20 @@ def costs(resamples: Resamples, backbone: str, row: Row) -> tuple[Datum, Datum]:
     if len(known) < len(flops):
         return tokens, hole("the layer log is not of a model of the catalogue's depth")
     return tokens, number(fmean(known) / unit(miniature=resamples.results.miniature)[1], 2)
+
+
+def flops_findings(resamples: Resamples, contrast: Contrast) -> list[Finding]:
+    """FLOPs of the unpruned model over those of ours, by the layer log of both."""
+    found = []
+    for backbone, level in settings(resamples, contrast):
+        row, reference = rows_at(resamples, backbone, level).get(contrast.ours), resamples.results.reference(backbone)
+        if row is None or reference is None:
+            continue
+        mine, whole = (costs(resamples, backbone, r)[1].value for r in (row, reference))
+        if mine and whole:
+            ratio = whole / mine
+            text = f"{row_title(row)}, {described(resamples, contrast, backbone, level)}, times fewer FLOPs"
+            low = -math.inf if contrast.low is None else contrast.low
+            high = math.inf if contrast.high is None else contrast.high
+            found.append(Finding(text, "", Interval(ratio, ratio, ratio, 0.0, 1), low, high))
+    return found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from statistics import fmean
 
 from tops.planning.plan import Column, Row
 from tops.reporting.data.headings import level_title, title_of
@@ -22,17 +23,23 @@ def nothing_bold(backbone: str, row: Row, slug: str) -> bool:
 
 def main_tables(results: Results, bold: Best = nothing_bold) -> list[Table]:
     """The table or tables that show an experiment's scores."""
-    tables = results.plan.experiment.paper.tables
-    if tables == (1,):
+    if results.plan.experiment.layout == "levels":
         return [_by_level(results, bold)]
     many = len(results.backbones) > 1
     return [_by_benchmark(results, b, bold, f"{results.name}-{b}" if many else results.name) for b in results.backbones]
 
 
-def _rel(found: Aggregate, bold: bool, cells: tuple[str, ...] = (), mark: str = "") -> Datum:
+def _rel(found: Aggregate, bold: bool, cells: tuple[str, ...] = (), mark: str = "", under: str = "") -> Datum:
     if found.rel is None:
         return hole(found.reason)
-    return number(found.rel, bold=bold, cells=cells, mark=mark)
+    return number(found.rel, bold=bold, cells=cells, mark=mark, under=under)
+
+
+def _seen(results: Results, row: Row, columns: Iterable[Column]) -> str:
+    """``38.0 tokens`` where the layers of a row saw another number than its budget."""
+    entries = [results.entries.get((row, c)) for c in columns]
+    found = [e.seen for e in entries if e is not None and e.seen is not None]
+    return f"{fmean(found):.1f} tokens" if found else ""
 
 
 def _cells(results: Results, row: Row, columns: tuple[Column, ...]) -> tuple[str, ...]:
@@ -50,6 +57,7 @@ def _by_level(results: Results, bold: Best) -> Table:
         ]
         if scale is not None and scale.note:
             notes.append(f"{backbone_title(b)}: Rel {scale.note}")
+    notes += [results.judges] if results.judges else []
     lines = []
     for row in _one_per_level(results):
         data: list[Datum] = []
@@ -81,7 +89,8 @@ def _place(results: Results, scale: Scale | None, backbone: str, row: Row | None
         return hole("not planned")
     columns = tuple(scale.slugs.values())
     mark = marked(results, row, columns)
-    return _rel(aggregate(results, scale, row), bold(backbone, row, "rel"), _cells(results, row, columns), mark)
+    found = aggregate(results, scale, row)
+    return _rel(found, bold(backbone, row, "rel"), _cells(results, row, columns), mark, _seen(results, row, columns))
 
 
 def _why_none(results: Results, backbone: str) -> str:
@@ -122,6 +131,7 @@ def _by_benchmark(results: Results, backbone: str, bold: Best, name: str) -> Tab
         notes.append(f"Acc as in the paper: {printed.rule.text}.")
     if results.miniature and any("layer" in row.variant for row in results.rows(backbone)):
         notes.append("Layers are the paper's; the miniature cuts at the same depth, where several may be one layer.")
+    notes += [results.judges] if results.judges else []
     lines = []
     for row in sorted(results.rows(backbone), key=lambda r: r.role == "control"):
         data = [score(results, row, column, bold) for column in columns]
@@ -132,7 +142,8 @@ def _by_benchmark(results: Results, backbone: str, bold: Best, name: str) -> Tab
             cells = _cells(results, row, tuple(rule.slugs.values()))
             acc = hole(found.reason) if found.acc is None else number(found.acc, cells=cells)
             mark = marked(results, row, rule.slugs.values())
-            data += [acc, _rel(found, rule is scale and bold(backbone, row, "rel"), cells, mark)]
+            under = _seen(results, row, rule.slugs.values())
+            data += [acc, _rel(found, rule is scale and bold(backbone, row, "rel"), cells, mark, under)]
         lines.append(Line(row_title(row), tuple(data), section_of(results, backbone, row), row.role))
     title = title_of(results)
     if len(results.backbones) > 1:

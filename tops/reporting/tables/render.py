@@ -54,7 +54,7 @@ def markdown(table: Table) -> str:
     """GitHub-flavoured Markdown, notes below."""
 
     def place(datum: Datum) -> str:
-        text = markdown_text(datum.text) or "–"
+        text = markdown_text(datum.full) or "–"
         note = f"<sup>{table.note_of(datum)}</sup>" if table.note_of(datum) else ""
         return (f"**{text}**" if datum.bold else text) + note
 
@@ -97,7 +97,7 @@ def latex(table: Table) -> str:
     """A booktabs table: needs ``\\usepackage{booktabs}`` and ``\\usepackage{graphicx}``."""
 
     def place(datum: Datum) -> str:
-        text = latex_text(datum.text) or "--"
+        text = latex_text(datum.full) or "--"
         note = f"\\textsuperscript{{{table.note_of(datum)}}}" if table.note_of(datum) else ""
         return (f"\\textbf{{{text}}}" if datum.bold else text) + note
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from tops.planning.plan import PlanStatus
 from tops.reporting.data.headings import level_title
 from tops.reporting.data.names import backbone_title, row_title
 from tops.reporting.data.resamples import Resamples, Winner
@@ -12,16 +11,30 @@ from tops.reporting.tables.table import signed
 
 
 def sentences(resamples: Resamples, best: Mapping[tuple[str, str, str], Winner]) -> list[str]:
-    """What is there; then for each model and budget who leads on Rel, and whether TOPS beats the best control."""
-    return [_progress(resamples), *_power(best), *_settings(resamples, best)]
+    """How large a difference shows; for each model and budget who leads, and the subject beside the best control."""
+    return [*_power(best), *_settings(resamples, best)]
 
 
-def _progress(resamples: Resamples) -> str:
-    entries = resamples.results.entries.values()
-    total, there = len(entries), sum(bool(e.values) for e in entries)
-    refused = sum(e.status is PlanStatus.REFUSED for e in entries)
-    text = f"{there} of {total} places have a number"
-    return text + (f"; {refused} cannot be run, each with its reason." if refused else ".")
+def verdict(best: Mapping[tuple[str, str, str], Winner]) -> str:
+    """The one sentence on top: who is first on Rel how often, and how often that is more than chance."""
+    settings = [w for (_, _, slug), w in best.items() if slug == "rel"]
+    if not settings:
+        return ""
+    first: dict[str, list[bool]] = {}
+    ties = 0
+    for w in settings:
+        if w.comparison.difference.estimate == 0:
+            ties += 1
+        else:
+            first.setdefault(row_title(w.row), []).append(w.beyond_chance)
+    parts = [
+        f"{title} in {len(found)} ({sum(found)} beyond chance)"
+        for title, found in sorted(first.items(), key=lambda item: -len(item[1]))
+    ]
+    if ties:
+        parts.append(f"a tie in {ties}")
+    where = "the one setting" if len(settings) == 1 else f"{len(settings)} settings of model and budget"
+    return f"First on Rel over {where}: {', '.join(parts)}."
 
 
 def _power(best: Mapping[tuple[str, str, str], Winner]) -> Iterator[str]:
@@ -52,12 +65,12 @@ def _lead(w: Winner) -> str:
 
 def _against_control(resamples: Resamples, backbone: str, level: str) -> str:
     rows = [r for r in resamples.results.rows(backbone) if r.level == level and r.protocol == "layer_average"]
-    tops = next((r for r in rows if r.method == "tops" and not r.variant), None)
-    mine = resamples.rel(backbone, tops) if tops is not None else None
+    subject = next((r for r in rows if resamples.results.is_subject(r)), None)
+    mine = resamples.rel(backbone, subject) if subject is not None else None
     drawn = {r: d for r in rows if r.role == "control" and (d := resamples.rel(backbone, r)) is not None}
-    if mine is None or not drawn:
+    if subject is None or mine is None or not drawn:
         return ""
     control = max(drawn, key=lambda r: drawn[r].point)
     gap = mine.against(drawn[control]).difference
     interval = f"{signed(gap.estimate)} ({signed(gap.low)} to {signed(gap.high)})"
-    return f"; TOPS minus the best control, {row_title(control)}: {interval}"
+    return f"; {row_title(subject)} minus the best control, {row_title(control)}: {interval}"

@@ -33,6 +33,8 @@ class Datum:
         A note on a number that is there: which mixture it suffers from, which benchmarks it lacks.
     cells : tuple of str
         Keys of the stored cells behind it.
+    under : str
+        Small print below the number: the tokens that its layers really saw, where the budget asked for others.
     """
 
     text: str = ""
@@ -41,6 +43,12 @@ class Datum:
     bold: bool = False
     mark: str = ""
     cells: tuple[str, ...] = ()
+    under: str = ""
+
+    @property
+    def full(self) -> str:
+        """The number with its small print, for formats that cannot set it below."""
+        return f"{self.text} ({self.under})" if self.text and self.under else self.text
 
 
 @dataclass(frozen=True)

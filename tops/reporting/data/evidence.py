@@ -1,0 +1,232 @@
+"""What the store says about a contrast: one quantity per setting, with its interval and the region it should lie in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tops.paper.contrasts import Contrast
+from tops.planning.plan import Row
+from tops.planning.printed import compared_rows
+from tops.reporting.data.headings import level_title
+from tops.reporting.data.names import backbone_title, benchmark_title, row_title
+from tops.reporting.data.pairs import discordant
+from tops.reporting.data.resamples import Drawn, Resamples, winners
+from tops.statistics.comparison import holm
+from tops.statistics.intervals import Interval
+from tops.statistics.verdict import Outcome, lies_in
+
+MARGIN = 1.0  # points of Rel within which a rival counts as as good
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A quantity in one setting.
+
+    Attributes
+    ----------
+    setting : str
+        Model, budget, and the measure where it is not Rel.
+    rival : str
+        What ours is compared with; empty where the quantity is of ours alone.
+    quantity : Interval
+    low, high : float
+        The region.
+    p : float
+        Two-sided, against 0, adjusted over the table that the comparison stands in; NaN where the region decides alone.
+    detectable : float
+        Smallest true difference found with 80 % power; NaN where there is none.
+    more : str
+        What else a reader must know.
+    """
+
+    setting: str
+    rival: str
+    quantity: Interval
+    low: float = -math.inf
+    high: float = math.inf
+    p: float = math.nan
+    detectable: float = math.nan
+    more: str = ""
+
+    @property
+    def outcome(self) -> Outcome:
+        """By the one rule of :mod:`tops.statistics.verdict`; a difference must hold after adjustment, too."""
+        return "cannot tell" if self.p >= 0.05 else lies_in(self.quantity, self.low, self.high)
+
+
+Asked = Callable[[Resamples, Contrast], Iterator[Finding]]
+
+
+def findings(resamples: Resamples, contrast: Contrast) -> list[Finding]:
+    """All settings of a contrast that the store can answer."""
+    asked = _ASKED.get(contrast.question)
+    return [] if asked is None else list(asked(resamples, contrast))
+
+
+def rows_at(resamples: Resamples, backbone: str, level: str) -> dict[tuple[str, str], Row]:
+    """By method and variant the row whose budget means what the paper's number means."""
+    found = compared_rows(resamples.results.plan, backbone)
+    return {(row.method, row.variant): row for (at, _, _), row in found.items() if at == level}
+
+
+def settings(resamples: Resamples, contrast: Contrast) -> Iterator[tuple[str, str]]:
+    """Backbones and levels that a contrast is about."""
+    for backbone in resamples.results.backbones:
+        if contrast.backbones and backbone not in contrast.backbones:
+            continue
+        for level in resamples.results.plan.experiment.levels:
+            if contrast.level in ("", level):
+                yield backbone, level
+
+
+def described(resamples: Resamples, contrast: Contrast, backbone: str, level: str) -> str:
+    """``LLaVA-1.5-7B, 128 tokens (↓ 77.8 %), POPE``."""
+    text = f"{backbone_title(backbone)}, {level_title(resamples.results, backbone, level)}"
+    return text if contrast.measure == "rel" else f"{text}, {benchmark_title(contrast.measure)}"
+
+
+def _measured(resamples: Resamples, backbone: str, row: Row | None, measure: str) -> Drawn | None:
+    if row is None:
+        return None
+    if measure != "loss":
+        return resamples.measure(backbone, row, measure)
+    rel = resamples.rel(backbone, row)
+    return None if rel is None else replace(rel, point=100 - rel.point, resampled=100 - rel.resampled)
+
+
+def _sides(resamples: Resamples, contrast: Contrast, backbone: str, level: str) -> tuple[Row, Drawn, Row, Drawn] | None:
+    """Ours and the best rival."""
+    rows = rows_at(resamples, backbone, level)
+    ours = rows.get(contrast.ours)
+    mine = _measured(resamples, backbone, ours, contrast.measure)
+    drawn = {
+        row: d
+        for name, row in rows.items()
+        if name != contrast.ours and (not contrast.rivals or name in contrast.rivals)
+        and (d := _measured(resamples, backbone, row, contrast.measure)) is not None
+    }  # fmt: skip
+    if ours is None or mine is None or not drawn:
+        return None
+    best = max(drawn, key=lambda row: drawn[row].point)
+    return ours, mine, best, drawn[best]
+
+
+def _better(resamples: Resamples, contrast: Contrast) -> Iterator[Finding]:
+    """Adjusted over the table of best and runner-up, so that this page and that table say the same."""
+    table = {place: w.comparison.p for place, w in winners(resamples).items()}
+    for backbone, level in settings(resamples, contrast):
+        sides = _sides(resamples, contrast, backbone, level)
+        if sides is None:
+            continue
+        _, mine, best, theirs = sides
+        found, place = mine.against(theirs), (backbone, level, contrast.measure)
+        adjusted = holm({**table, place: found.p})[place]
+        text = described(resamples, contrast, backbone, level)
+        if contrast.question == "as good":
+            yield Finding(text, row_title(best), found.difference, high=MARGIN, p=adjusted, detectable=found.detectable)
+        else:
+            yield Finding(text, row_title(best), found.difference, low=0.0, p=adjusted, detectable=found.detectable)
+
+
+def _value(resamples: Resamples, contrast: Contrast) -> Iterator[Finding]:
+    for backbone, level in settings(resamples, contrast):
+        row = rows_at(resamples, backbone, level).get(contrast.ours)
+        drawn = _measured(resamples, backbone, row, contrast.measure)
+        if row is not None and drawn is not None:
+            text = f"{row_title(row)}, {described(resamples, contrast, backbone, level)}"
+            yield Finding(text, "", drawn.interval, *_region(contrast))
+
+
+def _difference(resamples: Resamples, contrast: Contrast) -> Iterator[Finding]:
+    for backbone, level in settings(resamples, contrast):
+        sides = _sides(resamples, contrast, backbone, level)
+        if sides is not None:
+            found = sides[1].against(sides[3])
+            text = described(resamples, contrast, backbone, level)
+            yield Finding(text, row_title(sides[2]), found.difference, *_region(contrast), detectable=found.detectable)
+
+
+def _change(resamples: Resamples, contrast: Contrast) -> Iterator[Finding]:
+    """A difference of differences on the same resamples."""
+    for backbone, level in settings(resamples, contrast):
+        strong = _sides(resamples, contrast, backbone, level)
+        mild = _sides(resamples, contrast, backbone, contrast.mild)
+        if strong is None or mild is None or level == contrast.mild:
+            continue
+        gaps = [_gap(side[1], side[3]) for side in (strong, mild)]
+        found = gaps[0].against(gaps[1])
+        text = f"{described(resamples, contrast, backbone, level)} minus {contrast.mild} %"
+        yield Finding(text, row_title(strong[2]), found.difference, low=0.0, detectable=found.detectable)
+
+
+def _gap(mine: Drawn, theirs: Drawn) -> Drawn:
+    return replace(mine, point=mine.point - theirs.point, resampled=mine.resampled - theirs.resampled)
+
+
+def _against_unpruned(resamples: Resamples, contrast: Contrast) -> Iterator[Finding]:
+    for backbone, level in settings(resamples, contrast):
+        row, reference = rows_at(resamples, backbone, level).get(contrast.ours), resamples.results.reference(backbone)
+        mine = _measured(resamples, backbone, row, contrast.measure)
+        base = _measured(resamples, backbone, reference, contrast.measure)
+        if row is None or reference is None or mine is None or base is None:
+            continue
+        found = mine.against(base)
+        flips = discordant(resamples, backbone, row, reference, contrast.measure)
+        more = "" if flips is None else f"{flips.gained} answers gained, {flips.lost} lost"
+        text = described(resamples, contrast, backbone, level)
+        yield Finding(text, "Unpruned", found.difference, low=0.0, detectable=found.detectable, more=more)
+
+
+def _variants(resamples: Resamples, contrast: Contrast, backbone: str, level: str) -> Mapping[Row, Drawn]:
+    rows = (row for row in rows_at(resamples, backbone, level).values() if row.method == contrast.ours[0])
+    return {r: d for r in rows if r.variant and (d := _measured(resamples, backbone, r, contrast.measure)) is not None}
+
+
+def _spread(resamples: Resamples, contrast: Contrast) -> Iterator[Finding]:
+    for backbone, level in settings(resamples, contrast):
+        drawn = list(_variants(resamples, contrast, backbone, level).values())
+        points = [d.point for d in drawn]
+        if len(drawn) < 2 or min(points) <= 0:
+            continue
+        stacked = np.stack([d.resampled for d in drawn])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            resampled = 100 * (stacked.max(axis=0) / stacked.min(axis=0) - 1)
+        spread = replace(drawn[0], point=100 * (max(points) / min(points) - 1), resampled=resampled)
+        text = described(resamples, contrast, backbone, level)
+        yield Finding(f"{text}, over {len(drawn)} settings, %", "", spread.interval, *_region(contrast))
+
+
+def _optimum(resamples: Resamples, contrast: Contrast) -> Iterator[Finding]:
+    inside = {variant for _, variant in contrast.rivals}
+    for backbone, level in settings(resamples, contrast):
+        drawn = _variants(resamples, contrast, backbone, level)
+        sides = [{r: d for r, d in drawn.items() if (r.variant in inside) is side} for side in (True, False)]
+        if not all(sides):
+            continue
+        best = [max(side, key=lambda row: drawn[row].point) for side in sides]
+        found = drawn[best[0]].against(drawn[best[1]])
+        text = f"{row_title(best[0])}, {described(resamples, contrast, backbone, level)}"
+        yield Finding(text, row_title(best[1]), found.difference, low=0.0, detectable=found.detectable)
+
+
+def _region(contrast: Contrast) -> tuple[float, float]:
+    return (
+        -math.inf if contrast.low is None else contrast.low,
+        math.inf if contrast.high is None else contrast.high,
+    )
+
+
+_ASKED: dict[str, Asked] = {
+    "better": _better,
+    "as good": _better,
+    "value": _value,
+    "difference": _difference,
+    "change": _change,
+    "against unpruned": _against_unpruned,
+    "spread": _spread,
+    "optimum": _optimum,
+}

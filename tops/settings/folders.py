@@ -1,0 +1,155 @@
+"""Where configurations are looked for: the built-in ones, then a user's own folders, which add and never replace."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tops.errors import ConfigurationError
+
+VARIABLE = "TOPS_CONFIGS"
+_FILES: dict[str, dict[str, Path]] = {}  # single files that a word of the command line named, by group
+
+
+@cache
+def built_in() -> Path:
+    """``configs/`` of the installed package, or of the checkout that it is imported from."""
+    package = Path(__file__).parents[1]
+    inside, beside = package / "configs", package.parent / "configs"
+    return inside if inside.is_dir() else beside
+
+
+def search_path() -> tuple[Path, ...]:
+    """The built-in folder, ``./configs`` where there is one, and the folders of ``TOPS_CONFIGS`` (``--config-dir``).
+
+    Raises
+    ------
+    ConfigurationError
+        If ``TOPS_CONFIGS`` or ``--config-dir`` names what is no folder.
+    """
+    named = [Path(entry).expanduser() for entry in os.environ.get(VARIABLE, "").split(os.pathsep) if entry]
+    for folder in named:
+        if not folder.is_dir():
+            raise ConfigurationError(
+                f"no folder of configurations at {folder}; correct --config-dir or the variable {VARIABLE}"
+            )
+    here = [Path("configs")] if Path("configs").is_dir() else []
+    return tuple(dict.fromkeys([built_in().resolve(), *(folder.resolve() for folder in (*here, *named))]))
+
+
+def add_folder(folder: str) -> None:
+    """Let this process, and those that it starts, look into a folder too (``--config-dir``).
+
+    Raises
+    ------
+    ConfigurationError
+        If it is none.
+    """
+    path = Path(folder).expanduser()
+    if not path.is_dir():
+        raise ConfigurationError(f"--config-dir {folder}: no such folder")
+    before = os.environ.get(VARIABLE, "").split(os.pathsep)
+    os.environ[VARIABLE] = os.pathsep.join(dict.fromkeys(e for e in (*before, str(path.resolve())) if e))
+
+
+def add_file(group: str, path: Path) -> str:
+    """Make one file a choice of its group, called by its stem; returns the name.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no such file, or another choice has its name.
+    """
+    if not path.is_file():
+        raise ConfigurationError(f"{group}={path}: there is no such file; correct the path, or give a name")
+    path = path.resolve()
+    known = files(group).get(path.stem)
+    if known is not None and known != path and not _same(known, path) and not _overrides(path):
+        raise ConfigurationError(_twice(group, known, path))
+    _FILES.setdefault(group, {})[path.stem] = path
+    return path.stem
+
+
+def added_files() -> dict[str, dict[str, Path]]:
+    """Files of :func:`add_file`, by group and name."""
+    return {group: dict(found) for group, found in _FILES.items()}
+
+
+def files(group: str) -> dict[str, Path]:
+    """Every choice of a group by name, with its file.
+
+    Raises
+    ------
+    ConfigurationError
+        If a file of a user's folder has the name of another one and does not say ``override: true``.
+    """
+    folders = search_path()
+    found = _files(group, folders, tuple(_changed(folder / group) for folder in folders))
+    return {**found, **_FILES.get(group, {})}
+
+
+def _changed(folder: Path) -> int:
+    return folder.stat().st_mtime_ns if folder.is_dir() else 0
+
+
+@cache
+def _files(group: str, folders: tuple[Path, ...], changed: tuple[int, ...]) -> Mapping[str, Path]:
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for path in sorted((folder / group).glob("*.yaml")):
+            known = found.get(path.stem)
+            if known is None or _overrides(path):
+                found[path.stem] = path
+            elif not _same(known, path):
+                raise ConfigurationError(_twice(group, known, path))
+    return found
+
+
+def below(group: str, path: Path) -> Path | None:
+    """The file of the same name that one with ``override: true`` stands in front of."""
+    candidates = [folder / group / path.name for folder in search_path()]
+    before = candidates[: candidates.index(path)] if path in candidates else candidates
+    return next((c for c in reversed(before) if c.is_file() and c.resolve() != path), None)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A YAML file that holds a mapping.
+
+    Raises
+    ------
+    ConfigurationError
+        If it cannot be read, is no YAML, or holds something else.
+    """
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise ConfigurationError(f"{path}: {error}; correct the file") from None
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"{path}: expected a mapping, not {content!r}")
+    return content
+
+
+def is_built_in(path: Path) -> bool:
+    """Whether a file belongs to the package."""
+    return path.is_relative_to(built_in().resolve())
+
+
+def _overrides(path: Path) -> bool:
+    return read(path).get("override") is True
+
+
+def _same(a: Path, b: Path) -> bool:
+    return a.read_bytes() == b.read_bytes()
+
+
+def _twice(group: str, known: Path, path: Path) -> str:
+    whose = "the built-in one" if is_built_in(known) else str(known)
+    return (
+        f"{path} has the name of another {group}, {whose}; rename it, or write `override: true` into it to take its "
+        "place"
+    )
