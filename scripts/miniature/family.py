@@ -200,7 +200,7 @@ def video_tokens(own: Student, frames: Tensor) -> Tensor:
     return torch.cat([own.arrange(own.see(video)[None]) for video in frames])
 
 
-def measured(own: Student, scenes: int = 100) -> dict[str, Any]:
+def measured(own: Student, scenes: int = 40) -> dict[str, Any]:
     """Figures on unseen scenes or videos; which ones is fixed."""
     if own.family != VIDEO:
         shares = tower_on_objects(own, measure.scenes(scenes, SEED))
