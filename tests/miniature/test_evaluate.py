@@ -131,11 +131,12 @@ def test_a_batch_size_from_the_free_memory_changes_no_answer(tmp_path):
 def test_the_next_prompt_is_prepared_while_the_model_runs(store, monkeypatch):
     """At batch 1 too: the model of the first document ends only once the second one's prompt is there."""
     model, prepare, second = backbone().model, Asking.prepare, threading.Event()
-    stock, waited = type(model).generate, []
+    stock, waited, ready = type(model).generate, [], []
 
     def prepared(self, number):
         question = prepare(self, number)
-        if number == 1:
+        ready.append(number)
+        if len(ready) == 2:
             second.set()
         return question
 
