@@ -182,12 +182,15 @@ def scene(units: int, images: int, size: int, device: torch.device, width: int) 
     features, text = draw(n, width), draw(TEXT, width)
     keys = draw(heads, n + TEXT, HEAD)
     encoder_keys = draw(units, 16, 1 + size, 64)
+    cls, received = draw(units, 16, 1 + size).softmax(-1), draw(n).softmax(-1)
     return _Point(
         keep=1,
         shape=PromptShape(n, 32, images),
         tokens=grid_tokens(features, units=units, images=images),
         vision=ArrayVision(
-            cls=draw(units, 16, 1 + size).softmax(-1),
+            cls=cls,
+            cls_at={5: cls},
+            received_at={"feature": received, 8: received},
             encoder=draw(units, 1 + size, width),
             feature_keys=encoder_keys,
             last_keys=encoder_keys,

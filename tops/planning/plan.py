@@ -211,6 +211,7 @@ def plan(
         exp = replace(exp, backbones=_subset(tuple(backbones), exp))
     documents = None if full else (limit if limit is not None else exp.limit.get(prof.name))
     exp = replace(exp, benchmarks=tuple(_by_toolkit(choice, exp) for choice in exp.benchmarks))
+    _check_numbers(exp)
     exp, absent = _present(exp, prof)
     columns = tuple(
         Column(b, c.benchmark, c.slug or c.benchmark, c.metric, c.convention, c.scorer)
@@ -256,6 +257,22 @@ def refreshed(plan: Plan) -> Plan:
         return plan
     cells = _with_status(list(plan.cells), MatchingCells(Store(plan.store, plan.profile.name)))
     return replace(plan, cells=tuple(cells), counts=_count(cells))
+
+
+def _check_numbers(exp: Experiment) -> None:
+    """Refuse budgets and seeds that no cell can have, before any is made of them."""
+    if not exp.backbones:
+        raise ConfigurationError(f"{exp.name} has no backbone; name one or more in its file")
+    for level, budgets in exp.levels.items():
+        for backbone, budget in budgets.items():
+            if budget <= 0 or (isinstance(budget, float) and budget > 1):
+                raise ConfigurationError(
+                    f"{exp.name}: level {level!r} gives {backbone} a budget of {budget!r}; it is a count of 1 or more "
+                    "(64), or a keep ratio above 0 and up to 1 (0.25)"
+                )
+    for seed in {seed for row in exp.rows for seed in row.seeds}:
+        if not 0 <= seed < 2**63:
+            raise ConfigurationError(f"{exp.name}: seed {seed} is not from 0 to 2**63 - 1; a generator takes no other")
 
 
 def _present(exp: Experiment, prof: ProfileConfig) -> tuple[Experiment, tuple[str, ...]]:

@@ -20,7 +20,7 @@ ORDER = (
 )
 
 
-def plan_text(plan: Plan, *, short: bool = False, cells: bool = False) -> str:
+def plan_text(plan: Plan, *, short: bool = False, cells: bool = False, gpus_per_worker: int = 1) -> str:
     """What would run, on what, and at which cost.
 
     Parameters
@@ -31,6 +31,8 @@ def plan_text(plan: Plan, *, short: bool = False, cells: bool = False) -> str:
         Title and counts only.
     cells : bool
         Every cell on a line of its own.
+    gpus_per_worker : int
+        GPUs that each worker has.
     """
     lines = [_title(plan), _counts(plan), *stale_lines(plan), *_damaged(plan)]
     if short:
@@ -75,7 +77,7 @@ def stale_lines(plan: Plan) -> list[str]:
         lines.append(f"{len(cells)} stale, answered or scored by other code than is here now: {listed}; {_CHOICES}")
         lines += [f"  {reason}: {count}" for reason, count in Counter(p.reason for p in cells).most_common(5)]
     edited = Counter(p.reason for p in plan.unique().values() if p.status is PlanStatus.MISSING and p.reason)
-    lines += [f"{count} to run anew, {reason}" for reason, count in edited.most_common(5) if "edited since" in reason]
+    lines += [f"{count} to run anew, {reason}" for reason, count in edited.most_common(5) if "stored only" in reason]
     silent = sum(not p.fingerprinted for p in plan.unique().values())
     if silent:
         lines.append(

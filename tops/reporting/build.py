@@ -30,7 +30,8 @@ from tops.reporting.tables.summary import sentences, verdict
 from tops.reporting.tables.table import Datum, Header, Line, Table
 from tops.reporting.tables.unpruned import unpruned_table, unpruned_warnings
 
-CLAIMS_PAGE = "claims.html"
+CLAIMS_PAGE, SETTINGS_PAGE = "claims.html", "settings.html"
+SETTINGS_TITLE = "Weights and schedules as the paper prints them"
 
 
 @dataclass(frozen=True)
@@ -127,8 +128,10 @@ def _write(path: Path, text: str) -> Path:
     return path
 
 
-def write_page(report: Report, folder: Path, pictures: Sequence[Picture] = ()) -> Path:
-    """The HTML page."""
+def write_page(
+    report: Report, folder: Path, pictures: Sequence[Picture] = (), links: Sequence[tuple[str, str]] = ()
+) -> Path:
+    """The HTML page; ``links`` are addresses and names of other pages of a site."""
     results = report.uncertainty.results
     text = page(
         title=heading_of(results),
@@ -143,7 +146,7 @@ def write_page(report: Report, folder: Path, pictures: Sequence[Picture] = ()) -
         pictures=pictures,
         records=list(results.records()),
         documents=browser_data(report.uncertainty),
-        links=[(CLAIMS_PAGE, "Claims and evidence")],
+        links=[*links, (CLAIMS_PAGE, "Claims and evidence")],
     )
     if not (folder / CLAIMS_PAGE).exists():
         _write(folder / CLAIMS_PAGE, _no_claims(miniature=results.miniature))
@@ -165,10 +168,14 @@ def _no_claims(*, miniature: bool) -> str:
 
 def build(results: Results, folder: Path, efficiency: Path | None = None) -> list[Path]:
     """Write the report of an experiment; returns the paths of all files."""
-    report = make(results, folder / ".cache", efficiency)
+    return build_from(make(results, folder / ".cache", efficiency), folder)
+
+
+def build_from(report: Report, folder: Path, links: Sequence[tuple[str, str]] = ()) -> list[Path]:
+    """Write a report that has been made; returns the paths of all files."""
     figures, pictures = write_figures(report.uncertainty, folder)
     tables = write_tables(report.name, [*report.main, *report.more], folder, report.warnings)
-    return [*tables, *figures, write_page(report, folder, pictures)]
+    return [*tables, *figures, write_page(report, folder, pictures, links)]
 
 
 def write_claims(table: Table, folder: Path, profile: str) -> list[Path]:
@@ -179,5 +186,5 @@ def write_claims(table: Table, folder: Path, profile: str) -> list[Path]:
 
 def write_settings(tables: Sequence[Table], folder: Path) -> list[Path]:
     """Tables 7 to 10 on a page of their own, in all formats; the paper's data alone, of no profile."""
-    text = page(title="Weights and schedules as the paper prints them", miniature=False, main=list(tables))
-    return [*write_tables("settings", tables, folder), _write(folder / "settings.html", text)]
+    text = page(title=SETTINGS_TITLE, miniature=False, main=list(tables))
+    return [*write_tables("settings", tables, folder), _write(folder / SETTINGS_PAGE, text)]

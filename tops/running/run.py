@@ -16,11 +16,13 @@ from tops.evaluation.rescoring import score_again
 from tops.planning.matching_cells import SCORING
 from tops.planning.plan import Plan, PlannedCell, PlanStatus, refreshed
 from tops.planning.show import stale_lines
+from tops.running.judging import judge_the_rest
 from tops.running.launchers import launcher
 from tops.running.progress import Progress, duration
 from tops.running.worker import Assignment
-from tops.settings.schema import LauncherConfig
+from tops.settings.schema import LauncherConfig, recorded
 from tops.store.cell import Cell
+from tops.store.secrets import without_secrets
 from tops.store.store import Store
 
 
@@ -79,6 +81,7 @@ def run(plan: Plan, choice: LauncherConfig, results: str | Path, *, out: TextIO 
         If stored cells are stale and the plan does not say what to do with them.
     """
     began = time.monotonic()
+    check_launcher(choice)
     plan = replace(plan, store=Path(results))
     if (stale := plan.stale_cells()) and plan.stale == "refuse":
         raise ConfigurationError(refusal(plan))
@@ -87,8 +90,13 @@ def run(plan: Plan, choice: LauncherConfig, results: str | Path, *, out: TextIO 
         plan = _cleared(plan, stale)
     if todo := plan.todo():
         _launch(plan, todo, choice, Path(results).absolute(), out)
+    unjudged = judge_the_rest(refreshed(plan))
     after = refreshed(plan)
-    missing = [(p.cell, _why(p)) for p in after.unique().values() if p.cell is not None and not after.settled(p)]
+    missing = [
+        (p.cell, unjudged.get(p.cell.key) or _why(p))
+        for p in after.unique().values()
+        if p.cell is not None and (not after.settled(p) or p.cell.key in unjudged)
+    ]
     asked = len(after.unique())
     return Summary(asked, asked - len(missing), skipped, missing, time.monotonic() - began)
 
@@ -111,19 +119,37 @@ def _cleared(plan: Plan, stale: list[PlannedCell]) -> Plan:
     return refreshed(plan)
 
 
+def check_launcher(choice: LauncherConfig) -> None:
+    """Refuse to leave workers alone that end with this process.
+
+    Raises
+    ------
+    ConfigurationError
+        For ``--detach`` without Slurm.
+    """
+    if choice.detach and choice.kind != "slurm":
+        raise ConfigurationError(
+            f"--detach is for launcher=slurm: workers of launcher={choice.kind} end with this command"
+        )
+
+
 def _launch(plan: Plan, todo: list[Cell], choice: LauncherConfig, results: Path, out: TextIO | None) -> None:
     folder = results / plan.profile.name / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(
-        json.dumps({"experiment": plan.experiment.name, "cells": len(todo), "command": sys.argv}, indent=1)
+        json.dumps(
+            {"experiment": plan.experiment.name, "cells": len(todo), "command": [without_secrets(w) for w in sys.argv]},
+            indent=1,
+        )
     )
+    wide = choice.gpus_per_worker > 1
     assignment = Assignment(
         str(results),
-        plan.profile,
+        replace(plan.profile, device_map="auto") if wide else plan.profile,
         tuple(todo),
         choice.attempts,
         choice.threads,
-        plan.experiment.record_kept,
+        recorded(plan.experiment, plan.profile.name),
         own=registration.known(),
     )
     with Progress(len(todo), out or sys.stderr) as progress:

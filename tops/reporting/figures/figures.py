@@ -19,6 +19,7 @@ from tops.reporting.figures.kept_figures import agreement_maps, evenness_curves,
 from tops.reporting.figures.overview import overview
 from tops.reporting.figures.picture import Picture
 from tops.reporting.figures.qualitative import qualitative_pages
+from tops.reporting.figures.rank_figure import rank_intervals
 from tops.reporting.figures.style import look, place, places, save, styled
 from tops.reporting.tables.fidelity import fidelity_columns
 
@@ -39,7 +40,7 @@ def write_figures(resamples: Resamples, folder: Path) -> tuple[list[Path], list[
             for name, title, figure in maker(resamples):
                 files, svg = save(figure, folder / f"{resamples.results.name}_{name}")
                 paths += files
-                pictures.append(Picture(prefix + title, title, svg, first=maker is budget_curves))
+                pictures.append(Picture(prefix + title, title, svg, first=maker in (budget_curves, rank_intervals)))
     return paths, pictures
 
 
@@ -61,7 +62,7 @@ def budget_curves(resamples: Resamples) -> Iterator[tuple[str, str, Figure]]:
         if fidelity_columns(resamples, backbone):
             continue
         lines = _curves(resamples, backbone)
-        if not lines:
+        if max(map(len, lines.values()), default=0) < 2:  # points alone are no curve
             continue
         figure, axes = plt.subplots(figsize=(6.6, 4.2))
         for i, (row, points) in enumerate(lines.items()):
@@ -104,7 +105,7 @@ def _curves(resamples: Resamples, backbone: str) -> dict[Row, list[tuple[float, 
         if drawn is not None and np.isfinite(tokens):
             leader = first.setdefault(place(row), row)
             found.setdefault(leader, []).append((tokens, drawn))
-    return {row: points for row, points in found.items() if len(points) > 1}
+    return found
 
 
 def _reference_lines(resamples: Resamples, backbone: str, axes: Any) -> None:
@@ -248,6 +249,7 @@ _MAKERS: tuple[Callable[[Resamples], Iterator[tuple[str, str, Any]]], ...] = (
     overview,
     fidelity_curves,
     budget_curves,
+    rank_intervals,
     radars,
     weight_maps,
     keep_maps,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ def launch(assignment: Assignment, folder: Path, choice: LauncherConfig, emit: C
     if choice.workers < 1:
         raise ConfigurationError("launcher=ray needs launcher.workers, the most tasks at a time (8, say)")
     options = {k: v for k, v in choice.options.items() if k in TASK_OPTIONS and v is not None}
+    if choice.gpus_per_worker > 1:
+        options["num_gpus"] = choice.gpus_per_worker
     join = {k: v for k, v in choice.options.items() if k not in TASK_OPTIONS and v is not None}
     path = folder / "assignment.json"
     assignment.save(path)
@@ -44,6 +47,7 @@ def launch(assignment: Assignment, folder: Path, choice: LauncherConfig, emit: C
         "include_dashboard": False,
         "_node_ip_address": "127.0.0.1",
     }  # closed to the network
+    os.environ["PYTHONSAFEPATH"] = "1"  # no module of the working folder is run by a task
     try:
         if started:
             ray.init(**(join if "address" in join else {**here, **join}))
