@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
-from tops.benchmarks.benchmark import Benchmark, load_benchmark
 from tops.budget import Protocol
 from tops.errors import ConfigurationError, nearest_names
 from tops.planning import resolve
+from tops.planning.columns import by_toolkit
 from tops.planning.matching_cells import Match, MatchingCells
 from tops.settings.choices import backbone_config, load_experiment, load_profile
 from tops.settings.methods import method_spec, method_title
-from tops.settings.schema import ColumnConfig, Experiment, ProfileConfig, Role, RowConfig, Stale
+from tops.settings.schema import Experiment, ProfileConfig, Role, RowConfig, Stale
 from tops.store.cell import Cell
 from tops.store.seal import hash_memory
 from tops.store.store import CellStatus, Store
@@ -210,7 +210,7 @@ def plan(
     if backbones is not None:
         exp = replace(exp, backbones=_subset(tuple(backbones), exp))
     documents = None if full else (limit if limit is not None else exp.limit.get(prof.name))
-    exp = replace(exp, benchmarks=tuple(_by_toolkit(choice, exp) for choice in exp.benchmarks))
+    exp = replace(exp, benchmarks=tuple(by_toolkit(choice, exp) for choice in exp.benchmarks))
     _check_numbers(exp)
     exp, absent = _present(exp, prof)
     columns = tuple(
@@ -285,34 +285,6 @@ def _present(exp: Experiment, prof: ProfileConfig) -> tuple[Experiment, tuple[st
             first.setdefault(small.checkpoint, name)
     absent = tuple(b for b in exp.backbones if (m := backbone_config(b).miniature) and first[m.checkpoint] != b)
     return replace(exp, backbones=tuple(b for b in exp.backbones if b not in absent)), absent
-
-
-def _by_toolkit(column: ColumnConfig, exp: Experiment) -> ColumnConfig:
-    """A column with its convention and scorer, the toolkit's where it names none and the benchmark has them.
-
-    Raises
-    ------
-    ConfigurationError
-        For a benchmark, convention or scorer that does not exist, or a toolkit that no benchmark here knows.
-    """
-    benchmark, toolkit = load_benchmark(column.benchmark), exp.toolkit
-    try:
-        benchmark.check_convention(column.convention)
-        benchmark.check_scorer(column.scorer)
-        known = {name for c in exp.benchmarks for name in _toolkits(load_benchmark(c.benchmark))}
-        if toolkit and toolkit not in known:
-            raise ConfigurationError(
-                f"no benchmark here knows the toolkit {toolkit!r}. {nearest_names(toolkit, sorted(known))}"
-            )
-    except ConfigurationError as error:
-        raise ConfigurationError(f"experiment {exp.name!r}: {error}") from None
-    convention = column.convention or (toolkit if toolkit in benchmark.conventions else "")
-    scorer = column.scorer or (toolkit if toolkit in benchmark.scorers else "")
-    return replace(column, convention=convention, scorer=scorer)
-
-
-def _toolkits(benchmark: Benchmark) -> set[str]:
-    return {*benchmark.conventions, *benchmark.scorers}
 
 
 def _subset(names: tuple[str, ...], exp: Experiment) -> tuple[str, ...]:
