@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from tops.backbones._wrappers import check_compiled
 from tops.backbones.base import Adapter
 from tops.engine.record import Run
 from tops.engine.segment import PromptState
@@ -55,6 +56,9 @@ def check_model(adapter: Adapter) -> None:
             f"weight {offloaded!r} is offloaded or not loaded; pruning reads projections of single layers, so place "
             "every weight on a device (device_map without 'cpu' or 'disk' offload)"
         )
+    layers = {f"layer {number}": layer for number, layer in enumerate(adapter.layers)}
+    parts = {"the model": adapter.model, "its inner model": adapter.outer, "its text model": adapter.text_model}
+    check_compiled({**parts, **layers})
     check_mode(adapter)
 
 
