@@ -46,6 +46,7 @@ def scene(
     )
     cls = torch.rand(units, HEADS, n + 1, generator=torch.Generator().manual_seed(5))
     cls[:, :, 1:] = hidden[:, 1:, :HEADS].abs().transpose(1, 2)
+    received = hidden[:, 1:, -1].abs().flatten()
     edge_keys = torch.randn(2, START + TEXT, 8, generator=generator)
     text_keys = torch.cat([edge_keys[:, :START], llm_keys.flatten(0, 1).transpose(0, 1), edge_keys[:, START:]], 1)
     return ArrayPoint(
@@ -62,6 +63,8 @@ def scene(
             last_query=last[:, :, 0],
             joint=joint,
             inputs=features.flatten(0, 1),
+            cls_at={5: cls.roll(1, 1).square()},
+            received_at={"feature": received, 8: received.roll(1).square()},
         ),
         text=ArrayText("What is it?", tokens=text, clip=torch.randn(2, 8, generator=torch.Generator().manual_seed(7))),
         start=START,

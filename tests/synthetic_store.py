@@ -26,7 +26,8 @@ def _number(*parts):
 def quality(method, level):
     """Share of documents a method gets right: less at stronger pruning."""
     base = QUALITY.get(method, 0.66 + 0.08 * _number(method))
-    return base if not level else base - 0.004 * max(0.0, float(level) - 77)
+    dropped = float(level) if level.replace(".", "", 1).isdigit() else {"strong": 90.0, "high": 94.0}.get(level, 77.0)
+    return base - 0.004 * max(0.0, dropped - 77)
 
 
 def target(benchmark, i):

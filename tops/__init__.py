@@ -26,11 +26,16 @@ if TYPE_CHECKING:
     from tops.methods.dart import DART as DART
     from tops.methods.divprune import DivPrune as DivPrune
     from tops.methods.downsampling import Downsampling as Downsampling
+    from tops.methods.evs import EVS as EVS
     from tops.methods.fastv import FastV as FastV
+    from tops.methods.fastvid import FastVID as FastVID
     from tops.methods.free_truncation import FreeTruncation as FreeTruncation
+    from tops.methods.hiprune import HiPrune as HiPrune
+    from tops.methods.holov import HoloV as HoloV
     from tops.methods.pdrop import PyramidDrop as PyramidDrop
     from tops.methods.pooling import Pooling as Pooling
     from tops.methods.prumerge_plus import PruMergePlus as PruMergePlus
+    from tops.methods.prunesid import PruneSID as PruneSID
     from tops.methods.random import Random as Random
     from tops.methods.scope import SCOPE as SCOPE
     from tops.methods.shuffled_image import ShuffledImage as ShuffledImage
@@ -39,7 +44,10 @@ if TYPE_CHECKING:
     from tops.methods.tops import TOPS as TOPS
     from tops.methods.trim import TRIM as TRIM
     from tops.methods.uniform import Uniform as Uniform
+    from tops.methods.vidcom2 import VidCom2 as VidCom2
     from tops.methods.visionzip import VisionZip as VisionZip
+    from tops.methods.vispruner import VisPruner as VisPruner
+    from tops.methods.vscan import VScan as VScan
     from tops.registration import register as register
     from tops.tokens import Selection as Selection
     from tops.tokens import VisualTokens as VisualTokens
@@ -71,6 +79,14 @@ _HOMES = {
     "TOPS": "tops.methods.tops",
     "TRIM": "tops.methods.trim",
     "Uniform": "tops.methods.uniform",
+    "EVS": "tops.methods.evs",
+    "FastVID": "tops.methods.fastvid",
+    "HiPrune": "tops.methods.hiprune",
+    "HoloV": "tops.methods.holov",
+    "PruneSID": "tops.methods.prunesid",
+    "VidCom2": "tops.methods.vidcom2",
+    "VisPruner": "tops.methods.vispruner",
+    "VScan": "tops.methods.vscan",
     "VisionZip": "tops.methods.visionzip",
     "register": "tops.registration",
 }

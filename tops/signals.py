@@ -21,6 +21,7 @@ class Signal(StrEnum):
     CLS = "cls"  # a CLS token in the vision tower
     ENCODER = "encoder"  # vision-tower features, keys and queries per patch, and a projector that maps single rows
     TEXT_TOWER = "text_tower"  # CLIP's text tower and joint space
+    FRAMES = "frames"  # videos: the images of a prompt may be frames in order of time
 
 
 TowerLayer = int | Literal["feature", "last"]

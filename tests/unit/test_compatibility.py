@@ -13,7 +13,7 @@ from test_loading import encoder
 from tops.backbones import adapter_for
 from tops.cli.compatibility import DOCUMENT, main, missing, table
 from tops.engine import prune
-from tops.errors import MissingSignalError
+from tops.errors import BudgetError, MissingSignalError
 from tops.methods import build, method_names
 from tops.signals import Signal
 
@@ -45,6 +45,13 @@ def test_every_method_runs_where_the_table_says_so(case_name: str) -> None:
         if lacking := missing(name, type(adapter)):
             with pytest.raises(MissingSignalError, match=f"needs {', '.join(lacking)}, and {adapter.family} has"):
                 prune(case.model, method, **options).__enter__()
+            continue
+        if Signal.FRAMES in method.signals and "video" not in case_name:
+            with (
+                pytest.raises(BudgetError, match="compares the frames of a video"),
+                prune(case.model, method, **options),
+            ):
+                case.model(**case.inputs)
             continue
         with prune(case.model, method, **options) as run:
             out = case.model.generate(

@@ -109,7 +109,8 @@ def test_judged_cell(serve, answered):
     assert entry["metrics"]["score"] == pytest.approx(200 / 3)
     assert entry["metrics"]["rec"] == 50.0
     assert entry["metrics"]["ocr"] == 0.0
-    assert entry["judge"] == {"model": "judge-7b", "url": server.url}
+    assert entry["judge"]["model"] == "judge-7b"
+    assert entry["judge"]["url"] == server.url
     asked = len(server.prompts)
     judge_record(store, cell.key, bench, Judge(server.url))
     assert len(server.prompts) == asked + 2  # the probe alone: verdicts are kept

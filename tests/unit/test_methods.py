@@ -26,11 +26,13 @@ NAMES = method_names()
 BUDGETED = [n for n in NAMES if not issubclass(method_class(n), Control)]
 # Where the first cut of a method inside the model lies on the eight layers of a scene.
 FIRST = {n: 1 for n in NAMES if issubclass(method_class(n), InsideModel)}
-PER_IMAGE = [n for n in BUDGETED if n not in FIRST]
+# What compares frames chooses over the whole video.
+VIDEO = [n for n in BUDGETED if Signal.FRAMES in method_class(n).signals]
+PER_IMAGE = [n for n in BUDGETED if n not in FIRST and n not in VIDEO]
 # New or reordered rows: the language model sees them in an order of the method's own.
-OWN_ORDER = {"visionzip", "prumerge_plus", "trim", "sparsevlm"}
+OWN_ORDER = {"visionzip", "prumerge_plus", "trim", "sparsevlm", "holov", "prunesid"}
 # Anchors of new rows may repeat a place that is kept too.
-REPEATS = {"visionzip", "prumerge_plus", "trim"}
+REPEATS = {"visionzip", "prumerge_plus", "trim", "prunesid"}
 # What is kept depends on the tokens alone, not on where they lie.
 EQUIVARIANT = ["fastv", "pdrop", "dart", "divprune", "scope", "cdpruner", "tops"]
 
@@ -40,6 +42,11 @@ def llava() -> Any:
     return tiny.llava(images=2)
 
 
+def cut_of(name: str, keep: int) -> Any:
+    """A first cut of the method among 36 tokens: of one image, or of four frames."""
+    return scene(keep, images=4, side=3) if name in VIDEO else scene(keep, layer=FIRST.get(name, 0))
+
+
 def chosen(name: str, point: Any, **options: Any) -> Any:
     return build(name, budget=Budget(point.keep, "kept"), **options).select(point)
 
@@ -47,7 +54,7 @@ def chosen(name: str, point: Any, **options: Any) -> Any:
 @pytest.mark.parametrize("name", BUDGETED)
 @pytest.mark.parametrize("keep", [5, 9, 20, 35])
 def test_right_count_in_order_without_duplicates(name: str, keep: int) -> None:
-    point = scene(keep, layer=FIRST.get(name, 0))
+    point = cut_of(name, keep)
     out = chosen(name, point)
     assert out.indices.dtype == torch.int64
     assert len(out.indices) == keep
@@ -69,7 +76,7 @@ def test_keep_all_is_the_identity(name: str) -> None:
         everything = build(name, budget=Budget(1.0, protocol))
         assert everything.schedule(PromptShape(36, 8)).tokens_per_layer == (36,) * 8
         assert everything.schedule(PromptShape(36, 8)).cuts == ()
-    point = scene(36, layer=FIRST.get(name, 0))
+    point = cut_of(name, 36)
     out = method.select(point)
     rows = point.tokens.features[out.indices] if out.rows is None else out.rows
     assert torch.equal(out.indices, torch.arange(36))
@@ -124,17 +131,22 @@ READS = {
     "fastv": ["previous"], "pdrop": ["own"], "sparsevlm": ["previous"], "dart": ["previous_keys", "states"],
     "visionzip": ["cls", "feature_keys"], "scope": ["cls", "encoder"], "cdpruner": ["joint", "features"],
     "trim": ["joint"], "prumerge_plus": ["last_keys"], "divprune": ["features"], "tops": ["cls", "features"],
+    "vispruner": ["cls", "encoder"], "holov": ["cls", "features"], "hiprune": ["received_at"],
+    "vscan": ["cls", "cls_at", "features"], "prunesid": ["cls", "encoder"], "evs": ["features"],
+    "vidcom2": ["features"], "fastvid": ["cls", "features"],
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "source"), [(n, s) for n, sources in READS.items() for s in sources])
 def test_nan_is_refused(name: str, source: str) -> None:
-    point = scene(12, layer=FIRST.get(name, 0))
+    point = cut_of(name, 12)
     if source == "features":
         point.tokens.features[:] = torch.nan
     else:
         holder = point.vision if hasattr(point.vision, source) else point
-        getattr(holder, source)[:] = torch.nan
+        values = getattr(holder, source)
+        for tensor in values.values() if isinstance(values, dict) else [values]:
+            tensor[:] = torch.nan
     with pytest.raises(NonFiniteError, match="finite"):
         chosen(name, point)
 
@@ -142,12 +154,15 @@ def test_nan_is_refused(name: str, source: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_signal_that_is_listed_is_needed_and_one_that_is_not_listed_is_not(name: str) -> None:
     needed = method_class(name).signals
-    point = scene(12, layer=FIRST.get(name, 0))
+    point = cut_of(name, 12)
     full = point.vision
-    bare = ArrayVision(received=torch.rand(36), inputs=full.inputs) if needed <= {Signal.SALIENCY} else full
+    received = torch.rand(36)
+    bare = ArrayVision(received=received, inputs=full.inputs, received_at=dict.fromkeys((5, 8), received))
+    if not needed <= {Signal.SALIENCY, Signal.RECEIVED, Signal.FRAMES}:
+        bare = full
     method = build(name) if issubclass(method_class(name), Control) else build(name, budget=Budget(12, "kept"))
     method.select(replace(point, vision=bare))
-    if needed:
+    if needed - {Signal.FRAMES}:
         with pytest.raises(MissingSignalError):
             method.select(replace(point, vision=ArrayVision(), text=ArrayText("What is it?")))
 
@@ -218,6 +233,10 @@ def test_every_budget_of_the_paper_is_met_or_impossible(
     name: str, backbone: str, visual: int, depth: int, images: int, tokens: int
 ) -> None:
     shape = PromptShape(visual, depth, images, backbone)
+    if name in VIDEO and images == 1:
+        with pytest.raises(BudgetError, match="compares the frames of a video"):
+            build(name, budget=Budget(tokens)).schedule(shape)
+        return
     kept = build(name, budget=Budget(tokens, "kept")).schedule(shape)
     assert kept.cuts[0].keep == tokens * images
     method = build(name, budget=Budget(tokens))
@@ -330,7 +349,7 @@ def test_random_is_uniform_over_places() -> None:
     assert float(counts.max()) < 140
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in VIDEO])
 def test_in_a_batch_as_alone(name: str, llava: Any) -> None:
     """Through the engine: a padded batch keeps, in every row, what the same prompt keeps alone."""
     short = tiny.llava(images=2, seed=1).inputs

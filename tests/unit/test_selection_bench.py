@@ -1,26 +1,34 @@
+import itertools
 import json
 
 import pytest
 import torch
 
 from tops.bench import scaling, selection
+from tops.bench.plain import STATEMENTS
 from tops.cli.bench import main
 from tops.errors import ConfigurationError
 
 
 def test_record_of_the_comparison(tmp_path, capsys):
     path = tmp_path / "new" / "selection.json"
-    assert main(["selection", "1x60:12", "3x30:8", "--repeats", "2", "--json", str(path)]) == 0
+    words = ["selection", "1x60:12", "3x30:8", "--widths", "16", "24", "--repeats", "2", "--json", str(path)]
+    assert main(words) == 0
     record = json.loads(path.read_text())
-    assert [row["shape"] for row in record["rows"]] == ["1x60:12", "3x30:8"]
-    assert all(row["same"] and row["greedy_ratio"] > 0 for row in record["rows"])
+    rows = {(row["width"], row["shape"], row["method"]): row for row in record["rows"]}
+    assert set(rows) == set(itertools.product((16, 24), ("1x60:12", "3x30:8"), selection.SELECTIONS))
+    assert all(row["same"] is (True if width == 16 else None) for (width, _, _), row in rows.items())
+    ratios = [row["plain_ms"] / row["ours_ms"] for row in rows.values()]
+    assert record["ratio"]["least"] == pytest.approx(min(ratios))
     assert record["machine"]["torch"] == torch.__version__.split("+")[0]
     assert "1x60:12" in capsys.readouterr().out
 
 
 def test_a_different_choice_is_told_and_fails(monkeypatch, capsys):
-    monkeypatch.setattr(selection, "select_tops", lambda x, r, k, **_: torch.zeros(len(x), k, dtype=torch.int64))
-    assert main(["selection", "1x60:12", "--repeats", "1"]) == 1
+    auto = selection.SELECTIONS["tops"]
+    picks = {"auto": lambda *a: torch.zeros(1, 12, dtype=torch.int64), "direct": lambda *a: auto(*a, "direct")}
+    monkeypatch.setitem(selection.SELECTIONS, "tops", lambda *a: picks[a[3]](*a[:3]))
+    assert main(["selection", "1x60:12", "--methods", "tops", "--widths", "16", "--repeats", "1"]) == 1
     assert "NO" in capsys.readouterr().out
 
 
@@ -34,6 +42,12 @@ def test_refuses_shapes(shape):
 def test_refuses_a_device_that_is_not_there():
     with pytest.raises(ConfigurationError, match="no CUDA"):
         main(["selection", "--device", "cuda"])
+
+
+@pytest.mark.parametrize("method", STATEMENTS)
+def test_plain_statements_are_the_same_methods(method):
+    x, scores = selection.clustered(3, 60, 32, torch.device("cpu"))
+    assert torch.equal(STATEMENTS[method](x, scores, 20), selection.SELECTIONS[method](x, scores, 20, "direct"))
 
 
 def test_names_the_benchmarks(capsys):
@@ -59,3 +73,13 @@ def test_scaling_record(tmp_path, monkeypatch):
     assert [row["n"] for row in record["tokens, K=64"]["rows"]] == [100, 200]
     assert [row["batch"] for row in record["documents, images of 576, K=64"]["rows"]] == [1, 2]
     assert (tmp_path / "s.svg").stat().st_size > 0
+
+
+def test_methods_are_timed_against_plain_statements(tmp_path, capsys):
+    path = tmp_path / "methods.json"
+    words = ["methods", "divprune", "trim", "fastv", "--tokens", "576", "--width", "64", "--repeats", "1"]
+    assert main([*words, "--json", str(path)]) == 0
+    record = json.loads(path.read_text())
+    assert set(record["plain_over_ours"]) == {"divprune", "trim"}
+    assert all(ratio["576"] > 0 for ratio in record["plain_over_ours"].values())
+    assert "random" in record["milliseconds"]

@@ -37,8 +37,8 @@ class PackedSignals:
         """(U, n, ...) -> (N, ...): per-patch values in the order of the visual tokens; zero for newlines."""
         layout = self.context.layout
         real = ~layout.newline
-        place = (layout.unit * per_patch.shape[1] + layout.patch)[real].to(per_patch.device)
-        values = per_patch.flatten(0, 1)[place].to(self.context.device)
+        unit, patch = (index[real].to(per_patch.device) for index in (layout.unit, layout.patch))
+        values = per_patch[unit, patch].to(self.context.device)
         if not self.context.with_newlines or bool(real.all()):
             return values
         out = values.new_zeros((len(layout), *values.shape[1:]))

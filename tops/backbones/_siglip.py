@@ -30,7 +30,7 @@ TOWER: dict[str, Any] = {
 class SiglipLlava(Adapter):
     """The tower's feature layer, and Qwen2's chat template. Serves no class by itself."""
 
-    signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY, Signal.RECEIVED})
+    signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY, Signal.RECEIVED, Signal.FRAMES})
     turns: ClassVar[tuple[tuple[str, str], ...]] = (("<|im_start|>user\n", "<|im_end|>"),)
     chat = "llava_hf"
 

@@ -29,7 +29,7 @@ class InternVL3(Adapter):
     model_types = ("internvl",)
     checkpoints = ("OpenGVLab/InternVL3-8B-hf",)
     published: ClassVar[dict[tuple[str, int, int], str]] = {("qwen2", 28, 3584): "internvl3-8b"}
-    signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY, Signal.RECEIVED, Signal.CLS})
+    signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY, Signal.RECEIVED, Signal.CLS, Signal.FRAMES})
     turns = (("<|im_start|>user\n", "<|im_end|>"),)
     chat = "internvl_hf"
     image_layouts: ClassVar[Mapping[str, ImageLayout]] = {

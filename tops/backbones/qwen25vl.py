@@ -50,7 +50,7 @@ class Qwen25VL(Adapter):
     model_classes = ("Qwen2_5_VLForConditionalGeneration",)
     model_types = ("qwen2_5_vl",)
     checkpoints = ("Qwen/Qwen2.5-VL-7B-Instruct",)
-    signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY, Signal.RECEIVED})
+    signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY, Signal.RECEIVED, Signal.FRAMES})
     default_positions = "original"
     published: ClassVar[dict[tuple[str, int, int], str]] = {("qwen2_5_vl_text", 28, 3584): "qwen2.5-vl-7b"}
     turns = (("<|im_start|>user\n", "<|im_end|>"),)

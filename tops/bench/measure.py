@@ -8,7 +8,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -42,6 +42,36 @@ def median_seconds(run: Callable[[], object], device: torch.device, *, repeats: 
         synchronise(device)
         times.append(time.perf_counter() - start)
     return statistics.median(times)
+
+
+def interleaved_seconds(
+    runs: Sequence[Callable[[], object]], device: torch.device, *, repeats: int, long: float = 2.0
+) -> list[float]:
+    """Median wall times of several calls that take turns, so that other load on the machine meets all of them alike.
+
+    Parameters
+    ----------
+    runs : sequence of callable
+        What is compared.
+    device : torch.device
+        Where they run.
+    repeats : int
+        Turns that count, after a first one that does not.
+    long : float
+        Seconds; a call whose first turn takes longer is not repeated, and that turn counts.
+
+    Returns
+    -------
+    list of float
+        Seconds of each.
+    """
+    first = [median_seconds(run, device, repeats=1, warmup=0) for run in runs]
+    times: list[list[float]] = [[] for _ in runs]
+    for _ in range(repeats):
+        for run, own, warm in zip(runs, times, first, strict=True):
+            if warm <= long:
+                own.append(median_seconds(run, device, repeats=1, warmup=0))
+    return [statistics.median(own) if own else warm for own, warm in zip(times, first, strict=True)]
 
 
 def synchronise(device: torch.device) -> None:

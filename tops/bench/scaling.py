@@ -20,7 +20,8 @@ from typing import NamedTuple
 import torch
 
 from tops.bench.measure import machine, median_seconds, write_json
-from tops.bench.selection import ALPHA, LAM, clustered
+from tops.bench.plain import ALPHA, LAM
+from tops.bench.selection import clustered
 from tops.selection import select_tops
 
 WIDTH = 64

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from tops.benchmarks.benchmark import Benchmark, load_benchmark
 from tops.errors import DataError
+from tops.store.hashes import remember_earlier
 from tops.store.seal import hash_memory
 
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz")
@@ -84,9 +85,10 @@ def missing(benchmark: Benchmark, root: DataRoot) -> str | None:
 
 
 def data_hash(benchmark: Benchmark | str, root: str | Path | Staged | None = None) -> str:
-    """sha256 over the documents (every byte) and the videos (names and sizes) of a benchmark, hex.
+    """sha256 over the documents and the videos of a benchmark, every byte of them, hex.
 
-    Content hashes of unchanged files are remembered in the cache folder, when it can be written.
+    Content hashes of unchanged files are remembered in the cache folder, when it can be written. Cells of versions that
+    took only names and sizes of videos stay readable (:func:`tops.store.hashes.same_content`).
 
     Raises
     ------
@@ -103,9 +105,13 @@ def data_hash(benchmark: Benchmark | str, root: str | Path | Staged | None = Non
     digest = hashlib.sha256()
     for file in document_files(benchmark, place):
         digest.update(f"{file.relative_to(folder)}\0{memory.sha256(file)}\n".encode())
+    earlier = digest.copy()
     videos = video_folder(benchmark, place)
     for file in sorted(videos.rglob("*")) if videos is not None else ():
         if file.is_file() and file.suffix not in ARCHIVES:
-            digest.update(f"{file.relative_to(videos or file)}\0{file.stat().st_size}\n".encode())
+            name, size = file.relative_to(videos or file), file.stat().st_size
+            digest.update(f"{name}\0{size}\0{memory.sha256(file)}\n".encode())
+            earlier.update(f"{name}\0{size}\n".encode())
     memory.save()
+    remember_earlier(digest.hexdigest(), earlier.hexdigest())
     return digest.hexdigest()

@@ -12,8 +12,7 @@ from functools import cache
 from pathlib import Path
 from unittest.mock import patch
 
-# Variables that change a task's prompts or scores behind the back of its specification.
-_UNWANTED = ("NUM_IMAGE", "LMMS_EVAL_PLUGINS", "OPENAI_API_KEY", "OPENAI_API_URL")
+from tops.benchmarks.surroundings import scrubbed
 
 
 @cache
@@ -28,7 +27,7 @@ def import_lmms_eval() -> None:
 
     before, truncated = dict(os.environ), ImageFile.LOAD_TRUNCATED_IMAGES
     folder = Path.cwd()
-    with tempfile.TemporaryDirectory() as empty, warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as empty, warnings.catch_warnings(), scrubbed():
         os.chdir(empty)
         try:
             with patch.object(type(logger), "remove"), patch.object(type(logger), "add"):
@@ -66,16 +65,6 @@ def without_dataset_bars() -> Iterator[None]:
 @contextmanager
 def environment(hf_home: Path) -> Iterator[None]:
     """What stock task code may see of the environment while a cell runs."""
-    before = {name: os.environ.get(name) for name in (*_UNWANTED, "HF_HOME", "API_TYPE")}
-    for name in _UNWANTED:
-        os.environ.pop(name, None)
-    os.environ["HF_HOME"] = str(hf_home)
-    os.environ["API_TYPE"] = "dummy"  # a task that wants a judge must not find one by chance
-    try:
+    fixed = {"HF_HOME": str(hf_home), "API_TYPE": "dummy"}  # a task that wants a judge must not find one by chance
+    with scrubbed(), patch.dict(os.environ, fixed):
         yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

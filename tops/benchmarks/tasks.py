@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from tops.benchmarks.benchmark import Benchmark, own_task
+from tops.benchmarks.built import note_built, verified
 from tops.benchmarks.data import DataRoot, data_hash, dataset_folder, missing
 from tops.benchmarks.documents import limited
 from tops.benchmarks.quiet import environment, import_lmms_eval, without_dataset_bars
 from tops.benchmarks.wording import is_wording, parts_of, worded
 from tops.errors import ConfigurationError, DataError, TopsError
 from tops.store.cell import BenchmarkSpec
-from tops.store.hashes import cache_folder
+from tops.store.hashes import cache_folder, same_content
 
 GREEDY: Mapping[str, Any] = {"do_sample": False, "temperature": 0, "num_beams": 1}
 TASKS_HELD = 32  # all benchmarks of an experiment: cells of one benchmark come back row after row
@@ -140,7 +141,7 @@ def load_task(benchmark: Benchmark, spec: BenchmarkSpec, root: DataRoot) -> Task
     if lack is not None:
         raise DataError(lack)
     found = data_hash(benchmark, root)
-    if spec.data_hash and spec.data_hash != found:
+    if spec.data_hash and not same_content(found, spec.data_hash):
         raise DataError(
             f"{benchmark.name}: the data in {dataset_folder(benchmark, root)} has the hash {found[:12]}, but the cell "
             f"was planned on {spec.data_hash[:12]}; plan again, or stage the data it names"
@@ -176,7 +177,7 @@ def _build(benchmark: Benchmark, spec: BenchmarkSpec, root: DataRoot, found: str
     unknown = sorted(set(overrides) - known)
     if unknown:
         raise ConfigurationError(f"task {benchmark.task} has no prompt setting {', '.join(unknown)}")
-    cache = str(cache_folder() / "datasets" / found[:16])
+    cache = str(verified(cache_folder() / "datasets" / found[:16]))
     folder = str(dataset_folder(benchmark, root))
     config.update(
         dataset_path=folder,
@@ -197,6 +198,10 @@ def _build(benchmark: Benchmark, spec: BenchmarkSpec, root: DataRoot, found: str
             return self.dataset_no_image[self.config.test_split]
 
     stock = Unopened(config=config, model_name=NEUTRAL)
+    images = None
+    if benchmark.data.also:
+        images = _load(folder, benchmark.data.also[0], benchmark.data.split, cache)
+    note_built(Path(cache))
     with_media, plain = stock.dataset[benchmark.data.split], stock.dataset_no_image[benchmark.data.split]
     if not benchmark.data.also:
         return Task(benchmark, stock, Documents(with_media, plain), wording)

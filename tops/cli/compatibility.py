@@ -26,7 +26,7 @@ _MIDDLE = """
 `saliency`: CLS attention of each visual token, or, where the vision tower has no CLS token, the mean attention that it
 receives. `received`: the latter on every tower, in any of its layers. `cls`: a CLS token. `encoder`: features, keys and
 queries of the tower per patch, and a projector for single rows. `text_tower`: CLIP's text tower, which belongs to
-CLIP's vision tower only.
+CLIP's vision tower only. `frames`: videos; methods that need it refuse a prompt that shows a single image.
 
 ## Methods
 

@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "results": ("tops.cli.results", "check a whole result store and name every fault"),
     "run": ("tops.cli.run", "run one cell, a sweep, or an experiment, here or on a cluster"),
     "score": ("tops.cli.score", "score stored answers again, by other rules or by a judge"),
+    "site": ("tops.cli.site", "reports of all experiments as one folder, with an index and a leaderboard"),
     "status": ("tops.cli.status", "where the cells of an experiment stand now"),
 }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from tops.cli.grammar import Command, Key, keys_text, values
 from tops.errors import ConfigurationError, nearest_names
 
-PARTS = ("audit", "claims")
+PARTS = ("audit", "claims", "settings")
 
 
 def _keys() -> dict[str, Key]:
@@ -26,9 +26,11 @@ def _keys() -> dict[str, Key]:
 def _help() -> str:
     return f"""usage: tops paper audit [--contradictions] [--json]
        tops paper claims [KEY=VALUE ...]
+       tops paper settings [reports=FOLDER]
 
   audit     recompute the published tables and list every contradiction; these are findings, exit status 0
   claims    each claim, the experiment that tests it, our evidence, a verdict, as a page
+  settings  Tables 7 to 10, the weights and schedules, as a page
 
 {keys_text(_keys())}
   --contradictions   of the audit only what contradicts
@@ -42,12 +44,23 @@ def _run(words: tuple[str, ...], contradictions: bool, as_json: bool) -> int:
     options = values(words[1:], _keys(), "tops paper claims profile=paper")
     if part == "audit":
         return _audit(contradictions, as_json)
+    if part == "settings":
+        return _settings(Path(options["reports"]))
     from tops.reporting.build import write_claims
     from tops.reporting.tables.claims import claims_table
 
     folder = Path(options["reports"]) / options["profile"]
     table = claims_table(options["profile"], options["results"], folder / ".cache")
     for path in write_claims(table, folder, options["profile"]):
+        print(path)
+    return 0
+
+
+def _settings(folder: Path) -> int:
+    from tops.reporting.build import write_settings
+    from tops.reporting.tables.settings import settings_tables
+
+    for path in write_settings(settings_tables(), folder):
         print(path)
     return 0
 

@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from tops.store.secrets import without_secrets
+
 PACKAGES = (
     "tops",
     "torch",
@@ -109,7 +111,7 @@ def provenance(
         "device": device,
         "batch_size": batch_size,
         "seed": seed,
-        "command": sys.argv,
+        "command": [without_secrets(word) for word in sys.argv],
         "documents": documents,
         "resumed_documents": resumed,
         "start": started,

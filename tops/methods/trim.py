@@ -67,7 +67,7 @@ class TRIM(BeforeModel):
             # The official expression: the product can fall below the count and lose one patch.
             keep = int(n * (quartile_outliers(opposed[0].softmax(0)) / n))
         chosen = top_k_lowest_index(opposed, keep).sort(1).values if keep else opposed[:, :0].long()
-        rows = features.gather(1, chosen[..., None].expand(-1, -1, features.shape[-1]))
+        rows = features[torch.arange(len(group), device=chosen.device)[:, None], chosen]
         places = torch.cat([chosen, chosen.new_full((len(group), 1), n - 1)], 1)
         rows = torch.cat([rows, mean_of_rest(features, chosen)], 1)
         return Rows(places, rows, unit_after_unit(group, places), encoder=True)

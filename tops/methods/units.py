@@ -34,6 +34,8 @@ class Group:
         The cut they are part of.
     values : mapping of str to Tensor, (N, ...)
         What tokens are compared by, over the whole prompt.
+    whole : bool
+        Whether these are all tokens in the order of the prompt, so that nothing has to be copied.
     """
 
     units: Tensor
@@ -41,11 +43,12 @@ class Group:
     keep: int
     point: PruningPoint
     values: Mapping[str, Tensor] = field(default_factory=dict)
+    whole: bool = False
 
     def __getitem__(self, name: str) -> Tensor:
         """(G, n, ...): the values of that name at the tokens of these units; ``features`` is always there."""
         values = self.values[name] if name in self.values else {"features": self.point.tokens.features}[name]
-        return values[self.positions]
+        return values.view(*self.positions.shape, *values.shape[1:]) if self.whole else values[self.positions]
 
     def __len__(self) -> int:
         return len(self.units)
@@ -124,9 +127,13 @@ def groups(
     whole = torch.zeros_like(tokens.unit)
     unit = {"unit": tokens.unit, "image": tokens.image, "prompt": whole}[scope]
     image = whole if scope == "prompt" else tokens.image
-    order = unit.argsort(stable=True)
-    pairs, counts = torch.unique_consecutive(torch.stack([image, unit])[:, order], dim=1, return_counts=True)
-    images, units = pairs.tolist()
+    in_order = bool((unit[1:] >= unit[:-1]).all())
+    order = torch.arange(len(unit), device=unit.device) if in_order else unit.argsort(stable=True)
+    # One number for both: of pairs, torch finds consecutive ones far more slowly.
+    number = (image * (unit.max() + 1) + unit)[order]
+    counts = torch.unique_consecutive(number, return_counts=True)[1]
+    first = order[counts.cumsum(0) - counts]
+    images, units = torch.stack([image[first], unit[first]]).tolist()
     sizes = counts.tolist()
     members: dict[int, list[int]] = {}
     for place, number in enumerate(images):
@@ -151,6 +158,7 @@ def groups(
             keep=keep,
             point=point,
             values=values,
+            whole=in_order and len(places) == len(sizes),
         )
         for (_, keep, _), places in batches.items()
     ]
@@ -224,8 +232,10 @@ def assembled(point: PruningPoint, batches: Sequence[Group], parts: Sequence[Ten
     places = torch.cat([c.flatten() for c in chosen])
     ranks = [anchors if part.rank is None else part.rank for anchors, part in zip(chosen, merged, strict=True)]
     order = torch.cat([rank.flatten() for rank in ranks]).argsort(stable=True)
-    rows = torch.cat([part.rows.flatten(0, 1) for part in merged])[order]
-    return Selection(places[order], point.vision.project(rows) if merged[0].encoder else rows)
+    rows = torch.cat([part.rows.flatten(0, 1) for part in merged]) if len(merged) > 1 else merged[0].rows.flatten(0, 1)
+    if bool((order[1:] < order[:-1]).any()):
+        places, rows = places[order], rows[order]
+    return Selection(places, point.vision.project(rows) if merged[0].encoder else rows)
 
 
 def everything(tokens: VisualTokens) -> Selection:

@@ -13,6 +13,7 @@ from tops.benchmarks.scorers import rule_code
 from tops.errors import DataError, TopsError
 from tops.evaluation.code import differences
 from tops.store.cell import Cell
+from tops.store.hashes import same_content
 from tops.store.seal import read_json
 from tops.store.store import CellStatus, Record, Store
 
@@ -161,7 +162,7 @@ def _other_question(here: dict[str, Any], there: dict[str, Any]) -> str:
     if edited := [p for p, a, b in zip(_OWN, here["own"], there["own"], strict=True) if a != b]:
         return f"an earlier content of the {' and '.join(edited)}'s own file: it was edited since"
     for name in ("data", "weights", "weights of the method"):
-        if here[name] and here[name] != there[name]:
+        if here[name] and not same_content(here[name], there[name]):
             return f"other {name} ({there[name][:12] or 'none'} instead of {here[name][:12]})"
     if here["weights"] and here["weights of the method"] != there["weights of the method"]:
         return f"other weights of the method ({there['weights of the method']} instead of none)"

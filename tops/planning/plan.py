@@ -337,7 +337,7 @@ def _cells(
         reason = f"{exp.name} names no budget of {backbone.title} at level {row.level}"
         return [PlannedCell(None, row, column, None, PlanStatus.REFUSED, reason)]
     budget = None if printed is None else resolve.profile_budget(printed, backbone, prof)
-    options = resolve.profile_options(options, backbone, prof)
+    options = resolve.profile_options(options, backbone, prof, block.protocol)
     out = []
     for seed in block.seeds:
         result = resolve.cell(

@@ -36,11 +36,13 @@ def profile_budget(printed: int | float, backbone: BackboneConfig, profile: Prof
     return max(1, round(printed / backbone.visual * backbone.miniature.visual))
 
 
-def profile_options(options: dict[str, Any], backbone: BackboneConfig, profile: ProfileConfig) -> dict[str, Any]:
+def profile_options(
+    options: dict[str, Any], backbone: BackboneConfig, profile: ProfileConfig, protocol: Protocol = "layer_average"
+) -> dict[str, Any]:
     """Options that name layers of the real model, at the same depth of the miniature.
 
-    Token counts per cut are left out there: whole numbers of so few tokens and layers would miss the layer average,
-    which the budget solves for.
+    Token counts per cut are left out there under a layer average: whole numbers of so few tokens and layers would miss
+    it, and the budget solves for it. Otherwise they are the same share of the miniature's tokens.
     """
     small = backbone.miniature
     if not profile.miniature or small is None:
@@ -50,6 +52,8 @@ def profile_options(options: dict[str, Any], backbone: BackboneConfig, profile: 
         return min(max(1, round(layer * small.depth / backbone.depth)), small.depth - 1)
 
     out = {k: v for k, v in options.items() if k != "counts"}
+    if options.get("counts") and protocol != "layer_average":
+        out["counts"] = [max(1, round(count / backbone.visual * small.visual)) for count in options["counts"]]
     if "cut_layers" in out:
         out["cut_layers"] = sorted({scaled(layer) for layer in out["cut_layers"]})
     if "layer" in out and out.get("of", 0) is None:

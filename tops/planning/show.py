@@ -75,7 +75,7 @@ def stale_lines(plan: Plan) -> list[str]:
         lines.append(f"{len(cells)} stale, answered or scored by other code than is here now: {listed}; {_CHOICES}")
         lines += [f"  {reason}: {count}" for reason, count in Counter(p.reason for p in cells).most_common(5)]
     edited = Counter(p.reason for p in plan.unique().values() if p.status is PlanStatus.MISSING and p.reason)
-    lines += [f"{count} to run anew, {reason}" for reason, count in edited.most_common(5) if "edited since" in reason]
+    lines += [f"{count} to run anew, {reason}" for reason, count in edited.most_common(5) if "stored only" in reason]
     silent = sum(not p.fingerprinted for p in plan.unique().values())
     if silent:
         lines.append(

@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from tops.benchmarks.benchmark import load_benchmark
 from tops.benchmarks.data import DataRoot, data_hash
@@ -15,6 +16,10 @@ from tops.errors import DataError
 from tops.miniature import checkpoints
 from tops.miniature import data as miniature_data
 from tops.settings.schema import BackboneConfig, ProfileConfig
+from tops.store.hashes import remember_earlier
+from tops.store.seal import hash_memory
+
+LARGE = 64 << 20  # bytes from which on a file of weights is not read at every plan
 
 
 @dataclass(frozen=True)
@@ -135,23 +140,35 @@ def prepare(profile: ProfileConfig) -> None:
 
 @cache
 def _folder_hash(folder: Path) -> str:
-    """sha256 over the names, sizes and small files of a checkpoint folder, the card about it left out.
+    """sha256 over the names, sizes and contents of a checkpoint folder, the card about it left out.
 
-    Of large weight files it covers the header, which names every tensor, and 4 KiB of every 2 MiB, so some of every
-    matrix: hashing 14 GB for a plan would take a minute, and fine-tuned weights differ anywhere but in their names.
+    Every byte counts. Hashes of large files are remembered, so that 14 GB are read once and not at every plan; earlier
+    versions read 4 KiB of every 2 MiB of those, and cells of that revision stay readable
+    (:func:`tops.store.hashes.same_content`).
     """
-    digest = hashlib.sha256()
+    digest, earlier = hashlib.sha256(), hashlib.sha256()
     kinds = (".json", ".safetensors", ".model", ".jinja")
     for path in sorted(p for p in folder.rglob("*") if p.suffix in kinds and p.name != "card.json"):
         size = path.stat().st_size
-        digest.update(f"{path.relative_to(folder)}\0{size}\0".encode())
-        with path.open("rb") as file:
-            if path.suffix == ".safetensors" and size > 64 << 20:
-                header = min(int.from_bytes(file.read(8), "little"), 16 << 20)
-                digest.update(file.read(header))
-                for place in range(file.tell(), size, 2 << 20):
-                    file.seek(place)
-                    digest.update(file.read(4 << 10))
-            else:
-                digest.update(file.read())
+        for each in (digest, earlier):
+            each.update(f"{path.relative_to(folder)}\0{size}\0".encode())
+        if path.suffix == ".safetensors" and size > LARGE:
+            digest.update(hash_memory().sha256(path).encode())
+            _sample(path, size, earlier)
+        else:
+            content = path.read_bytes()
+            digest.update(content)
+            earlier.update(content)
+    hash_memory().save()
+    remember_earlier(digest.hexdigest(), earlier.hexdigest())
     return digest.hexdigest()
+
+
+def _sample(path: Path, size: int, digest: Any) -> None:
+    """What earlier versions took of a large file: its header, and 4 KiB of every 2 MiB."""
+    with path.open("rb") as file:
+        header = min(int.from_bytes(file.read(8), "little"), 16 << 20)
+        digest.update(file.read(header))
+        for place in range(file.tell(), size, 2 << 20):
+            file.seek(place)
+            digest.update(file.read(4 << 10))

@@ -21,12 +21,16 @@ from tops.reporting.tables import render
 from tops.reporting.tables.against_each import paired_table
 from tops.reporting.tables.comparison import comparison_table, matches, missing, missing_table
 from tops.reporting.tables.controls import honesty_table, with_true_tokens
+from tops.reporting.tables.costs_compared import costs_compared
 from tops.reporting.tables.efficiency import efficiency_table, load_measured
 from tops.reporting.tables.fidelity import fidelity_tables
 from tops.reporting.tables.layout import main_tables
 from tops.reporting.tables.significance import benchmark_intervals_table, intervals_table, winners_table
 from tops.reporting.tables.summary import sentences, verdict
-from tops.reporting.tables.table import Table
+from tops.reporting.tables.table import Datum, Header, Line, Table
+from tops.reporting.tables.unpruned import unpruned_table, unpruned_warnings
+
+CLAIMS_PAGE = "claims.html"
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ def make(results: Results, cache: Path | None = None, efficiency: Path | None = 
 
     compared, absent = matches(resamples), missing(resamples)
     more = [
+        unpruned_table(resamples),
         *fidelity_tables(resamples),
         honesty_table(resamples),
         paired_table(resamples),
@@ -96,10 +101,12 @@ def make(results: Results, cache: Path | None = None, efficiency: Path | None = 
         f"The weights of {backbone_title(b)} were never trained: its numbers show that it runs, nothing else."
         for b in results.untrained
     )
-    warnings = (*plumbing, *results.warnings, *resamples.faults, *unrecorded(results))
+    warnings = (*plumbing, *unpruned_warnings(resamples), *results.warnings, *resamples.faults, *unrecorded(results))
     main = main_tables(with_true_tokens(resamples), bold)
     if results.plan.experiment.layout == "efficiency":
-        main = [efficiency_table(resamples, load_measured(results, efficiency), bold)]
+        measured = load_measured(results, efficiency)
+        main = [efficiency_table(resamples, measured, bold)]
+        more.append(costs_compared(resamples, measured))
     return Report(resamples, main, [t for t in more if t.lines], warnings, sentences(resamples, best), verdict(best))
 
 
@@ -120,8 +127,10 @@ def _write(path: Path, text: str) -> Path:
     return path
 
 
-def write_page(report: Report, folder: Path, pictures: Sequence[Picture] = ()) -> Path:
-    """The HTML page."""
+def write_page(
+    report: Report, folder: Path, pictures: Sequence[Picture] = (), links: Sequence[tuple[str, str]] = ()
+) -> Path:
+    """The HTML page; ``links`` are addresses and names of other pages of a site."""
     results = report.uncertainty.results
     text = page(
         title=heading_of(results),
@@ -136,19 +145,45 @@ def write_page(report: Report, folder: Path, pictures: Sequence[Picture] = ()) -
         pictures=pictures,
         records=list(results.records()),
         documents=browser_data(report.uncertainty),
+        links=[*links, (CLAIMS_PAGE, "Claims and evidence")],
     )
+    if not (folder / CLAIMS_PAGE).exists():
+        _write(folder / CLAIMS_PAGE, _no_claims(miniature=results.miniature))
     return _write(folder / f"{report.name}.html", text)
+
+
+def _no_claims(*, miniature: bool) -> str:
+    """What stands behind the link until the claims are built: they read every experiment of the profile."""
+    profile = "miniature" if miniature else "paper"
+    table = Table(
+        "claims",
+        "Claims and evidence",
+        (Header("state"),),
+        (Line("Every claim of the paper", (Datum(f"not built yet: run `tops paper claims profile={profile}`"),)),),
+        label_title="",
+    )
+    return page(title="Claims and evidence", miniature=miniature, main=[table])
 
 
 def build(results: Results, folder: Path, efficiency: Path | None = None) -> list[Path]:
     """Write the report of an experiment; returns the paths of all files."""
-    report = make(results, folder / ".cache", efficiency)
+    return build_from(make(results, folder / ".cache", efficiency), folder)
+
+
+def build_from(report: Report, folder: Path, links: Sequence[tuple[str, str]] = ()) -> list[Path]:
+    """Write a report that has been made; returns the paths of all files."""
     figures, pictures = write_figures(report.uncertainty, folder)
     tables = write_tables(report.name, [*report.main, *report.more], folder, report.warnings)
-    return [*tables, *figures, write_page(report, folder, pictures)]
+    return [*tables, *figures, write_page(report, folder, pictures, links)]
 
 
 def write_claims(table: Table, folder: Path, profile: str) -> list[Path]:
     """The claims page in all formats."""
     text = page(title=table.title, miniature=profile == "miniature", main=[table])
     return [*write_tables(table.name, [table], folder), _write(folder / f"{table.name}.html", text)]
+
+
+def write_settings(tables: Sequence[Table], folder: Path) -> list[Path]:
+    """Tables 7 to 10 on a page of their own, in all formats; the paper's data alone, of no profile."""
+    text = page(title="Weights and schedules as the paper prints them", miniature=False, main=list(tables))
+    return [*write_tables("settings", tables, folder), _write(folder / "settings.html", text)]

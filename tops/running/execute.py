@@ -15,6 +15,7 @@ from tops.settings.choices import backbone_config
 from tops.settings.methods import build_method
 from tops.settings.schema import ProfileConfig
 from tops.store.cell import BackboneSpec, Cell
+from tops.store.hashes import same_content
 from tops.store.store import CellStatus, Store
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def load_evaluator(spec: BackboneSpec, profile: ProfileConfig) -> LoadedEvaluato
         raise DataError(
             f"the checkpoint {spec.checkpoint} of {spec.name} is not staged; run `tops fetch backbone={spec.name}`"
         )
-    if staged.revision != spec.revision:
+    if not same_content(staged.revision, spec.revision):
         raise DataError(
             f"{staged.path} has revision {staged.revision[:12]}, but {spec.revision[:12]} was planned; run again"
         )

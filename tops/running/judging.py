@@ -1,22 +1,32 @@
-"""The judge of a run: probed before anything starts, then named to every worker."""
+"""The judge of a run: probed before anything starts, named to every worker, and asked again for what it still owes."""
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from typing import TextIO
 
 from tops.benchmarks.benchmark import load_benchmark
-from tops.evaluation.judge import Judge
-from tops.planning.plan import Plan
+from tops.errors import TopsError
+from tops.evaluation.judge import Judge, judge_record
+from tops.planning.plan import Plan, PlanStatus
 from tops.settings.schema import ProfileConfig
+from tops.store.store import Store
+
+VARIABLE = "TOPS_JUDGE_URL"
 
 
 def judge_of(profile: ProfileConfig) -> Judge | None:
-    """The judge that a profile names, else that of ``TOPS_JUDGE_URL``; None without."""
-    if profile.judge:
+    """The judge that a profile names, else that of ``TOPS_JUDGE_URL``; None without.
+
+    An address that carries a key is never written into a run's files: workers get it by the environment, under the
+    address without the key.
+    """
+    named = Judge.from_environment()
+    if profile.judge and (named is None or named.base != Judge(profile.judge).base):
         return Judge(profile.judge, profile.judge_model)
-    return Judge.from_environment()
+    return named if named is None or not profile.judge_model else replace(named, model=profile.judge_model)
 
 
 def with_judge(plan: Plan, out: TextIO | None = None) -> Plan:
@@ -29,7 +39,9 @@ def with_judge(plan: Plan, out: TextIO | None = None) -> Plan:
     JudgeError
         If there is a judge and it does not answer, or cannot tell right from wrong.
     """
-    asked = [load_benchmark(name) for name in dict.fromkeys(cell.benchmark.name for cell in plan.todo())]
+    waiting = [p.cell for p in plan.unique().values() if p.status is PlanStatus.ANSWERED and p.cell is not None]
+    cells = [*plan.todo(), *waiting]
+    asked = [load_benchmark(name) for name in dict.fromkeys(cell.benchmark.name for cell in cells)]
     judged = ", ".join(benchmark.title for benchmark in asked if benchmark.judged)
     if not judged:
         return plan
@@ -42,4 +54,30 @@ def with_judge(plan: Plan, out: TextIO | None = None) -> Plan:
         )
         return plan
     judge = judge.probe()
+    if judge.secret:
+        os.environ[VARIABLE] = judge.url
     return replace(plan, profile=replace(plan.profile, judge=judge.base, judge_model=judge.model))
+
+
+def judge_the_rest(plan: Plan) -> dict[str, str]:
+    """Judge the cells of a plan that are answered and not judged, where there is a judge.
+
+    A judge that ended in the middle of a run left them so; verdicts that it gave are kept.
+
+    Returns
+    -------
+    dict
+        Key of each cell that is still without a number to the reason. Empty without a judge: nobody asked for one.
+    """
+    waiting = [p for p in plan.unique().values() if p.status is PlanStatus.ANSWERED and p.cell is not None]
+    judge = judge_of(plan.profile) if waiting else None
+    if judge is None or plan.store is None:
+        return {}
+    store, failed = Store(plan.store, plan.profile.name), {}
+    for planned in waiting:
+        assert planned.cell is not None
+        try:
+            judge_record(store, planned.stored, load_benchmark(planned.cell.benchmark.name), judge)
+        except TopsError as error:
+            failed[planned.cell.key] = f"answered, not judged: {error}"
+    return failed

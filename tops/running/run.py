@@ -16,11 +16,13 @@ from tops.evaluation.rescoring import score_again
 from tops.planning.matching_cells import SCORING
 from tops.planning.plan import Plan, PlannedCell, PlanStatus, refreshed
 from tops.planning.show import stale_lines
+from tops.running.judging import judge_the_rest
 from tops.running.launchers import launcher
 from tops.running.progress import Progress, duration
 from tops.running.worker import Assignment
 from tops.settings.schema import LauncherConfig
 from tops.store.cell import Cell
+from tops.store.secrets import without_secrets
 from tops.store.store import Store
 
 
@@ -87,8 +89,13 @@ def run(plan: Plan, choice: LauncherConfig, results: str | Path, *, out: TextIO 
         plan = _cleared(plan, stale)
     if todo := plan.todo():
         _launch(plan, todo, choice, Path(results).absolute(), out)
+    unjudged = judge_the_rest(refreshed(plan))
     after = refreshed(plan)
-    missing = [(p.cell, _why(p)) for p in after.unique().values() if p.cell is not None and not after.settled(p)]
+    missing = [
+        (p.cell, unjudged.get(p.cell.key) or _why(p))
+        for p in after.unique().values()
+        if p.cell is not None and (not after.settled(p) or p.cell.key in unjudged)
+    ]
     asked = len(after.unique())
     return Summary(asked, asked - len(missing), skipped, missing, time.monotonic() - began)
 
@@ -115,7 +122,10 @@ def _launch(plan: Plan, todo: list[Cell], choice: LauncherConfig, results: Path,
     folder = results / plan.profile.name / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(
-        json.dumps({"experiment": plan.experiment.name, "cells": len(todo), "command": sys.argv}, indent=1)
+        json.dumps(
+            {"experiment": plan.experiment.name, "cells": len(todo), "command": [without_secrets(w) for w in sys.argv]},
+            indent=1,
+        )
     )
     assignment = Assignment(
         str(results),

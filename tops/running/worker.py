@@ -16,6 +16,9 @@ from typing import Any, Protocol
 
 from tops import registration
 from tops.benchmarks.benchmark import load_benchmark
+from tops.benchmarks.surroundings import scrub
+from tops.errors import DataError
+from tops.evaluation.code import snapshot
 from tops.running.events import DocumentEvents, Event
 from tops.settings.choices import choice_from
 from tops.settings.schema import ProfileConfig
@@ -43,8 +46,9 @@ class Assignment:
         CPU threads of each worker; 0 leaves the default.
     record_kept : bool
         Store which tokens each cut kept.
-    began : float
-        Start of the run, seconds of the epoch: what failed since then in another worker is not tried again.
+    before : dict of str to int
+        Key to how often a cell had failed when the run began: what failed since then, in another worker, is not tried
+        again. Counted and not dated, for the clocks of machines differ.
     own : dict
         What users added to the package (:func:`tops.registration.known`).
     evaluator : str
@@ -57,9 +61,14 @@ class Assignment:
     attempts: int = 3
     threads: int = 0
     record_kept: bool = False
-    began: float = field(default_factory=time.time)
+    before: dict[str, int] = field(default_factory=dict)
     own: dict[str, Any] = field(default_factory=dict)
     evaluator: str = "tops.running.execute:load_evaluator"
+
+    def __post_init__(self) -> None:
+        if not self.before:
+            store = Store(self.results, self.profile.name)
+            object.__setattr__(self, "before", {cell.key: attempts_of(store, cell) for cell in self.cells})
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
@@ -178,6 +187,9 @@ def work(
     let_through : tuple of exception types
         Not failures of a cell: a scheduler's notice that the time is up.
     """
+    if gone := scrub():
+        log.warning("left out of this worker's environment, for it would change answers: %s", ", ".join(gone))
+    snapshot()
     if assignment.threads:  # read by torch, which is imported with the first model
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(assignment.threads)
     registration.restore(assignment.own)
@@ -201,17 +213,21 @@ def work(
             if state is CellStatus.RUNNING:
                 waiting.append(cell)
                 continue
-            failure = store.read(cell.key).failure if state is CellStatus.INCOMPLETE else None
+            failure = _failure(store, cell)
             if state is CellStatus.INCOMPLETE and failure is None and cell.key not in postponed:
                 postponed.add(cell.key)
                 waiting.append(cell)
                 progress = True
                 continue
             tried.add(cell.key)
-            if failure is not None and float(failure["time"]) >= assignment.began:
+            if state is CellStatus.DAMAGED:
+                emit(Event("failed", worker, cell.key, cell.label, detail=store.fault(cell.key)))
                 continue
-            if failure is not None and int(failure["attempts"]) >= assignment.attempts:
-                detail = f"failed {failure['attempts']} times, last with {failure['error']}"
+            attempts = _count(failure)
+            if attempts > assignment.before.get(cell.key, attempts):
+                continue  # another worker of this run tried it
+            if attempts >= assignment.attempts:
+                detail = f"failed {attempts} times, last with {(failure or {}).get('error', 'an unknown error')}"
                 emit(Event("aside", worker, cell.key, cell.label, detail=detail))
                 continue
             outcome = _one(cell, store, models, worker, emit, broken, let_through, assignment.record_kept)
@@ -232,7 +248,7 @@ def _one(
     record_kept: bool,
 ) -> bool:
     """Run one cell; True when it is complete afterwards. Any error but ``let_through`` is that cell's alone."""
-    began, before = time.monotonic(), _attempts(store, cell)
+    began, before = time.monotonic(), attempts_of(store, cell)
     backbone = _backbone_key(cell.backbone)
     try:
         if backbone in broken:
@@ -253,7 +269,7 @@ def _one(
         raise
     except Exception as error:
         log.exception("%s", cell.label)
-        if _attempts(store, cell) == before:  # not noted by the evaluation itself
+        if attempts_of(store, cell) == before:  # not noted by the evaluation itself
             note_failure(store, cell, broken.get(backbone) or describe(error))
     state = store.status(cell.key)
     seconds = time.monotonic() - began
@@ -262,8 +278,8 @@ def _one(
         return True
     if state is CellStatus.RUNNING:
         return False
-    failure = store.read(cell.key).failure if state is CellStatus.INCOMPLETE else None
-    emit(Event("failed", worker, cell.key, cell.label, seconds, str((failure or {}).get("error", "not finished"))))
+    why = (_failure(store, cell) or {}).get("error") or store.fault(cell.key) or "not finished"
+    emit(Event("failed", worker, cell.key, cell.label, seconds, str(why)))
     return False
 
 
@@ -273,14 +289,35 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 
-def _attempts(store: Store, cell: Cell) -> int:
-    failure = store.read(cell.key).failure if store.status(cell.key) is CellStatus.INCOMPLETE else None
-    return int(failure["attempts"]) if failure else 0
+def _failure(store: Store, cell: Cell) -> dict[str, Any] | None:
+    """The note of the last attempt; None when there is none, or none that can be read."""
+    if store.status(cell.key) is not CellStatus.INCOMPLETE:
+        return None
+    try:
+        return store.read(cell.key).failure
+    except DataError:
+        return None
+
+
+def _count(failure: dict[str, Any] | None) -> int:
+    try:
+        return int((failure or {}).get("attempts", 0))
+    except (TypeError, ValueError):
+        return 0
+
+
+def attempts_of(store: Store, cell: Cell) -> int:
+    """How often a cell has failed so far."""
+    return _count(_failure(store, cell))
 
 
 def note_failure(store: Store, cell: Cell, error: str) -> None:
     """Tell the store why; whoever holds the cell meanwhile may finish it undisturbed."""
-    writer = store.open_cell(cell)
+    try:
+        writer = store.open_cell(cell)
+    except DataError as damaged:
+        log.warning("%s: %s", cell.label, damaged)
+        return
     if writer is not None:
         with writer:
             writer.fail(error)
@@ -288,8 +325,11 @@ def note_failure(store: Store, cell: Cell, error: str) -> None:
 
 def _headline(store: Store, cell: Cell) -> str:
     """The metric that tables print, or that none can be given."""
-    record = store.read(cell.key)
-    if record.default_scorer is None:
-        return "answered, not judged"
-    metric = load_benchmark(cell.benchmark.name).metric
-    return f"{metric} {record.scores[record.default_scorer]['metrics'][metric]:.4g}"
+    try:
+        record = store.read(cell.key)
+        if record.default_scorer is None:
+            return "answered, not judged"
+        metric = load_benchmark(cell.benchmark.name).metric
+        return f"{metric} {record.scores[record.default_scorer]['metrics'][metric]:.4g}"
+    except (DataError, KeyError, TypeError, ValueError) as error:
+        return f"complete, but its score cannot be read: {error}"

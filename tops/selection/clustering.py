@@ -1,4 +1,4 @@
-"""Density-peak clustering of a few tokens (SparseVLM's recycling, after TCFormer)."""
+"""Density-peak clustering of a few tokens (SparseVLM's recycling, after TCFormer; FastVID's anchors)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ class Clusters:
     member: Tensor
 
 
-def cluster_density_peaks(vectors: Tensor, k: int, *, noise: Tensor | None = None) -> Clusters:
+def cluster_density_peaks(
+    vectors: Tensor, k: int, *, neighbours: int | None = None, noise: Tensor | None = None
+) -> Clusters:
     """Group vectors around k centres that are dense and far from anything denser.
 
     Parameters
@@ -38,7 +40,9 @@ def cluster_density_peaks(vectors: Tensor, k: int, *, noise: Tensor | None = Non
     vectors : Tensor, (r, d)
         Compared in float32 by Euclidean distance over sqrt(d).
     k : int
-        Clusters, 1..r; also the number of nearest neighbours that make a density, the vector itself included.
+        Clusters, 1..r.
+    neighbours : int or None
+        Nearest vectors that make a density, the vector itself included; None: as many as clusters.
     noise : Tensor or None, (r,)
         Uniform draws; 1e-6 times them is added to the densities, as the official code does unseeded. None: no noise,
         and the lowest place wins among equal densities.
@@ -56,13 +60,13 @@ def cluster_density_peaks(vectors: Tensor, k: int, *, noise: Tensor | None = Non
 
     Notes
     -----
-    Source: ``Gumpest/SparseVLMs``, ``cluster_and_merge``.
+    Source: ``Gumpest/SparseVLMs``, ``cluster_and_merge``; FastVID, arXiv 2503.11187, section 3.3.
     """
     check_count(k, len(vectors))
     check_finite("vectors", vectors)
     x = vectors.float()
     distance = torch.cdist(x[None], x[None], compute_mode="donot_use_mm_for_euclid_dist")[0] / x.shape[1] ** 0.5
-    density = (-distance.sort(dim=-1).values[:, :k].square().mean(-1)).exp()
+    density = (-distance.sort(dim=-1).values[:, : neighbours or k].square().mean(-1)).exp()
     if noise is not None:
         density = density + 1e-6 * noise.to(density)
     denser = density[None, :] > density[:, None]

@@ -14,7 +14,9 @@ Layout = Literal["benchmarks", "levels", "efficiency"]
 Role = Literal["reference", "method", "control"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 Attention = Literal["sdpa", "eager", "flash_attention_2"]
-SignalName = Literal["saliency", "received", "cls", "encoder", "text_tower"]  # the values of tops.signals.Signal
+SignalName = Literal[
+    "saliency", "received", "cls", "encoder", "text_tower", "frames"
+]  # the values of tops.signals.Signal
 Stale = Literal["refuse", "rerun", "keep"]  # what becomes of cells that other code answered
 Positive = Annotated[int, 1]  # the least that it may be
 Natural = Annotated[int, 0]

@@ -24,6 +24,20 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+_EARLIER: dict[str, set[str]] = {}
+
+
+def remember_earlier(now: str, earlier: str) -> None:
+    """Note that files have the hash ``now``, and had ``earlier`` by the coarser formula of a version before."""
+    if now != earlier:
+        _EARLIER.setdefault(now, set()).add(earlier)
+
+
+def same_content(here: str, there: str) -> bool:
+    """Whether a stored hash is that of the files here, by today's formula or by an earlier one."""
+    return here == there or there in _EARLIER.get(here, ())
+
+
 class HashMemory:
     """Hashes of files by path, inode, size, time of change and time of the inode's change.
 

@@ -53,6 +53,7 @@ class Decoder:
                 num_hidden_layers=depth,
                 num_attention_heads=heads,
                 num_key_value_heads=kv_heads,
+                attention_bias="layers.0.self_attn.q_proj.bias" in weights,
                 max_position_embeddings=4096,
                 rms_norm_eps=eps,
                 rope_parameters={"rope_type": "default", "rope_theta": theta},
@@ -81,14 +82,25 @@ class Decoder:
         text.load_state_dict({"embed_tokens.weight": torch.cat([embeds, embeds[:1]]), **weights})
 
     @classmethod
-    def of_one_layer(cls, norm: Tensor, query: Tensor, key: Tensor, *, heads: int, eps: float, theta: float) -> Decoder:
+    def of_one_layer(
+        cls,
+        norm: Tensor,
+        query: Tensor,
+        key: Tensor,
+        *,
+        heads: int,
+        eps: float,
+        theta: float,
+        kv_heads: int | None = None,
+        biases: tuple[Tensor, Tensor] | None = None,
+    ) -> Decoder:
         """A single layer of which only the input norm and the query and key projections matter."""
         width = len(norm)
         weights = {
             "layers.0.input_layernorm.weight": norm,
             "layers.0.self_attn.q_proj.weight": query,
             "layers.0.self_attn.k_proj.weight": key,
-            "layers.0.self_attn.v_proj.weight": torch.zeros(width, width),
+            "layers.0.self_attn.v_proj.weight": torch.zeros_like(key),
             "layers.0.self_attn.o_proj.weight": torch.zeros(width, width),
             "layers.0.mlp.gate_proj.weight": torch.zeros(width, width),
             "layers.0.mlp.up_proj.weight": torch.zeros(width, width),
@@ -96,7 +108,12 @@ class Decoder:
             "layers.0.post_attention_layernorm.weight": torch.ones(width),
             "norm.weight": torch.ones(width),
         }
-        return cls(weights, torch.zeros(1, width), heads=heads, kv_heads=heads, eps=eps, theta=theta)
+        if biases is not None:
+            weights["layers.0.self_attn.q_proj.bias"], weights["layers.0.self_attn.k_proj.bias"] = biases
+            weights["layers.0.self_attn.v_proj.bias"] = torch.zeros_like(biases[1])
+            weights["layers.0.self_attn.o_proj.bias"] = torch.zeros(width)
+        kv_heads = heads if kv_heads is None else kv_heads
+        return cls(weights, torch.zeros(1, width), heads=heads, kv_heads=kv_heads, eps=eps, theta=theta)
 
     @contextmanager
     def watched(self, visual: Tensor, vision: ArrayVision | None) -> Iterator[dict[str, list[Any]]]:
@@ -139,7 +156,7 @@ class _Watched(Method):
 
     def __init__(self, inner: Method, frames: int) -> None:
         self.inner, self.frames = inner, frames
-        self.title, self.signals = inner.title, inner.signals
+        self.title, self.signals = inner.title, frozenset()  # the file has those it needs
         self.budget, self.positions = inner.budget, inner.positions
         self.points: list[PruningPoint] = []
 

@@ -17,7 +17,7 @@ from tops.benchmarks.scorers.code import code_of_rule
 from tops.benchmarks.scorers.rule import Row, Rule
 from tops.benchmarks.scorers.stock import STOCK, stock_rule
 from tops.errors import ConfigurationError, DataError, nearest_names
-from tops.references import is_reference, load
+from tops.references import is_reference, load, locate
 from tops.settings.choices import choice_file
 from tops.statistics.metrics import Metric
 from tops.store.answers import Answer
@@ -69,6 +69,8 @@ def rule_code(benchmark: Benchmark | str, scorer: str | None = None) -> str:
     rule = bench.scorers[scorer or bench.scorer]
     if rule.startswith(STOCK):
         return code_of_rule(str(stock_module.__file__), rule.removeprefix(STOCK).split(":")[0])
+    if is_reference(rule):
+        return locate(rule, choice_file("benchmark", bench.name).parent, Path()).digest[:16]
     return next(code_of_rule(str(module.__file__)) for module in _MODULES if rule in module.RULES)
 
 

@@ -1,11 +1,12 @@
 """The documents of one cell, column-wise, cached: a store of millions of answers is parsed once.
 
-The cache holds nothing that the store does not; it may be deleted at any time. It is named after the sealed answers, so
-it can never be stale.
+The cache holds nothing that the store does not; it may be deleted at any time. It is named by the hash of the answers,
+so it can never be stale.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -19,9 +20,10 @@ import numpy as np
 from tops.benchmarks.scorers import metrics, score_answers
 from tops.statistics.metrics import Metric
 from tops.statistics.resampling import Floats
+from tops.store.seal import hash_memory
 from tops.store.store import Record
 
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,16 @@ class Brief:
         Visual tokens each decoder layer saw, averaged over documents.
     seconds : float
         Median wall time of a document.
+    asked, prompts : str
+        As of :class:`Documents`.
     """
 
     ids: np.ndarray
     right: np.ndarray
     layers: Floats
     seconds: float
+    asked: str
+    prompts: str
 
     @property
     def layer_average(self) -> float:
@@ -69,6 +75,10 @@ class Documents:
         Visual tokens each decoder layer saw, averaged over documents.
     seconds : float
         Median wall time of a document.
+    asked : str
+        Hash over the documents' numbers, clusters, questions and targets: cells are paired where it is the same.
+    prompts : str
+        Hash over what stood before the model, template included.
     """
 
     benchmark: str
@@ -78,6 +88,8 @@ class Documents:
     columns: dict[str, list[Any]]
     layers: Floats
     seconds: float
+    asked: str
+    prompts: str
 
     @cached_property
     def metrics(self) -> dict[str, Metric]:
@@ -90,7 +102,7 @@ class Documents:
     def brief(self) -> Brief:
         """The part that later tables and figures need."""
         right = np.asarray(self.columns["score"], dtype=np.float64) >= 0.5
-        return Brief(self.ids, right, self.layers, self.seconds)
+        return Brief(self.ids, right, self.layers, self.seconds, self.asked, self.prompts)
 
 
 def load_documents(record: Record, scorer: str, cache: Path | None = None) -> Documents:
@@ -117,16 +129,21 @@ def load_documents(record: Record, scorer: str, cache: Path | None = None) -> Do
 
 
 def _name(record: Record, scorer: str) -> str:
-    """A re-scoring adds a file of its own, whose time and size join the name."""
-    again = record.path / "rescored" / f"{scorer}.json"
-    stamp = f"-{again.stat().st_mtime_ns}-{again.stat().st_size}" if again.exists() else ""
-    return f"{record.key}-{scorer}{stamp}"
+    """Named by what is in it: the answers' hash, and that of the scores which a re-scoring added."""
+    files = [record.path / "answers.jsonl", record.path / "rescored" / f"{scorer}.json"]
+    hashes = [hash_memory().sha256(file)[:32] for file in files if file.exists()]
+    return f"{record.spec.benchmark.name}-{scorer}-{'-'.join(hashes)}"
 
 
 def _parse(record: Record, scorer: str) -> Documents:
     ids, clusters, seen, rows, seconds = [], [], [], [], []
     rescored = record.rows(scorer) if (record.path / "rescored" / f"{scorer}.json").exists() else None
+    asked, prompts = hashlib.sha256(), hashlib.sha256()
     for answer in record.answers():
+        target = None if record.spec.benchmark.name.endswith("_fidelity") else answer.target  # which there is measured
+        facts = [answer.doc_id, answer.cluster, answer.question, target]
+        asked.update(json.dumps(facts, sort_keys=True, default=str).encode())
+        prompts.update(f"{answer.doc_id} {answer.prompt_hash}\n".encode())
         ids.append(answer.doc_id)
         clusters.append(answer.cluster)
         seen.append(answer.visual_tokens_per_layer)
@@ -145,6 +162,8 @@ def _parse(record: Record, scorer: str) -> Documents:
         _columns(rows),
         _mean_layers(seen),
         float(np.median(seconds)) if seconds else float("nan"),
+        asked.hexdigest()[:32],
+        prompts.hexdigest()[:32],
     )
 
 
@@ -161,7 +180,8 @@ def _mean_layers(seen: Sequence[Sequence[int]]) -> Floats:
 
 def _write(file: Path, documents: Documents) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"clusters": documents.clusters, "columns": documents.columns}, separators=(",", ":"))
+    named = ("clusters", "columns", "asked", "prompts")
+    text = json.dumps({name: getattr(documents, name) for name in named}, separators=(",", ":"))
     temporary = file.with_suffix(".tmp.npz")
     np.savez(
         temporary,
@@ -182,8 +202,6 @@ def _read(file: Path, benchmark: str, scorer: str) -> Documents | None:
                 return None
             text = json.loads(stored["text"].tobytes())
             seconds = float(stored["seconds"])
-            return Documents(
-                benchmark, scorer, stored["ids"], text["clusters"], text["columns"], stored["layers"], seconds
-            )
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            return Documents(benchmark, scorer, stored["ids"], layers=stored["layers"], seconds=seconds, **text)
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
         return None

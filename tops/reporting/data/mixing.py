@@ -26,6 +26,7 @@ _QUESTION: dict[str, Callable[[Record], str]] = {
     "weights": lambda r: f"{r.spec.backbone.checkpoint}@{r.spec.backbone.revision}",
     "input options": lambda r: _text(r.spec.backbone.options),
     "scorer": lambda r: str(r.default_scorer),
+    "judge": lambda r: _text({k: v for k, v in (_scores(r).get("judge") or {}).items() if k != "url"}),
 }
 # Another program: such a cell is refused too, unless the plan keeps stale cells (stale=keep), which marks it.
 _CODE: dict[str, Callable[[Record], str]] = {
@@ -74,10 +75,12 @@ def unmixed(results: Results) -> Results:
     for method in dict.fromkeys(row.method for row in results.plan.rows):
         members = {place: e for place, e in mixture.entries.items() if place[0].method == method and e.records}
         mixture.compare(members, _METHOD_CODE, code, "its other cells")
-    silent = {r.key for e in mixture.entries.values() for r in e.records if r.code is None}
-    if silent:
+    records = {r.key: r for e in mixture.entries.values() for r in e.records}
+    silent = [key for key, record in records.items() if record.code is None]
+    if silent and len(silent) < len(records):
         mixture.warnings.append(
-            f"{len(silent)} cells do not tell which code answered them: an earlier version of tops stored them"
+            f"{len(silent)} of {len(records)} cells do not tell which code answered them, for an earlier version of "
+            "tops stored them: whether they compare with the others is unknown"
         )
     return replace(results, entries=mixture.entries, warnings=tuple(dict.fromkeys(mixture.warnings)))
 

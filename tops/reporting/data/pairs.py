@@ -42,7 +42,7 @@ def pairs(resamples: Resamples, backbone: str, row: Row, other: Row | None) -> I
         base = resamples.of(theirs.records[0])
         for seed, record in enumerate(mine.records):
             documents = resamples.of(record)
-            if documents.ids.tolist() == base.ids.tolist():
+            if documents.asked == base.asked:
                 yield Pair("" if column.metric else column.slug, documents.right, base.right, seed)
 
 

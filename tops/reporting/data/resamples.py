@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from zlib import crc32
@@ -18,7 +19,7 @@ from tops.reporting.data.results import Entry, Results
 from tops.reporting.data.scores import Scale, scale_of
 from tops.statistics.comparison import Comparison, compare, holm
 from tops.statistics.intervals import Interval, percentile_interval
-from tops.statistics.resampling import Clusters, Floats, same_documents
+from tops.statistics.resampling import Clusters, Floats
 from tops.store.store import Record
 
 RESAMPLES = 1000
@@ -102,11 +103,10 @@ class Resamples:
         if not entries:
             return
         self.documents |= {key: documents.brief for key, documents in loaded.items()}
-        if not same_documents(d.ids.tolist() for d in loaded.values()):
-            self.faults.append(
-                f"{columns[0].backbone}, {benchmark}: the cells answered different documents, so nothing can be paired"
-            )
+        entries = self._paired(entries, loaded)
+        if not entries:
             return
+        loaded = {_scored(r): loaded[_scored(r)] for e in entries for r in e.records}
         by_scorer = {d.scorer: d for d in reversed(loaded.values())}
         nested = [g for d in by_scorer.values() for m in d.metrics.values() for g in m.nested]
         clusters = Clusters.of(next(iter(loaded.values())).clusters, *nested)
@@ -123,12 +123,42 @@ class Resamples:
             try:
                 for record in entry.records:
                     loaded.setdefault(_scored(record), self._load(record))
-            except DataError as error:
-                hole = replace(entry, status=PlanStatus.FAILED, records=(), values=(), reason=f"unreadable: {error}")
-                known = {**self.results.entries, (entry.row, entry.column): hole}
-                self.results = replace(self.results, entries=known)
-                self.faults.append(f"{entry.row.title} on {entry.column.slug} ({entry.column.backbone}): {error}")
+            except (DataError, KeyError, TypeError, ValueError) as error:
+                told = str(error) if isinstance(error, DataError) else f"its answers are damaged: {error!r}"
+                self._hole(entry, f"unreadable: {told}")
         return loaded
+
+    def _paired(self, entries: Sequence[Entry], loaded: Mapping[str, Documents]) -> list[Entry]:
+        """Places that answered what most of their benchmark did; each other one is a hole, and the rest stay paired.
+
+        Controls change what is shown, and so the prompt; they are compared by question and target alone. Columns of
+        one benchmark may ask in other words: prompts are compared inside a column.
+        """
+        kept = self._usual(entries, loaded, lambda d: d.asked, "other documents than the rest of the column")
+        words = "the same questions in other words (prompt_hash) than the rest of the column"
+        for column in dict.fromkeys(e.column for e in kept):
+            among = [e for e in kept if e.column == column and e.row.role != "control"]
+            fine = self._usual(among, loaded, lambda d: d.prompts, words)
+            kept = [e for e in kept if e not in among or e in fine]
+        return kept
+
+    def _usual(
+        self, entries: Sequence[Entry], loaded: Mapping[str, Documents], fact: Callable[[Documents], str], odd: str
+    ) -> list[Entry]:
+        """Places whose cells all share the commonest fact; the others become holes."""
+        facts = {id(e): [fact(loaded[_scored(r)]) for r in e.records] for e in entries}
+        usual = Counter(f for found in facts.values() for f in found).most_common(1)
+        fine = [e for e in entries if all(f == usual[0][0] for f in facts[id(e)])]
+        for entry in entries:
+            if entry not in fine:
+                self._hole(entry, f"answered {odd}")
+        return fine
+
+    def _hole(self, entry: Entry, reason: str) -> None:
+        hole = replace(entry, status=PlanStatus.FAILED, records=(), values=(), reason=reason)
+        known = {**self.results.entries, (entry.row, entry.column): hole}
+        self.results = replace(self.results, entries=known)
+        self.faults.append(f"{entry.row.title} on {entry.column.slug} ({entry.column.backbone}): {reason}")
 
     def _place(self, entry: Entry, loaded: Mapping[str, Documents], clusters: Clusters, draws: Floats) -> Drawn | None:
         """Mean over seeds."""

@@ -122,6 +122,19 @@ class Results:
         found = {r.spec.backbone.name for r in self.records() if not r.spec.backbone.trained}
         return tuple(b for b in self.backbones if b in found)
 
+    @property
+    def judges(self) -> str:
+        """Who judged the numbers that are shown, for a note under the table; empty where no judge had a say."""
+        found = set()
+        for entry in self.entries.values():
+            for record in entry.records if entry.values else ():
+                scores = record.scores[record.default_scorer] if record.default_scorer is not None else {}
+                if judge := scores.get("judge"):
+                    version = f", version {judge['version']}" if judge.get("version") else ""
+                    prompt = f"prompt {judge['prompt']}" if judge.get("prompt") else "a prompt that it does not tell"
+                    found.add(f"{judge.get('model') or 'a model that has no name'}{version}, {prompt}")
+        return f"Judged by {'; '.join(sorted(found))}." if found else ""
+
     def records(self) -> Iterable[Record]:
         """Every complete cell once."""
         seen: dict[str, Record] = {}

@@ -121,7 +121,7 @@ def _documents(
                 },
             )
             if document["image"] is None and answer.image:
-                document["image"] = _image(record.path / answer.image, images, stored)
+                document["image"] = _image(record.picture(answer.image), images, stored)
             if row.role == "reference" and answer.visual_tokens_per_layer:
                 whole[answer.doc_id] = answer.visual_tokens_per_layer[0]
             document["answers"][number[row]] = _answer(record, answer, whole.get(answer.doc_id, 0))
@@ -174,8 +174,10 @@ def _bits(kept: Sequence[int], visual: int) -> str:
     return base64.b64encode(np.packbits(bits).tobytes()).decode()
 
 
-def _image(path: Path, images: dict[bytes, int], stored: list[str]) -> int | None:
+def _image(path: Path | None, images: dict[bytes, int], stored: list[str]) -> int | None:
     """Number of the picture among those the page carries; each is carried once, large ones scaled down."""
+    if path is None:
+        return None
     try:
         content = path.read_bytes()
     except OSError:

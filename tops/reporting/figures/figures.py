@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tops.planning.plan import Row
+from tops.planning.printed import compared_rows
 from tops.reporting.data.headings import level_title
 from tops.reporting.data.names import backbone_title, benchmark_title, row_title
 from tops.reporting.data.resamples import Drawn, Resamples
 from tops.reporting.figures.fidelity_curves import fidelity_curves
 from tops.reporting.figures.kept_figures import agreement_maps, evenness_curves, keep_maps
+from tops.reporting.figures.overview import overview
 from tops.reporting.figures.picture import Picture
 from tops.reporting.figures.qualitative import qualitative_pages
+from tops.reporting.figures.rank_figure import rank_intervals
 from tops.reporting.figures.style import look, place, places, save, styled
 from tops.reporting.tables.fidelity import fidelity_columns
 
@@ -37,7 +40,7 @@ def write_figures(resamples: Resamples, folder: Path) -> tuple[list[Path], list[
             for name, title, figure in maker(resamples):
                 files, svg = save(figure, folder / f"{resamples.results.name}_{name}")
                 paths += files
-                pictures.append(Picture(prefix + title, title, svg, first=maker is budget_curves))
+                pictures.append(Picture(prefix + title, title, svg, first=maker in (budget_curves, rank_intervals)))
     return paths, pictures
 
 
@@ -102,7 +105,7 @@ def _curves(resamples: Resamples, backbone: str) -> dict[Row, list[tuple[float, 
         if drawn is not None and np.isfinite(tokens):
             leader = first.setdefault(place(row), row)
             found.setdefault(leader, []).append((tokens, drawn))
-    return {row: points for row, points in found.items() if len(points) > 1}
+    return found
 
 
 def _reference_lines(resamples: Resamples, backbone: str, axes: Any) -> None:
@@ -157,10 +160,10 @@ def radars(resamples: Resamples) -> Iterator[tuple[str, str, Figure]]:
         labels: dict[str, Any] = {}
         absent: dict[str, None] = {}
         for axes, level in zip(panels[0], levels, strict=True):
-            rows = [r for r in resamples.results.rows(backbone) if r.level == level and r.protocol == "layer_average"]
+            found = compared_rows(resamples.results.plan, backbone)
+            rows = [row for (at, _, _), row in found.items() if at == level and row.level]
+            rows += [r for r in resamples.results.rows(backbone) if r.level == level and r.method == "random"]
             for row in rows:
-                if row.role == "control" and row.method != "random":
-                    continue
                 shares = [_share(resamples, row, reference, c) for c in columns]
                 if any(s is None for s in shares):
                     absent.setdefault(row_title(row))
@@ -243,8 +246,10 @@ def _heat(axes: Any, values: np.ndarray, alphas: list[float], lambdas: list[floa
 
 
 _MAKERS: tuple[Callable[[Resamples], Iterator[tuple[str, str, Any]]], ...] = (
+    overview,
     fidelity_curves,
     budget_curves,
+    rank_intervals,
     radars,
     weight_maps,
     keep_maps,

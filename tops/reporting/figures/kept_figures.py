@@ -20,7 +20,7 @@ from tops.store.store import Record
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_LAYER = re.compile(r"layer=(\d+)")
+_LAYER = re.compile(r"(?:(criteria=[RDC+]+);)?layer=(\d+)")
 
 
 def _records(resamples: Resamples, backbone: str) -> dict[Row, Record]:
@@ -160,13 +160,18 @@ def agreement_maps(resamples: Resamples) -> Iterator[tuple[str, str, Figure]]:
             stages = kept_tokens(record, visual) if match else {}
             if match and stages:
                 # The layer that was cut: in the miniature several layers of the paper fall on one.
-                methods.setdefault((row.title, row.level), {})[max(stages)] = stages[max(stages)].mask
+                name = " ".join(part for part in (row.title, match[1]) if part)
+                methods.setdefault((name, row.level), {})[max(stages)] = stages[max(stages)].mask
         methods = {name: masks for name, masks in methods.items() if len(masks) > 1}
         if not methods:
             continue
-        figure, axes = plt.subplots(1, len(methods), figsize=(4.1 * len(methods), 3.7), squeeze=False)
+        columns = min(3, len(methods))
+        lines = -(-len(methods) // columns)
+        figure, axes = plt.subplots(lines, columns, figsize=(4.1 * columns, 3.7 * lines), squeeze=False)
+        for unused in axes.flat[len(methods) :]:
+            unused.set_axis_off()
         image: Any = None
-        for place, ((title, _), masks) in zip(axes.flat, methods.items(), strict=True):
+        for place, ((title, _), masks) in zip(axes.flat, methods.items(), strict=False):
             layers = sorted(masks)
             values = np.array([[_agreement(masks[a], masks[b]) for b in layers] for a in layers])
             image = place.imshow(values, cmap="cividis", vmin=0, vmax=1)

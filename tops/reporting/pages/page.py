@@ -16,6 +16,7 @@ from tops.planning.words import command_of
 from tops.reporting.figures.picture import Picture
 from tops.reporting.pages.terms import TERMS, hint
 from tops.reporting.tables.table import Table
+from tops.store.secrets import without_secrets
 from tops.store.store import Record
 
 
@@ -41,7 +42,14 @@ def provenance(records: Sequence[Record]) -> tuple[dict[str, str], list[dict[str
 
     Host names stay out: a page is shown to strangers.
     """
-    facts = [{**_flat(r.spec.as_dict(), "specification"), **_flat(_public(r.provenance), "run")} for r in records]
+    facts = [
+        {
+            **_flat(r.spec.as_dict(), "specification"),
+            **_flat(_public(r.provenance), "run"),
+            **(_flat(_public(judge), "judge") if (judge := _judge(r)) else {}),
+        }
+        for r in records
+    ]
     common = dict(facts[0]) if facts else {}
     for own in facts[1:]:
         common = {name: value for name, value in common.items() if own.get(name) == value}
@@ -60,9 +68,24 @@ def provenance(records: Sequence[Record]) -> tuple[dict[str, str], list[dict[str
     return common, cells
 
 
+# Names of machines, users and folders: no business of a reader, and nobody else can run the command of a worker.
+_PRIVATE = ("host", "hostname", "command", "platform", "url")
+
+
 def _public(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Without the machine's name and the command of a worker, which nobody else can run."""
-    return {name: value for name, value in content.items() if name not in ("host", "hostname", "command")}
+    """Without what names a machine or a person, at any depth, and without keys in addresses."""
+    return {name: _shown(value) for name, value in content.items() if name not in _PRIVATE}
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return _public(value)
+    return without_secrets(value) if isinstance(value, str) else value
+
+
+def _judge(record: Record) -> dict[str, Any]:
+    scores = record.scores[record.default_scorer] if record.default_scorer is not None else {}
+    return dict(scores.get("judge") or {})
 
 
 def _flat(value: Any, name: str) -> dict[str, str]:

@@ -128,7 +128,7 @@ def _ratio(row: Row, whole: float | None, mine: Datum) -> Datum:
 
 def _speed(results: Results, measured: Measured, backbone: str, row: Row) -> tuple[Datum, ...]:
     """Measured columns, or the one reason why there are none."""
-    reason = measured.why or _mismatch(results, measured, backbone, row)
+    reason = measured.why or mismatch(results, measured, backbone, row)
     if reason:
         return (hole(reason),) * len(_SPEED)
     found = measured.rows[row.method]
@@ -150,7 +150,7 @@ def _decode(spread: Any) -> Datum:
     return number(median) if median > 0 else hole("lost in the noise of the machine")
 
 
-def _mismatch(results: Results, measured: Measured, backbone: str, row: Row) -> str:
+def mismatch(results: Results, measured: Measured, backbone: str, row: Row) -> str:
     """Why a measurement is not of this row; empty when it is."""
     title = backbone_title(backbone)
     model = f"miniature of {title}" if results.miniature else title

@@ -57,6 +57,7 @@ def _by_level(results: Results, bold: Best) -> Table:
         ]
         if scale is not None and scale.note:
             notes.append(f"{backbone_title(b)}: Rel {scale.note}")
+    notes += [results.judges] if results.judges else []
     lines = []
     for row in _one_per_level(results):
         data: list[Datum] = []
@@ -130,6 +131,7 @@ def _by_benchmark(results: Results, backbone: str, bold: Best, name: str) -> Tab
         notes.append(f"Acc as in the paper: {printed.rule.text}.")
     if results.miniature and any("layer" in row.variant for row in results.rows(backbone)):
         notes.append("Layers are the paper's; the miniature cuts at the same depth, where several may be one layer.")
+    notes += [results.judges] if results.judges else []
     lines = []
     for row in sorted(results.rows(backbone), key=lambda r: r.role == "control"):
         data = [score(results, row, column, bold) for column in columns]

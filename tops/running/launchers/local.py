@@ -108,7 +108,7 @@ def _start(
         environment.update(OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
     with (folder / f"worker-{index}.log").open("a") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tops.running.launchers.process", str(path), str(index)],
+            [sys.executable, "-P", "-m", "tops.running.launchers.process", str(path), str(index)],
             stdin=subprocess.PIPE,  # its end tells the worker that the launcher is gone
             stdout=subprocess.PIPE,
             stderr=errors,

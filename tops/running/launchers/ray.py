@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ def launch(assignment: Assignment, folder: Path, choice: LauncherConfig, emit: C
         "include_dashboard": False,
         "_node_ip_address": "127.0.0.1",
     }  # closed to the network
+    os.environ["PYTHONSAFEPATH"] = "1"  # no module of the working folder is run by a task
     try:
         if started:
             ray.init(**(join if "address" in join else {**here, **join}))

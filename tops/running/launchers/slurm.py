@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -85,6 +87,7 @@ def launch(assignment: Assignment, folder: Path, choice: LauncherConfig, emit: C
     path = folder / "assignment.json"
     assignment.save(path)
     options = dict(choice.options)
+    options.setdefault("python", f"{shlex.quote(sys.executable)} -P")  # no module of the working folder is run
     init = {f"slurm_{k}": options.pop(k) for k in INIT if k in options}
     executor = submitit.AutoExecutor(folder=str(folder / "slurm"), cluster="slurm", **init)
     named = {k if k in GENERAL else f"slurm_{k}": v for k, v in options.items() if v is not None}

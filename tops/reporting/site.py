@@ -1,0 +1,124 @@
+"""One folder with the reports of all experiments of a profile, an index, the claims and the audit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tops.errors import TopsError
+from tops.paper.audit import audit
+from tops.planning.plan import Plan, plan
+from tops.reporting.build import CLAIMS_PAGE, Report, build_from, make
+from tops.reporting.data.account import account
+from tops.reporting.data.resamples import Resamples
+from tops.reporting.data.results import collect
+from tops.reporting.pages.page import page
+from tops.reporting.tables.claims import claims_table
+from tops.reporting.tables.leaderboard import leaderboard
+from tops.reporting.tables.table import Datum, Header, Line, Table, hole
+from tops.settings.choices import choice_names
+
+INDEX, AUDIT = "index.html", "audit.html"
+BACK = ((INDEX, "All experiments"),)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An experiment on the index.
+
+    Attributes
+    ----------
+    report : Report or None
+        None where nothing of it has been run, or where it could not be built.
+    fault : str
+        Why it could not be built.
+    """
+
+    plan: Plan
+    report: Report | None = None
+    fault: str = ""
+
+
+def build_site(profile: str, results: Path, folder: Path, say: Callable[[str], None] = print) -> list[str]:
+    """Write the site of a profile; returns what could not be built, one sentence each.
+
+    Parameters
+    ----------
+    profile : str
+        ``paper`` or ``miniature``: one site each, so that their numbers never share a page.
+    results : path
+        Root of the result store.
+    folder : path
+        Where the site goes. Any web server that hands out files can serve it.
+    say : callable
+        Told of every page that was written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    shown = []
+    for name in choice_names("experiment"):
+        shown.append(_experiment(name, profile, results, folder))
+        if shown[-1].report is not None:
+            say(str(folder / f"{name}.html"))
+    miniature = any(one.plan.profile.miniature for one in shown)
+    claims = claims_table(profile, results, folder / ".cache")
+    pages = {
+        CLAIMS_PAGE: page(title=claims.title, miniature=miniature, main=[claims], links=BACK),
+        AUDIT: page(title="Audit of the published numbers", miniature=False, main=[_audit()], links=BACK),
+        INDEX: _index(profile, shown, miniature),
+    }
+    for name, text in pages.items():
+        (folder / name).write_text(text, encoding="utf-8")
+        say(str(folder / name))
+    return [f"{one.plan.experiment.name}: {one.fault}" for one in shown if one.fault]
+
+
+def _experiment(name: str, profile: str, results: Path, folder: Path) -> Shown:
+    """One damaged experiment takes no other down."""
+    planned = plan(name, profile, results=results)
+    try:
+        if not any(p.status.done for p in planned.unique().values()):
+            return Shown(planned)
+        report = make(collect(planned, results), folder / ".cache")
+        build_from(report, folder, links=BACK)
+    except TopsError as error:
+        return Shown(planned, fault=str(error))
+    return Shown(planned, report)
+
+
+def _index(profile: str, shown: list[Shown], miniature: bool) -> str:
+    built = [one for one in shown if one.report is not None]
+    tables = [_experiments(shown)]
+    found: list[Resamples] = [one.report.uncertainty for one in built if one.report is not None]
+    board = leaderboard(found, miniature=miniature)
+    names = [(f"{one.plan.experiment.name}.html", one.plan.experiment.name) for one in built]
+    return page(
+        title=f"Experiments of profile {profile}",
+        miniature=miniature,
+        verdict=f"{len(built)} of {len(shown)} experiments have numbers.",
+        main=[*([board] if board is not None else []), *tables],
+        links=[(CLAIMS_PAGE, "Claims"), (AUDIT, "Audit of the paper"), *names],
+    )
+
+
+def _experiments(shown: list[Shown]) -> Table:
+    lines = []
+    for one in shown:
+        states: dict[str, int] = {}
+        if one.report is not None:
+            states = dict(account(one.report.uncertainty.results))
+        total, numbers = sum(states.values()), states.get("with a number", 0)
+        rest = ", ".join(f"{count} {name}" for name, count in states.items() if name != "with a number")
+        state = Datum(f"{numbers} of {total}" + (f" ({rest})" if rest else ""), numbers / total) if total else None
+        why = one.fault or "not run yet"
+        verdict = Datum(one.report.verdict) if one.report is not None and one.report.verdict else hole(why)
+        data = (Datum(one.plan.experiment.title), state or hole(why), verdict)
+        lines.append(Line(one.plan.experiment.name, data))
+    headers = (Header("what"), Header("places with a number"), Header("verdict"))
+    return Table("experiments", "Experiments", headers, tuple(lines), label_title="Experiment", short="Experiments")
+
+
+def _audit() -> Table:
+    headers = (Header("printed"), Header("recomputed"), Header("verdict"))
+    lines = tuple(Line(f.where, (Datum(f.printed), Datum(f.recomputed), Datum(f.verdict)), f.section) for f in audit())
+    return Table("audit", "Audit", headers, lines, label_title="Where", short="Findings")
