@@ -10,7 +10,7 @@ export HF_HUB_OFFLINE ?= 1
 SETTINGS = profile=$(PROFILE) $(if $(FULL),full=true) $(if $(LIMIT),limit=$(LIMIT))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-all test-programs lint format smoke sweep-keep-ratio ablate-principles falsify reproduce-all miniature miniature-scores bench-selection bench-methods bench-scaling bench-efficiency bench-backbones bench-throughput bench-grid
+.PHONY: help docs setup test test-all test-programs lint format smoke sweep-keep-ratio ablate-principles falsify reproduce-all miniature miniature-scores bench-selection bench-methods bench-scaling bench-efficiency bench-backbones bench-throughput bench-grid
 
 help: ## this list
 	@echo "make TARGET [PROFILE=paper|miniature] [LIMIT=N] [FULL=1] [RUN='key=value ...'] [BENCH='--device cuda']"; echo
@@ -41,6 +41,9 @@ lint: setup ## linters, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: setup ## the documentation as a site in build/site, its links checked
+	$(BIN)/mkdocs build --quiet
 
 format: setup ## rewrite the code as the linters want it
 	$(BIN)/ruff check --fix .

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from tiny import DEPTH, IMAGE, PAD, VIDEO, VOCABULARY, Case, clip, conditioned, llama, noise, prompt, words
 from transformers import (
@@ -12,9 +14,18 @@ from transformers import (
     LlavaNextForConditionalGeneration,
     LlavaOnevisionConfig,
     LlavaOnevisionForConditionalGeneration,
+    PretrainedConfig,
+    PreTrainedModel,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2Config,
+    Qwen2VLConfig,
+    Qwen2VLForConditionalGeneration,
+    Qwen3Config,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
+    SmolVLMConfig,
+    SmolVLMForConditionalGeneration,
 )
 
 from tops.backbones._llava_video_model import LlavaVideoConfig, LlavaVideoForConditionalGeneration
@@ -201,7 +212,7 @@ def qwen25vl_video(steps: int = 3, *, attention: str = "sdpa", seed: int = 0) ->
     return Case(_qwen_model(attention), inputs)
 
 
-def internvl3(images: int = 1, *, attention: str = "sdpa", seed: int = 0) -> Case:
+def internvl3(images: int = 1, *, attention: str = "sdpa", seed: int = 0, text: PretrainedConfig | None = None) -> Case:
     """InternVL3: 16 tokens a tile, 2 tiles and a thumbnail for the first image, then 1 tile each."""
     config = InternVLConfig(
         vision_config=InternVLVisionConfig(
@@ -213,7 +224,7 @@ def internvl3(images: int = 1, *, attention: str = "sdpa", seed: int = 0) -> Cas
             patch_size=[4, 4],
             use_qk_norm=False,
         ),
-        text_config=qwen2(),
+        text_config=text or qwen2(),
         image_token_id=IMAGE,
         downsample_ratio=0.5,
         image_seq_length=16,
@@ -228,6 +239,116 @@ def internvl3(images: int = 1, *, attention: str = "sdpa", seed: int = 0) -> Cas
     return Case(model, inputs | {"pixel_values": noise(sum(tiles), 3, 32, 32, seed=seed)})
 
 
+def _text3(**extra: Any) -> dict[str, Any]:
+    """Sizes of a tiny decoder of the Qwen3 make, whose queries and keys are normed."""
+    return {
+        "vocab_size": VOCABULARY,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": DEPTH,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "max_position_embeddings": 2048,
+        "pad_token_id": PAD,
+        **extra,
+    }
+
+
+def _rope(**extra: Any) -> dict[str, Any]:
+    return {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 3, 3], **extra}
+
+
+def _marks() -> dict[str, int]:
+    return {
+        "image_token_id": IMAGE,
+        "video_token_id": VIDEO,
+        "vision_start_token_id": START,
+        "vision_end_token_id": END,
+    }
+
+
+def _as_qwen(case: Case, model: PreTrainedModel, attention: str) -> Case:
+    """Another model on the prompt of Qwen2.5-VL."""
+    model = conditioned(model)
+    model.set_attn_implementation(attention)
+    return Case(model, case.inputs)
+
+
+def _qwen2vl_model() -> Qwen2VLForConditionalGeneration:
+    text = _text3(rope_parameters=_rope())
+    del text["head_dim"]
+    vision = {
+        "depth": 3, "embed_dim": 32, "hidden_size": 64, "mlp_ratio": 2, "num_heads": 4, "patch_size": 4,
+        "spatial_merge_size": 2, "temporal_patch_size": 2,
+    }  # fmt: skip
+    return Qwen2VLForConditionalGeneration(Qwen2VLConfig(text_config=text, vision_config=vision, **_marks()))
+
+
+def qwen2vl(images: int = 1, *, attention: str = "sdpa", seed: int = 0) -> Case:
+    """Qwen2-VL: the prompts of Qwen2.5-VL, no windows."""
+    return _as_qwen(qwen25vl(images, seed=seed), _qwen2vl_model(), attention)
+
+
+def _qwen3vl_model() -> Qwen3VLForConditionalGeneration:
+    """Features of two vision layers are added behind the first two decoder layers."""
+    vision = {
+        "depth": 4, "hidden_size": 32, "intermediate_size": 64, "num_heads": 4, "out_hidden_size": 64, "patch_size": 4,
+        "spatial_merge_size": 2, "temporal_patch_size": 2, "num_position_embeddings": 16,
+        "deepstack_visual_indexes": [0, 2, 3],
+    }  # fmt: skip
+    text = _text3(rope_parameters=_rope(mrope_interleaved=True))
+    return Qwen3VLForConditionalGeneration(Qwen3VLConfig(text_config=text, vision_config=vision, **_marks()))
+
+
+def qwen3vl(images: int = 1, *, attention: str = "sdpa", seed: int = 0) -> Case:
+    """Qwen3-VL: the prompts of Qwen2.5-VL, interleaved mRoPE and DeepStack."""
+    return _as_qwen(qwen25vl(images, seed=seed), _qwen3vl_model(), attention)
+
+
+def qwen3vl_video(steps: int = 3, *, attention: str = "sdpa", seed: int = 0) -> Case:
+    """Qwen3-VL: text before every step of a video."""
+    parts = [words(4 + seed, seed)]
+    for step in range(steps):
+        parts += [words(2, 20 + step), [START], [VIDEO] * 24, [END]]
+    inputs = prompt(*parts, words(7, 2 + seed))
+    inputs |= {
+        "pixel_values_videos": noise(steps * 96, 3 * 2 * 16, seed=seed),
+        "video_grid_thw": torch.tensor([[steps, 8, 12]]),
+        "mm_token_type_ids": (inputs["input_ids"] == VIDEO).int() * 2,
+    }
+    model = _qwen3vl_model()
+    return _as_qwen(Case(model, inputs), model, attention)
+
+
+def internvl35(images: int = 1, *, attention: str = "sdpa", seed: int = 0) -> Case:
+    """InternVL3.5: InternVL3's tower and prompts with a decoder of the Qwen3 make."""
+    return internvl3(images, attention=attention, seed=seed, text=Qwen3Config(**_text3()))
+
+
+def smolvlm(images: int = 1, *, attention: str = "sdpa", seed: int = 0) -> Case:
+    """SmolVLM2: 2 x 2 tokens a unit; the first image of two tiles and a whole view, the others of a whole view."""
+    config = SmolVLMConfig(
+        vision_config={
+            "model_type": "smolvlm_vision", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3,
+            "num_attention_heads": 4, "image_size": 24, "patch_size": 4,
+        },
+        text_config=llama(),
+        image_token_id=IMAGE,
+        scale_factor=3,
+        pad_token_id=PAD,
+    )  # fmt: skip
+    model = conditioned(SmolVLMForConditionalGeneration(config))
+    model.set_attn_implementation(attention)
+    whole, parts, units = 89, [words(4 + seed, seed)], 3 + images - 1
+    for number in range(images):
+        for mark in (84, 85, whole) if number == 0 else (whole,):
+            parts += [[88, mark], [IMAGE] * 4, [88]]
+        parts += [words(3, 10 + number + seed)]
+    inputs = prompt(*parts, words(5, 2 + seed))
+    return Case(model, inputs | {"pixel_values": noise(1, units, 3, 24, 24, seed=seed)})
+
+
 FAMILIES = {
     "llava-next": llava_next,
     "llava-video": llava_video,
@@ -236,4 +357,9 @@ FAMILIES = {
     "internvl3": internvl3,
     "llava-onevision": llava_onevision,
     "llava-onevision-video": llava_onevision_video,
+    "qwen2-vl": qwen2vl,
+    "qwen3-vl": qwen3vl,
+    "qwen3-vl-video": qwen3vl_video,
+    "internvl3.5": internvl35,
+    "smolvlm": smolvlm,
 }

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tops.backbones.loading import Backbone as Backbone
     from tops.backbones.loading import load_backbone as load_backbone
     from tops.budget import Budget as Budget
+    from tops.drawing import draw as draw
     from tops.engine import PromptRecord as PromptRecord
     from tops.engine import Run as Run
     from tops.engine import prune as prune
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from tops.methods.vispruner import VisPruner as VisPruner
     from tops.methods.vscan import VScan as VScan
     from tops.registration import register as register
+    from tops.reporting.data.frames import results as results
     from tops.tokens import Selection as Selection
     from tops.tokens import VisualTokens as VisualTokens
 
@@ -60,6 +62,7 @@ _HOMES = {
     "Selection": "tops.tokens",
     "VisualTokens": "tops.tokens",
     "load_backbone": "tops.backbones.loading",
+    "draw": "tops.drawing",
     "prune": "tops.engine",
     "BlankImage": "tops.methods.blank_image",
     "CDPruner": "tops.methods.cdpruner",
@@ -89,6 +92,7 @@ _HOMES = {
     "VScan": "tops.methods.vscan",
     "VisionZip": "tops.methods.visionzip",
     "register": "tops.registration",
+    "results": "tops.reporting.data.frames",
 }
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tops.backbones import adapter_for
+
 Inputs = dict[str, Tensor]
 # A random model would also generate placeholders, which the full-length reference then could not run on.
 MARKS = [90, 91, 92, 93]
@@ -30,13 +32,47 @@ def generate(model: Any, inputs: Inputs, steps: int = 5, **options: Any) -> tupl
 @torch.no_grad()
 def entering(model: Any, inputs: Inputs) -> tuple[Tensor, Tensor | None]:
     """Embeddings and position ids that the unpruned text model receives."""
+    got = _entering(model, inputs)
+    return got["inputs_embeds"], got.get("position_ids")
+
+
+def _entering(model: Any, inputs: Inputs) -> dict[str, Any]:
     got: dict[str, Any] = {}
-    handle = model.model.language_model.register_forward_pre_hook(lambda m, a, k: got.update(k), with_kwargs=True)
+    handle = adapter_for(model).text_model.register_forward_pre_hook(lambda m, a, k: got.update(k), with_kwargs=True)
     try:
         model(**inputs)
     finally:
         handle.remove()
-    return got["inputs_embeds"], got.get("position_ids")
+    return got
+
+
+@contextmanager
+def adding(model: Any, inputs: Inputs, keep: Tensor) -> Iterator[None]:
+    """A prompt given as shortened embeddings also gets the features that a text model adds behind its first layers.
+
+    ``keep`` (M,) are the places of one sample that stay. For models that add nothing, nothing is done.
+    """
+    with torch.no_grad():
+        got = _entering(model, inputs)
+    if got.get("deepstack_visual_embeds") is None:
+        yield
+        return
+    mask = got["visual_pos_masks"][0]
+    visual = keep[mask[keep]]
+    number = mask.long().cumsum(0) - 1
+    features = [feature[number[visual]] for feature in got["deepstack_visual_embeds"]]
+
+    def before(module: Any, args: Any, kwargs: Any) -> Any:
+        if kwargs["inputs_embeds"].shape[1] != len(keep):
+            return None
+        more = {"visual_pos_masks": mask[keep][None], "deepstack_visual_embeds": features}
+        return args, {**kwargs, **more}
+
+    handle = adapter_for(model).text_model.register_forward_pre_hook(before, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def extended(inputs: Inputs, tokens: Tensor) -> Inputs:
@@ -58,7 +94,7 @@ def masked(model: Any, dropped: Mapping[int, Tensor], positions: Mapping[int, Te
 
     ``dropped`` (L,) bool and ``positions`` (..., L), both per first layer, of one sample.
     """
-    text = model.model.language_model
+    text = adapter_for(model).text_model
 
     def hook(number: int) -> Any:
         first = max((layer for layer in dropped if layer <= number), default=None)

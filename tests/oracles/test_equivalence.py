@@ -11,7 +11,7 @@ import pytest
 import tiny
 import tiny_families
 import torch
-from oracles.reference import MARKS, entering, extended, flash, generate, masked, pad_left, worst
+from oracles.reference import MARKS, adding, entering, extended, flash, generate, masked, pad_left, worst
 from probes import Fixed, keep_all
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface, masking_utils
@@ -73,7 +73,8 @@ def test_stage_one_is_a_run_on_shortened_embeddings(build: Any, positions: Any) 
     short = {"inputs_embeds": embeds[:, keep], "attention_mask": torch.ones(1, len(keep), dtype=torch.int64)}
     if axes.ndim == 2 or positions == "original":  # else transformers numbers them itself, from 0 on
         short["position_ids"] = whole
-    tokens, logits = generate(case.model, short, STEPS)
+    with adding(case.model, case.inputs, keep):
+        tokens, logits = generate(case.model, short, STEPS)
     with prune(case.model, method) as run:
         got_tokens, got_logits = generate(case.model, case.inputs, STEPS)
     assert run.visual_tokens_per_layer[0] == len(keep) - int((~visual).sum())
@@ -143,6 +144,19 @@ def test_the_mask_oracle_sees_a_dropped_delta(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(passes.Decode, "layer", wrong)
     assert _mask_error(tiny.llava(), Fixed((2, 4), positions="contiguous")) > 1e-2
+
+
+def test_the_mask_oracle_sees_features_added_to_the_wrong_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cut at layer 1 or 2 must take along what DeepStack still adds behind these layers."""
+    real = passes.Prefill.still_there
+
+    def wrong(self: passes.Prefill, mask: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        there, kept = real(self, mask, features)
+        return there, kept.roll(1, 0) if len(kept) < len(features) else kept
+
+    assert _mask_error(tiny_families.qwen3vl(), Fixed((1, 2), positions="original")) <= 1e-5
+    monkeypatch.setattr(passes.Prefill, "still_there", wrong)
+    assert _mask_error(tiny_families.qwen3vl(), Fixed((1, 2), positions="original")) > 1e-2
 
 
 def test_the_mask_oracle_sees_a_future_token(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ import tops
 from tops import backbones
 from tops.planning.plan import PlanStatus
 from tops.planning.request import request
-from tops.settings.choices import config_folder
+from tops.settings.choices import choice_file
 
 PAGE = (Path(tops.__file__).parent / "docs/add-a-backbone.md").read_text(encoding="utf-8")
 CODE = "\n".join(re.findall(r"```python\n(.*?)```", PAGE, re.S))
@@ -53,7 +53,7 @@ def test_the_pages_code_passes_the_oracles(tutorials_family: type, build: Any) -
 
 def test_the_pages_yaml_plans() -> None:
     assert YAML is not None
-    shipped = (config_folder() / "backbone" / "llava-onevision-7b.yaml").read_text(encoding="utf-8")
+    shipped = choice_file("backbone", "llava-onevision-7b").read_text(encoding="utf-8")
     assert yaml.safe_load(YAML[1]) == yaml.safe_load(shipped)
     command = re.search(r"^    tops plan (.*)$", PAGE, re.M)
     assert command is not None

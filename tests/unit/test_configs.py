@@ -205,3 +205,7 @@ def test_backbones_fit_their_adapters():
         assert (choice.text_tower is not None) == (Signal.TEXT_TOWER in adapter.available()), name
         assert choice.checkpoint in adapter.checkpoints, name
         assert name in adapter.published.values(), name
+        text = adapter.real_config(choice.checkpoint).get_text_config()
+        sizes = (text.num_hidden_layers, text.hidden_size, text.intermediate_size)
+        assert sizes == (choice.depth, choice.width, choice.feed_forward), name
+        assert adapter.published[(text.model_type, *sizes[:2])] == name

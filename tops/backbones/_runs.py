@@ -10,6 +10,7 @@ from tops.backbones.base import Call
 from tops.errors import UnsupportedModelError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 
@@ -48,3 +49,27 @@ def check_pixels(pixels: Tensor, side: int) -> None:
             f"images of {height} x {width} pixels were given, the vision tower takes {side} x {side}; use the "
             "processor of this checkpoint"
         )
+
+
+def tiled_noise(pixels: int, side: int, generator: torch.Generator) -> tuple[int, dict[str, Tensor]]:
+    """A base view and 2 x 2 tiles of random pixels, as LLaVA-NeXT packs them: a newline a row of the tiles.
+
+    Parameters
+    ----------
+    pixels, side : int
+        Along a view, in pixels and in patches.
+    generator : torch.Generator
+        Of the pixels.
+
+    Returns
+    -------
+    int
+        Placeholders of the image.
+    dict of str to Tensor
+        Arguments of the model.
+    """
+    import torch
+
+    views = torch.randn(1, 5, 3, pixels, pixels, generator=generator)
+    media = {"pixel_values": views, "image_sizes": torch.tensor([[2 * pixels, 2 * pixels]])}
+    return side**2 + 2 * side * (2 * side + 1), media

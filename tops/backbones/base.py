@@ -49,6 +49,7 @@ from tops.backbones._context import VisionContext as VisionContext
 from tops.backbones._context import Watch as Watch
 from tops.backbones._context import attention_of as attention_of
 from tops.backbones.image_layouts import NATIVE, ImageLayout
+from tops.drawing import Placing
 from tops.errors import ConfigurationError, UnsupportedModelError, nearest_names
 from tops.signals import Signal, Tower, VisionSignals
 
@@ -79,6 +80,8 @@ class Adapter:
         Catalogue name of each published size: type, depth and width of the decoder.
     signals : frozenset of Signal
         What the family has; ``TEXT_TOWER`` joins them when a text encoder is there.
+    placing : str
+        What a grid of tokens covers of its picture: the ``whole``, its centre ``crop``, or one of its ``tiles``.
     default_positions : str
         Position ids after a cut for methods that leave the choice to the backbone.
     turns : tuple of (str, str)
@@ -92,6 +95,9 @@ class Adapter:
         Whether the model takes frames in pairs.
     token_types : bool
         Whether the model wants ``mm_token_type_ids``.
+    adds_later : str
+        Method of the text model, if any, that adds more visual features to hidden states behind a layer: called with
+        hidden states (B, L, d), the mask of visual tokens (B, L) and their features (V, d). Cuts take them along.
     image_layouts : mapping of str to ImageLayout
         Named ways to cut an image into visual tokens.
     """
@@ -102,12 +108,14 @@ class Adapter:
     checkpoints: ClassVar[tuple[str, ...]] = ()
     published: ClassVar[dict[tuple[str, int, int], str]] = {}
     signals: ClassVar[frozenset[Signal]] = frozenset()
+    placing: ClassVar[Placing] = "whole"
     default_positions: ClassVar[Positions] = "contiguous"
     turns: ClassVar[tuple[tuple[str, str], ...]] = ()
     chat: ClassVar[str] = ""
     frame_rule: ClassVar[Literal["floor", "round"]] = "floor"
     frame_pairs: ClassVar[bool] = False
     token_types: ClassVar[bool] = False
+    adds_later: ClassVar[str] = ""
     image_layouts: ClassVar[Mapping[str, ImageLayout]] = {"native": NATIVE}
 
     def __init__(self, model: PreTrainedModel) -> None:

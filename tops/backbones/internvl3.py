@@ -1,4 +1,7 @@
-"""InternVL3-8B: InternViT on tiles and a thumbnail, 32 x 32 patches merged into 16 x 16 tokens. One tile = one unit."""
+"""InternVL3-8B and InternVL3.5-8B: InternViT on tiles and a thumbnail, 2 x 2 patches merged into a token.
+
+One tile is one unit.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +28,14 @@ class InternVL3(Adapter):
     """``InternVLForConditionalGeneration``."""
 
     family = "internvl3"
+    placing = "tiles"
     model_classes = ("InternVLForConditionalGeneration",)
     model_types = ("internvl",)
-    checkpoints = ("OpenGVLab/InternVL3-8B-hf",)
-    published: ClassVar[dict[tuple[str, int, int], str]] = {("qwen2", 28, 3584): "internvl3-8b"}
+    checkpoints = ("OpenGVLab/InternVL3-8B-hf", "OpenGVLab/InternVL3_5-8B-HF")
+    published: ClassVar[dict[tuple[str, int, int], str]] = {
+        ("qwen2", 28, 3584): "internvl3-8b",
+        ("qwen3", 36, 4096): "internvl3.5-8b",
+    }
     signals: ClassVar[frozenset[Signal]] = frozenset({Signal.SALIENCY, Signal.RECEIVED, Signal.CLS, Signal.FRAMES})
     turns = (("<|im_start|>user\n", "<|im_end|>"),)
     chat = "internvl_hf"
@@ -138,9 +145,32 @@ class InternVL3(Adapter):
 
     @classmethod
     def real_config(cls, checkpoint: str) -> PretrainedConfig:
-        """Sizes of ``OpenGVLab/InternVL3-8B-hf``."""
-        from transformers import InternVLConfig, InternVLVisionConfig, Qwen2Config
+        """Sizes of ``OpenGVLab/InternVL3-8B-hf`` and ``OpenGVLab/InternVL3_5-8B-HF``."""
+        from transformers import InternVLConfig, InternVLVisionConfig, Qwen2Config, Qwen3Config
 
+        later = "3_5" in checkpoint or "3.5" in checkpoint
+        decoder = (
+            Qwen3Config(
+                vocab_size=151936,
+                hidden_size=4096,
+                intermediate_size=12288,
+                num_hidden_layers=36,
+                num_attention_heads=32,
+                num_key_value_heads=8,
+                head_dim=128,
+                max_position_embeddings=40960,
+            )
+            if later
+            else Qwen2Config(
+                vocab_size=151674,
+                hidden_size=3584,
+                intermediate_size=18944,
+                num_hidden_layers=28,
+                num_attention_heads=28,
+                num_key_value_heads=4,
+                max_position_embeddings=32768,
+            )
+        )
         return InternVLConfig(
             vision_config=InternVLVisionConfig(
                 hidden_size=1024,
@@ -152,16 +182,8 @@ class InternVL3(Adapter):
                 image_size=[448, 448],
                 patch_size=[14, 14],
             ),
-            text_config=Qwen2Config(
-                vocab_size=151674,
-                hidden_size=3584,
-                intermediate_size=18944,
-                num_hidden_layers=28,
-                num_attention_heads=28,
-                num_key_value_heads=4,
-                max_position_embeddings=32768,
-            ),
-            image_token_id=151667,
+            text_config=decoder,
+            image_token_id=151671 if later else 151667,
             image_seq_length=256,
             downsample_ratio=0.5,
             vision_feature_layer=-1,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from tops.backbones._runs import check_pixels
 from tops.backbones._vision import TowerSignals
 from tops.backbones.base import Adapter, Call, Layout, VisionContext, Watch
+from tops.drawing import Placing
 from tops.errors import UnsupportedModelError
 from tops.signals import Signal, VisionSignals
 
@@ -28,6 +29,7 @@ class Llava15(Adapter):
     """``LlavaForConditionalGeneration`` with a CLIP tower."""
 
     family = "llava"
+    placing: ClassVar[Placing] = "crop"
     model_classes = ("LlavaForConditionalGeneration",)
     model_types = ("llava",)
     checkpoints = ("llava-hf/llava-1.5-7b-hf", "llava-hf/llava-1.5-13b-hf")

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tops.backbones._runs import check_pixels
+from tops.backbones._runs import check_pixels, tiled_noise
 from tops.backbones.base import Call, Layout
 from tops.backbones.image_layouts import NATIVE, ImageLayout
 from tops.backbones.llava15 import Llava15
@@ -65,6 +65,7 @@ class LlavaNext(Llava15):
     """``LlavaNextForConditionalGeneration`` with a CLIP tower."""
 
     family = "llava-next"
+    placing = "whole"
     model_classes = ("LlavaNextForConditionalGeneration",)
     model_types = ("llava_next",)
     checkpoints = ("llava-hf/llava-v1.6-vicuna-7b-hf", "llava-hf/llava-v1.6-vicuna-13b-hf")
@@ -191,15 +192,8 @@ class LlavaNext(Llava15):
 
     def bench_media(self, visual: int, frames: int, generator: torch.Generator) -> tuple[int, int, dict[str, Tensor]]:
         """2 x 2 tiles and a base view; a newline per row of the tiles."""
-        import torch
-
         config: Any = self.model.config
-        pixels, side = int(config.vision_config.image_size), self.side
-        media = {
-            "pixel_values": torch.randn(1, 5, 3, pixels, pixels, generator=generator),
-            "image_sizes": torch.tensor([[2 * pixels, 2 * pixels]]),
-        }
-        return config.image_token_id, side**2 + 2 * side * (2 * side + 1), media
+        return config.image_token_id, *tiled_noise(int(config.vision_config.image_size), self.side, generator)
 
     @classmethod
     def real_config(cls, checkpoint: str) -> PretrainedConfig:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tops.backbones._packed import PackedSignals
 from tops.backbones._received import received_per_unit
-from tops.backbones._runs import check_pixels
+from tops.backbones._runs import check_pixels, tiled_noise
 from tops.backbones._siglip import TOWER, SiglipLlava
 from tops.backbones.base import Call, Layout, VisionContext, attention_of
 from tops.backbones.image_layouts import NATIVE, ImageLayout
@@ -142,15 +142,8 @@ class LlavaOnevision(SiglipLlava):
 
     def bench_media(self, visual: int, frames: int, generator: torch.Generator) -> tuple[int, int, dict[str, Tensor]]:
         """A base view and 2 x 2 tiles, a newline per row of the tiles."""
-        import torch
-
         config: Any = self.model.config
-        pixels, side = int(config.vision_config.image_size), self.side
-        media = {
-            "pixel_values": torch.randn(1, 5, 3, pixels, pixels, generator=generator),
-            "image_sizes": torch.tensor([[2 * pixels, 2 * pixels]]),
-        }
-        return config.image_token_id, side**2 + 2 * side * (2 * side + 1), media
+        return config.image_token_id, *tiled_noise(int(config.vision_config.image_size), self.side, generator)
 
     @classmethod
     def real_config(cls, checkpoint: str) -> PretrainedConfig:

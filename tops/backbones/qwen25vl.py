@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 MERGED = 28
-"""Side in pixels of the square that one token covers: 14-pixel patches, merged 2 x 2."""
+"""14-pixel patches, merged 2 x 2."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,14 @@ class Qwen25VL(Adapter):
     default_positions = "original"
     published: ClassVar[dict[tuple[str, int, int], str]] = {("qwen2_5_vl_text", 28, 3584): "qwen2.5-vl-7b"}
     turns = (("<|im_start|>user\n", "<|im_end|>"),)
+    merged: ClassVar[int] = MERGED
+    """Side in pixels of the square that one token covers."""
     chat = "qwen2_5_vl"
     frame_rule = "round"  # that of Qwen's own utilities
     frame_pairs = True
     token_types = True
+    frames_apart: ClassVar[bool] = False
+    """Whether text stands between the steps of a video, so that each is a run of placeholders of its own."""
     image_layouts: ClassVar[Mapping[str, ImageLayout]] = {
         # The range of the stock lmms-eval model.
         "dynamic": ImageLayout("dynamic", pixels=(256 * MERGED**2, 2048 * MERGED**2)),
@@ -125,6 +129,8 @@ class Qwen25VL(Adapter):
                     f"{name} has {given} patches, and the grids of its images or videos {wanted}; give pixels and "
                     "grids as the processor returns them"
                 )
+        if self.frames_apart:
+            grids[True] = [(1, h, w) for t, h, w in grids[True] for _ in range(t)]
         video_id = self.model.config.video_token_id
         used, offset = {False: 0, True: 0}, {False: 0, True: 0}
         prompts: list[list[_Item]] = []
@@ -151,6 +157,21 @@ class Qwen25VL(Adapter):
                 )
         return prompts
 
+    def patch_order(self, grid: Tensor) -> Tensor | None:
+        """(M,) int64: which merged token of grids (n, 3) stands at each place of the tower; None for their own order.
+
+        This tower sorts them by window."""
+        from transformers.vision_utils import get_vision_window_index
+
+        visual = self.visual
+        order: Tensor = get_vision_window_index(
+            grid,
+            spatial_merge_size=visual.spatial_merge_size,
+            window_size=visual.window_size,
+            patch_size=visual.patch_size,
+        )[0]
+        return order
+
     def vision(self, context: VisionContext) -> VisionSignals:
         """Mean attention received, over the patches that make a token, in the order of the prompt."""
         return _QwenSignals(context, self)
@@ -164,7 +185,7 @@ class Qwen25VL(Adapter):
         least, most = (int(number) for number in spoken.groups())
         if not 1 <= least <= most:
             raise ConfigurationError(f"image_layout={name!r}: the range of visual tokens must be 1 <= least <= most")
-        return ImageLayout(name, pixels=(least * MERGED**2, most * MERGED**2))
+        return ImageLayout(name, pixels=(least * cls.merged**2, most * cls.merged**2))
 
     def chat_settings(self, inputs: Inputs) -> dict[str, Any]:
         """Pixel range of images, frames of a video."""
@@ -255,7 +276,6 @@ class _QwenSignals(PackedSignals):
         """(M,): every merged token of one tower call, in the order in which the model hands them on."""
         import torch
         from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb_vision
-        from transformers.vision_utils import get_vision_window_index
 
         visual, states = self._adapter.visual, call.value
         with as_the_model_runs():
@@ -269,12 +289,6 @@ class _QwenSignals(PackedSignals):
         for low, high in pairwise(bounds):
             received = received_attention(queries[:, low:high], keys[:, low:high], module.scaling)
             pieces.append(received.mean(0) if reduce == "mean" else received.sum(0))
-        merged = torch.cat(pieces).view(-1, visual.spatial_merge_unit).mean(-1)
-        grid = self.context.call["video_grid_thw" if video else "image_grid_thw"]
-        window, _ = get_vision_window_index(
-            grid,
-            spatial_merge_size=visual.spatial_merge_size,
-            window_size=visual.window_size,
-            patch_size=visual.patch_size,
-        )
-        return merged[torch.argsort(window.to(merged.device))]
+        merged = torch.cat(pieces).view(-1, int(visual.spatial_merge_size) ** 2).mean(-1)
+        order = self._adapter.patch_order(self.context.call["video_grid_thw" if video else "image_grid_thw"])
+        return merged if order is None else merged[torch.argsort(order.to(merged.device))]

@@ -355,7 +355,7 @@ def load_suite(name: str) -> tuple[str, ...]:
     ConfigurationError
         For an unknown name, with the nearest ones.
     """
-    if name in benchmark_names():
+    if name in choice_names("benchmark"):
         return (name,)
     if name not in suite_names():
         raise ConfigurationError(f"unknown suite {name!r}. {nearest_names(name, [*suite_names(), *benchmark_names()])}")

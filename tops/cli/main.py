@@ -15,6 +15,8 @@ from tops.errors import TopsError, nearest_names
 # name -> (module with ``command``, or with ``main(argv: list[str]) -> int``; one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("tops.cli.bench", "measure speed: selection, methods, models, throughput, scaling"),
+    "cancel": ("tops.cli.cancel", "stop the Slurm array that works on a store or an experiment"),
+    "compare": ("tops.cli.compare", "one method against others: plan, run and report in one command"),
     "compatibility": ("tops.cli.compatibility", "which method runs on which model family"),
     "completion": ("tops.cli.completion", "print the completion script of a shell: bash, zsh or fish"),
     "doctor": ("tops.cli.doctor", "what would run on this machine, and what is missing"),

@@ -19,7 +19,8 @@ def _run(words: tuple[str, ...], multirun: bool, cells: bool) -> int:
     from tops.planning.request import request
     from tops.planning.show import plan_text
 
-    print(plan_text(request(words, multirun=multirun).plan, cells=cells))
+    asked = request(words, multirun=multirun)
+    print(plan_text(asked.plan, cells=cells, gpus_per_worker=asked.config.launcher.gpus_per_worker))
     sys.stdout.flush()
     return 0
 

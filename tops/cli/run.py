@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 from tops.cli.grammar import Command, Key, keys_text
-from tops.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from tops.planning.plan import Plan
 
 MULTIRUN = "-m,--multirun"
 
@@ -52,6 +47,7 @@ options:
   -m, --multirun   take several values per key and run every combination
   --cfg            print the composed configuration and stop
   --dry            print the plan and stop, as `tops plan` does
+  --detach         with launcher=slurm: submit and return; the same command without it waits for the array
 
 choices:
 {choices}
@@ -63,10 +59,11 @@ Every option of a choice is a key too, as in method.layer=3 or profile.device=cp
 Exit status: 0 when every cell is complete, 1 when one is missing, 2 for a wrong configuration."""
 
 
-def _run(words: tuple[str, ...], multirun: bool, cfg: bool, dry: bool) -> int:
+def _run(words: tuple[str, ...], multirun: bool, cfg: bool, dry: bool, detach: bool) -> int:
     from tops.planning.request import request
 
     words = tuple(word for word in words if not (cfg and word == "job"))  # Hydra's `--cfg job` means the same
+    words = (*words, "launcher.detach=true") if detach else words
     asked = request(words, multirun=multirun)
     if cfg:
         import yaml
@@ -78,42 +75,10 @@ def _run(words: tuple[str, ...], multirun: bool, cfg: bool, dry: bool) -> int:
     if dry:
         print(plan_text(asked.plan))
         return 0
-    from tops.planning.requirements import check_requirements
-    from tops.planning.staging import prepare
-    from tops.running.judging import with_judge
-    from tops.running.run import run
+    from tops.cli.carrying_out import carried_out
 
-    if asked.config.profile.miniature:
-        prepare(asked.config.profile)
-        asked = request(words, multirun=multirun)  # the documents are named by their hash
-    if not asked.plan.unique() and not asked.plan.experiment.rows:
-        raise ConfigurationError(f"nothing can run: {asked.plan.cells[0].reason}")
-    if asked.plan.todo():
-        check_requirements(asked.plan, asked.config.launcher)
-    print(plan_text(asked.plan, short=True), file=sys.stderr)
-    try:
-        summary = run(with_judge(asked.plan), asked.config.launcher, asked.config.results)
-    except KeyboardInterrupt:
-        stored = "every answer so far is stored, the same command goes on where it stopped"
-        print(f"\nstopped with {_complete(asked.plan)}; {stored}", file=sys.stderr)
-        return 130
-    print(summary.text(), file=sys.stderr)
-    if asked.config.tracking.mode != "disabled":
-        from tops.running.tracking import publish
-
-        publish(asked.plan, asked.config.tracking, asked.config.results)
-    if not summary.asked and not asked.plan.experiment.rows:
-        raise ConfigurationError(f"nothing can run: {asked.plan.cells[0].reason}")
-    return 1 if summary.missing else 0
-
-
-def _complete(plan: Plan) -> str:
-    """How many cells of a plan are complete now."""
-    from tops.store.store import Store
-
-    store = Store(plan.store or "results", plan.profile.name)
-    keys = list(plan.unique())
-    return f"{sum(store.status(key).done for key in keys)} of {len(keys)} cells complete"
+    several = not asked.plan.experiment.rows and len(asked.plan.cells) > 1  # a sweep or suite has no other report
+    return carried_out(partial(request, words, multirun=multirun), "reports" if several else "")
 
 
 def _plain(value: object) -> object:
@@ -127,5 +92,10 @@ command = Command(
     _run,
     text=_help,
     keys=run_keys,
-    switches={MULTIRUN: "every combination", "--cfg": "print the configuration", "--dry": "print the plan"},
+    switches={
+        MULTIRUN: "every combination",
+        "--cfg": "print the configuration",
+        "--dry": "print the plan",
+        "--detach": "submit to Slurm and return",
+    },
 )

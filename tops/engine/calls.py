@@ -114,6 +114,8 @@ class Call:
         Places of the prompt whose logits alone are wanted.
     done : Prefill or None
         The text model's pass over a prompt, once it has run.
+    looking : bool
+        Whether the vision tower is at work: some models see videos through the method that sees images.
     """
 
     block: Block
@@ -124,6 +126,7 @@ class Call:
     running: Prefill | Decode | None = None
     wanted: Tensor | None = None
     done: Prefill | None = None
+    looking: bool = False
 
 
 WANTED: ContextVar[Tensor | None] = ContextVar("tops_wanted", default=None)

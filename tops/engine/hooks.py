@@ -88,6 +88,8 @@ class Hooks:
             add(layer.register_forward_pre_hook(Hook(self._layer_hook(number)), with_kwargs=True))
         add(StandIn(adapter.model, "generate", self._generate))
         add(StandIn(adapter.model, "_expand_inputs_for_generation", self._expand))
+        if adapter.adds_later:
+            add(StandIn(adapter.text_model, adapter.adds_later, self._add))
         for name in _FEATURES:
             if hasattr(adapter.outer, name):
                 add(StandIn(adapter.outer, name, self._features))
@@ -158,9 +160,22 @@ class Hooks:
         """Vision features from the block's memory, where it has one."""
         call = calls.call_of(self)
         memory = None if call is None or call.prompt is None else call.block.setup.memory
-        if call is None or memory is None or torch.is_grad_enabled():  # nobody watches, or a gradient is wanted
+        # Nobody watches, this is within another one, or a gradient is wanted.
+        if call is None or memory is None or call.looking or torch.is_grad_enabled():
             return compute(*args, **kwargs)
-        return memory.features(compute, args, kwargs, call.seen, surroundings(self.adapter))
+        call.looking = True
+        try:
+            return memory.features(compute, args, kwargs, call.seen, surroundings(self.adapter))
+        finally:
+            call.looking = False
+
+    def _add(self, add: Callable[..., Any], args: Args, kwargs: Kwargs) -> Any:
+        """Features that the text model adds behind a layer, for the tokens that are still there."""
+        call = calls.call_of(self)
+        if call is not None and isinstance(call.running, Prefill):
+            hidden, mask, features = (*args, *kwargs.values())
+            args, kwargs = (hidden, *call.running.still_there(mask, features)), {}
+        return add(*args, **kwargs)
 
     # -- one forward --------------------------------------------------------------------------------------------------
 

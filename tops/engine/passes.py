@@ -11,8 +11,10 @@ from torch import Tensor
 
 from tops.backbones._precision import full_precision
 from tops.backbones.base import Adapter, Seen, VisionContext, Watch
+from tops.drawing import Places
 from tops.engine.arguments import gathered, position_axes
 from tops.engine.checks import check_selection
+from tops.engine.kept import Kept, places
 from tops.engine.point import Point
 from tops.engine.prompt import UNPRUNED, Prompt
 from tops.engine.record import PromptRecord, Run
@@ -167,6 +169,33 @@ class Prefill(_Pass):
     def _sequence(self, segment: Segment) -> tuple[Tensor, Tensor]:
         return segment.mask, segment.positions
 
+    def still_there(self, mask: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Visual tokens of the present segment, and what the text model adds to them.
+
+        Parameters
+        ----------
+        mask : Tensor, (B, L) bool
+            Visual tokens of the unpruned prompt.
+        features : Tensor, (V, d)
+            One row for each, sample by sample.
+
+        Returns
+        -------
+        Tensor, (B, M) bool
+        Tensor, (V', d)
+        """
+        segment = self.state.segments[-1]
+        if not segment.changed:
+            return mask, features
+        places = torch.full(mask.shape, -1, dtype=torch.int64)
+        places[mask.cpu()] = torch.arange(len(features))
+        there, kept = torch.zeros(mask.shape[0], segment.length, dtype=torch.bool), []
+        for sample, (entry, row) in enumerate(zip(self._entry_rows, segment.rows, strict=True)):
+            feature = places[sample, entry.slots[row.index]]
+            there[sample, row.slots] = feature >= 0
+            kept.append(feature[feature >= 0])
+        return there.to(mask.device), features[torch.cat(kept).to(features.device)]
+
     def at_places(self, hidden: Tensor, wanted: Tensor) -> Tensor:
         """(B, M, d) -> (B, R, d): what the last layer made of places of the unpruned prompt, (R,) int64."""
         last = self.state.segments[-1]
@@ -264,12 +293,14 @@ class Prefill(_Pass):
         out = []
         for sample, schedule in enumerate(self.prompt.schedules):
             rows = [self.state.at(layer).rows[sample] for layer in range(depth)]
-            kept: dict[int, list[int]] | None = None
+            kept: dict[int, Kept] | None = None
+            where: Places | None = None
             if self.setup.record_kept:
-                ordinal, kept = self.prompt.ordinal(sample), {}
+                ordinal, layout, kept = self.prompt.ordinal(sample), self.prompt.layouts[sample], {}
+                where = places(layout, self.setup.adapter.placing)
                 for cut in schedule.cuts if schedule else ():
                     row = self.state.at(cut.layer).rows[sample]
-                    kept[cut.layer] = ordinal[row.index[row.candidate]].tolist()
+                    kept[cut.layer] = Kept(ordinal[row.index[row.candidate]].tolist(), layout)
             out.append(
                 PromptRecord(
                     visual_tokens_per_layer=tuple(int(row.candidate.sum()) for row in rows),
@@ -277,6 +308,7 @@ class Prefill(_Pass):
                     kept=kept,
                     scheduled=schedule.tokens_per_layer if schedule else (0,) * depth,
                     notes=() if schedule else (UNPRUNED,),
+                    places=where,
                 )
             )
         return out

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tops.drawing import Places
+    from tops.engine.kept import Kept
 
 Question = str | Sequence[str] | None
 
@@ -18,20 +23,23 @@ class PromptRecord:
         Visual tokens each decoder layer saw at prefill, newlines not counted.
     tokens_per_layer : tuple of int
         All tokens each decoder layer saw at prefill: text, newlines and visual tokens.
-    kept : dict of int to list of int, or None
-        Per cut layer the original visual indices that stayed, in sequence order; a new row counts as its anchor. None
-        unless ``record_kept=True``.
+    kept : dict of int to Kept, or None
+        Per cut layer the original visual indices that stayed, in sequence order, a list with their ``image``, ``tile``,
+        ``row`` and ``column`` beside it; a new row counts as its anchor. None unless ``record_kept=True``.
     scheduled : tuple of int
         Visual tokens per layer that the method had announced. Data-dependent methods may keep other counts.
     notes : tuple of str
         Anything a reader of the numbers must know, such as a prompt without an image.
+    places : Places or None
+        How the tokens lie on the pictures, for :func:`tops.draw`; None unless ``record_kept=True``.
     """
 
     visual_tokens_per_layer: tuple[int, ...]
     tokens_per_layer: tuple[int, ...]
-    kept: dict[int, list[int]] | None
+    kept: dict[int, Kept] | None
     scheduled: tuple[int, ...]
     notes: tuple[str, ...] = ()
+    places: Places | None = None
 
     @property
     def layer_average(self) -> float:
@@ -80,8 +88,8 @@ class Run:
         return lists[0] if len(lists) == 1 else lists
 
     @property
-    def kept(self) -> list[dict[int, list[int]]] | None:
-        """Per sample of the last prefill: cut layer to kept original visual indices. None unless ``record_kept``."""
+    def kept(self) -> list[dict[int, Kept]] | None:
+        """Per sample of the last prefill: cut layer to kept visual indices and places. None unless ``record_kept``."""
         kept = [record.kept for record in self.last if record.kept is not None]
         return kept if kept else None
 

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from tops.backbones.base import Seen
 from tops.errors import ConfigurationError
 
+_FEATURES = ("pooler_output", "deepstack_features")
+"""What a model reads of its vision features."""
 _LOCK = threading.Lock()
 
 
@@ -109,7 +111,8 @@ class VisionMemory:
         Returns
         -------
         BaseModelOutputWithPooling
-            With ``pooler_output``, the projected features; from memory it has nothing else.
+            With ``pooler_output``, the projected features, and ``deepstack_features``, where the tower gives some;
+            from memory it has nothing else.
         """
         begin = time.perf_counter()
         with _LOCK:
@@ -120,12 +123,11 @@ class VisionMemory:
         if held is None or not seen.keys() <= held.seen.keys():
             before, start = {name: len(calls) for name, calls in seen.items()}, time.perf_counter()
             out = compute(*args, **kwargs)
-            _wait_for(out.pooler_output)
+            features = {name: getattr(out, name) for name in _FEATURES if hasattr(out, name)}
+            _wait_for(features)
             seconds = time.perf_counter() - start
             if key is not None:
-                self._hold(
-                    key, out.pooler_output, {name: calls[before[name] :] for name, calls in seen.items()}, seconds
-                )
+                self._hold(key, features, {name: calls[before[name] :] for name, calls in seen.items()}, seconds)
         else:
             from transformers.modeling_outputs import BaseModelOutputWithPooling
 
@@ -133,7 +135,9 @@ class VisionMemory:
                 self.found += 1
             for name in seen:
                 seen[name] += [Seen(_fetched(value), _fetched(options)) for value, options in held.seen[name]]
-            out, seconds = BaseModelOutputWithPooling(pooler_output=_fetched(held.features)), held.seconds
+            out, seconds = BaseModelOutputWithPooling(), held.seconds
+            for name, value in held.features.items():
+                setattr(out, name, _fetched(value))
         with _LOCK:
             self.saved_seconds += seconds - (time.perf_counter() - begin)
         return out

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tops.benchmarks.benchmark import Benchmark
@@ -61,7 +61,7 @@ def evaluate_cell(
     judge: Judge | None = None,
     limit: int | None = None,
     progress: Progress | None = None,
-    record_kept: bool = False,
+    record_kept: bool | int = False,
     batch_size: int = 1,
     let_through: tuple[type[BaseException], ...] = (),
 ) -> CellStatus:
@@ -87,8 +87,8 @@ def evaluate_cell(
         Must agree with ``cell.benchmark.limit``.
     progress : Progress, optional
         Told of every document.
-    record_kept : bool
-        Store which visual tokens each cut kept, and the pictures.
+    record_kept : bool or int
+        Store which visual tokens each cut kept, and the pictures: of all documents, or of so many, the first ones.
     batch_size : int
         Most prompts in one call of the model. Float32 gives the same answers for any; half precision may not, so that
         the provenance says it.
@@ -169,8 +169,9 @@ class _Session:
     method: Method | None
     benchmark: Benchmark
     root: DataRoot
-    record_kept: bool
+    record_kept: bool | int
     batch_size: int
+    recorded: set[int] = field(default_factory=set)
 
     def run(self, progress: Progress | None, let_through: tuple[type[BaseException], ...]) -> CellStatus:
         import torch
@@ -181,6 +182,8 @@ class _Session:
         started, clock, resumed = now(), time.perf_counter(), self.writer.salvaged
         task = load_task(self.benchmark, self.cell.benchmark, self.root)
         numbers = task.numbers(self.cell.benchmark.limit)
+        ordered = sorted(numbers)
+        self.recorded = set(ordered if self.record_kept is True else ordered[: int(self.record_kept)])
         torch.manual_seed(self.cell.seed)
         status = CellStatus.INCOMPLETE
         if progress is not None:
@@ -212,7 +215,7 @@ class _Session:
         if self.method is None or self.benchmark.measure == "fidelity":  # which needs the unpruned model too
             yield None
             return
-        with self.backbone.prune(self.method, record_kept=self.record_kept) as run:
+        with self.backbone.prune(self.method, record_kept=bool(self.record_kept)) as run:
             yield run
 
     def _ask_all(
@@ -293,7 +296,7 @@ class _Session:
             raise DataError("the answer is empty; profile.allow_empty=true counts empty answers as wrong ones")
         plain = {k: v for k, v in question.document.items() if k != "image"}
         raw: Sequence[Image] = ()
-        if "image" in self.benchmark.cluster or self.record_kept:
+        if "image" in self.benchmark.cluster or question.number in self.recorded:
             raw = asking.reader.raw(question.document).images
         return Answer(
             doc_id=question.number,
@@ -305,9 +308,9 @@ class _Session:
             target=target_of(self.benchmark, question.document) if given.measured is None else given.measured,
             output_tokens=reply.output_tokens,
             visual_tokens_per_layer=given.visual_tokens_per_layer,
-            kept=given.kept,
+            kept=given.kept if question.number in self.recorded else None,
             seconds=round(reply.seconds, 4),
-            image=self._picture(question.number, raw) if self.record_kept else None,
+            image=self._picture(question.number, raw) if question.number in self.recorded else None,
         )
 
     def _failed(self, task: Task, number: int, error: Exception) -> Answer:

@@ -63,6 +63,8 @@ class Method(Protocol):
         Name in tables, as in ``TOPS``.
     signals : frozenset of Signal
         What it needs that not every backbone has; checked before a model runs.
+    role : str
+        ``control`` for what a method must beat: tables set these apart.
     budget : Budget
         What it may use. The only field every method has.
     positions : str or None
@@ -73,6 +75,7 @@ class Method(Protocol):
     name: ClassVar[str] = ""
     title: ClassVar[str] = ""
     signals: ClassVar[frozenset[Signal]] = frozenset()
+    role: ClassVar[str] = "method"
 
     if TYPE_CHECKING:  # fields of a frozen dataclass: read-only, and not in the way of its own at run time
 
@@ -320,6 +323,8 @@ class Control(_Selecting):
     positions : {"contiguous", "original"} or None
         Without effect, since nothing is cut.
     """
+
+    role: ClassVar[str] = "control"
 
     @property
     def takes_budget(self) -> bool:

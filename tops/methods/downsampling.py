@@ -32,6 +32,7 @@ class Downsampling(BeforeModel):
     """
 
     title: ClassVar[str] = "Image downsampling"
+    role: ClassVar[str] = "control"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -23,6 +23,7 @@ class FreeTruncation(BeforeModel):
     """
 
     title: ClassVar[str] = "Free truncation"
+    role: ClassVar[str] = "control"
 
     def choose(self, group: Group) -> Tensor:
         """(G, keep) int64: the first places."""

@@ -21,6 +21,7 @@ class Pooling(BeforeModel):
     """
 
     title: ClassVar[str] = "Average pooling"
+    role: ClassVar[str] = "control"
 
     def choose(self, group: Group) -> Rows:
         """One row a cell, (G, keep, d): its mean in the dtype of the tokens, accumulated in float32."""

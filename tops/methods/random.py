@@ -30,6 +30,7 @@ class Random(BeforeModel):
     """
 
     title: ClassVar[str] = "Random"
+    role: ClassVar[str] = "control"
 
     seed: int = 0
 

@@ -24,6 +24,7 @@ class Uniform(BeforeModel):
     """
 
     title: ClassVar[str] = "Uniform grid"
+    role: ClassVar[str] = "control"
 
     def choose(self, group: Group) -> Tensor:
         """(G, keep) int64: the token nearest to the centre of every cell."""

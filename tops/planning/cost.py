@@ -50,8 +50,8 @@ class Cost:
     documents: int
     miniature: bool = False
 
-    def lines(self) -> list[str]:
-        """For people."""
+    def lines(self, gpus_per_worker: int = 1) -> list[str]:
+        """For people; GPU hours beside the hours of a worker that has several."""
         if not self.measured and not self.estimated:
             return ["nothing left to run"]
         basis = []
@@ -65,9 +65,12 @@ class Cost:
                 f"{SECONDS_PER_DOCUMENT} s a document"
             )
         time = f"{self.hours:.1f} h" if self.hours >= 1 else f"{self.hours * 60:.0f} min"
+        if gpus_per_worker > 1:
+            time += f" ({self.hours * gpus_per_worker:.1f} GPU hours)"
+        whose = "one worker" if gpus_per_worker == 1 else f"one worker of {gpus_per_worker} GPUs"
         return [
             f"left: {self.measured + self.estimated} cells, {self.documents} documents",
-            f"time: about {time} of one worker ({'; '.join(basis)})",
+            f"time: about {time} of {whose} ({'; '.join(basis)})",
             f"downloads: about {self.downloads_gb:.1f} GB not staged here; results: about {self.disk_mb:.0f} MB",
         ]
 

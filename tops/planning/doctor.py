@@ -166,7 +166,10 @@ def _backbones(profile: ProfileConfig) -> Iterator[Finding]:
             yield Finding(name, "missing", f"{choice.checkpoint} is not staged: `tops fetch backbone={name}`{room}")
             continue
         if not profile.miniature and memory is not None and memory < need:
-            text = f"needs about {size_text(int(need))}, the largest GPU has {size_text(memory)}"
+            text = (
+                f"needs about {size_text(int(need))}, the largest GPU has {size_text(memory)}: spread it with "
+                f"launcher.gpus_per_worker={-(-int(need) // memory)}"
+            )
             yield Finding(name, "missing", text)
         else:
             trained = "" if staged.trained else ", random weights: plumbing only"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -15,12 +16,12 @@ from tops.planning import resolve
 from tops.planning.plan import Column, Plan, PlannedCell, PlanStatus, Row, assemble, plan
 from tops.settings.choices import GROUPS
 from tops.settings.compose import Composed, composed, parse_overrides
-from tops.settings.methods import changed_options, method_title
+from tops.settings.methods import changed_options, method_role, method_title
 from tops.settings.own import named_words
 from tops.settings.schema import ColumnConfig, Experiment
 from tops.store.cell import Cell
 
-ONE_PER_RUN = ("launcher", "tracking", "profile", "results", "limit", "full", "stale")
+ONE_PER_RUN = ("launcher", "tracking", "profile", "results", "limit", "full", "stale", "record_kept")
 
 
 @dataclass(frozen=True)
@@ -47,16 +48,22 @@ def request(words: Sequence[str], *, multirun: bool = False) -> Request:
     overrides = parse_overrides(words)
     if not multirun:
         config = composed(words)
-        if config.experiment is not None:
-            return Request(_experiment(config, words), config)
-        return Request(_cells([config], words), config)
+        found = _experiment(config, words) if config.experiment is not None else _cells([config], words)
+        return Request(with_recording(found, config), config)
     for override in overrides:
         if override.is_sweep_override() and (head := override.key_or_group.split(".")[0]) in ONE_PER_RUN:
             raise ConfigurationError(f"{head} takes one value per run; sweep the axes of a cell")
     configs = [composed_by_axis(job) for job in _expand(words)]
     if any(c.experiment for c in configs):
         raise ConfigurationError("an experiment is already a sweep; leave -m out, or the experiment")
-    return Request(_cells(configs, words), configs[0])
+    return Request(with_recording(_cells(configs, words), configs[0]), configs[0])
+
+
+def with_recording(plan: Plan, config: Composed) -> Plan:
+    """The plan with ``record_kept`` as it was asked for."""
+    if config.record_kept is None:
+        return plan
+    return replace(plan, experiment=replace(plan.experiment, record_kept=config.record_kept))
 
 
 def _stored(paths: Sequence[str], words: Sequence[str]) -> Request:
@@ -69,7 +76,8 @@ def _stored(paths: Sequence[str], words: Sequence[str]) -> Request:
         )
     for word in words:
         head = word.lstrip("+").split("=")[0].split(".")[0]
-        if head not in ("profile", "launcher", "tracking", "results", "stale") or word.startswith("profile="):
+        allowed = ("profile", "launcher", "tracking", "results", "stale", "record_kept")
+        if head not in allowed or word.startswith("profile="):
             raise ConfigurationError(
                 f"a specification says all that may change an answer; leave {word!r} out. Settings of the profile "
                 "(profile.device=cpu), launcher, tracking, results and stale may be given"
@@ -84,10 +92,10 @@ def _stored(paths: Sequence[str], words: Sequence[str]) -> Request:
         rows[row] = columns[column] = None
         printed = None if cell.budget is None else cell.budget.value
         planned.append(PlannedCell(cell, row, column, printed, PlanStatus.MISSING))
-    experiment = _unnamed(columns, len(cells))
+    experiment = _unnamed(rows, columns, cells)
     limit = cells[0].benchmark.limit if len({cell.benchmark.limit for cell in cells}) == 1 else None
     parts = (experiment, config.profile, tuple(rows), tuple(columns), planned, limit)
-    return Request(assemble(*parts, results=config.results, stale=config.stale), config)
+    return Request(with_recording(assemble(*parts, results=config.results, stale=config.stale), config), config)
 
 
 def _specification(path: Path) -> Cell:
@@ -178,7 +186,7 @@ def _cells(composed_configs: Sequence[Composed], words: Sequence[str]) -> Plan:
         rows[row] = columns[column] = None
         cells.append(_cell(config, row, column))
     profile = configs[0].profile
-    experiment = _unnamed(columns, len(configs))
+    experiment = _unnamed(rows, columns, [planned.cell for planned in cells if planned.cell is not None])
     limit = None if configs[0].full else configs[0].limit
     first = configs[0]
     return assemble(
@@ -186,11 +194,13 @@ def _cells(composed_configs: Sequence[Composed], words: Sequence[str]) -> Plan:
     )
 
 
-def _unnamed(columns: Iterable[Column], cells: int) -> Experiment:
-    """What stands for the experiment of cells that no file names."""
+def _unnamed(rows: Iterable[Row], columns: Iterable[Column], cells: Sequence[Cell]) -> Experiment:
+    """What stands for the experiment of cells that no file names; its name tells one sweep from another."""
+    digest = hashlib.sha256("".join(sorted(cell.key for cell in cells)).encode()).hexdigest()[:8]
     return Experiment(
-        name="run" if cells == 1 else "sweep",
-        title="One cell" if cells == 1 else f"Sweep of {cells} cells",
+        name="run" if len(cells) <= 1 else f"sweep-{digest}",
+        title="One cell" if len(cells) <= 1 else f"Sweep of {len(cells)} cells",
+        levels={row.level: {} for row in rows if row.level},
         backbones=tuple(dict.fromkeys(c.backbone for c in columns)),
         benchmarks=tuple(ColumnConfig(b, b) for b in dict.fromkeys(c.benchmark for c in columns)),
         rows=(),
@@ -211,7 +221,7 @@ def _row_named(name: str, options: dict[str, Any], budget: int | float | None, p
     """The row of a cell, with the options that differ from the method's defaults."""
     variant = ";".join(f"{k}={v}" for k, v in sorted(changed_options(name, options).items()))
     level = "" if budget is None else str(budget)
-    return Row(name, method_title(name), "method", level, protocol if level else "", variant)
+    return Row(name, method_title(name), method_role(name), level, protocol if level else "", variant)
 
 
 def _cell(config: Composed, row: Row, column: Column) -> PlannedCell:

@@ -20,7 +20,7 @@ ORDER = (
 )
 
 
-def plan_text(plan: Plan, *, short: bool = False, cells: bool = False) -> str:
+def plan_text(plan: Plan, *, short: bool = False, cells: bool = False, gpus_per_worker: int = 1) -> str:
     """What would run, on what, and at which cost.
 
     Parameters
@@ -31,6 +31,8 @@ def plan_text(plan: Plan, *, short: bool = False, cells: bool = False) -> str:
         Title and counts only.
     cells : bool
         Every cell on a line of its own.
+    gpus_per_worker : int
+        GPUs that each worker has.
     """
     lines = [_title(plan), _counts(plan), *stale_lines(plan), *_damaged(plan)]
     if short:

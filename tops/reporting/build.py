@@ -30,7 +30,8 @@ from tops.reporting.tables.summary import sentences, verdict
 from tops.reporting.tables.table import Datum, Header, Line, Table
 from tops.reporting.tables.unpruned import unpruned_table, unpruned_warnings
 
-CLAIMS_PAGE = "claims.html"
+CLAIMS_PAGE, SETTINGS_PAGE = "claims.html", "settings.html"
+SETTINGS_TITLE = "Weights and schedules as the paper prints them"
 
 
 @dataclass(frozen=True)
@@ -185,5 +186,5 @@ def write_claims(table: Table, folder: Path, profile: str) -> list[Path]:
 
 def write_settings(tables: Sequence[Table], folder: Path) -> list[Path]:
     """Tables 7 to 10 on a page of their own, in all formats; the paper's data alone, of no profile."""
-    text = page(title="Weights and schedules as the paper prints them", miniature=False, main=list(tables))
-    return [*write_tables("settings", tables, folder), _write(folder / "settings.html", text)]
+    text = page(title=SETTINGS_TITLE, miniature=False, main=list(tables))
+    return [*write_tables("settings", tables, folder), _write(folder / SETTINGS_PAGE, text)]

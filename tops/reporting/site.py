@@ -9,13 +9,14 @@ from pathlib import Path
 from tops.errors import TopsError
 from tops.paper.audit import audit
 from tops.planning.plan import Plan, plan
-from tops.reporting.build import CLAIMS_PAGE, Report, build_from, make
+from tops.reporting.build import CLAIMS_PAGE, SETTINGS_PAGE, SETTINGS_TITLE, Report, build_from, make
 from tops.reporting.data.account import account
 from tops.reporting.data.resamples import Resamples
 from tops.reporting.data.results import collect
 from tops.reporting.pages.page import page
 from tops.reporting.tables.claims import claims_table
 from tops.reporting.tables.leaderboard import leaderboard
+from tops.reporting.tables.settings import settings_tables
 from tops.reporting.tables.table import Datum, Header, Line, Table, hole
 from tops.settings.choices import choice_names
 
@@ -64,6 +65,7 @@ def build_site(profile: str, results: Path, folder: Path, say: Callable[[str], N
     claims = claims_table(profile, results, folder / ".cache")
     pages = {
         CLAIMS_PAGE: page(title=claims.title, miniature=miniature, main=[claims], links=BACK),
+        SETTINGS_PAGE: page(title=SETTINGS_TITLE, miniature=False, main=settings_tables(), links=BACK),
         AUDIT: page(title="Audit of the published numbers", miniature=False, main=[_audit()], links=BACK),
         INDEX: _index(profile, shown, miniature),
     }
@@ -97,7 +99,7 @@ def _index(profile: str, shown: list[Shown], miniature: bool) -> str:
         miniature=miniature,
         verdict=f"{len(built)} of {len(shown)} experiments have numbers.",
         main=[*([board] if board is not None else []), *tables],
-        links=[(CLAIMS_PAGE, "Claims"), (AUDIT, "Audit of the paper"), *names],
+        links=[(CLAIMS_PAGE, "Claims"), (AUDIT, "Audit of the paper"), (SETTINGS_PAGE, "Tables 7 to 10"), *names],
     )
 
 

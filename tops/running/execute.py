@@ -13,7 +13,7 @@ from tops.planning.resolve import as_meant, family_source
 from tops.running.judging import judge_of
 from tops.settings.choices import backbone_config
 from tops.settings.methods import build_method
-from tops.settings.schema import ProfileConfig
+from tops.settings.schema import BackboneConfig, ProfileConfig
 from tops.store.cell import BackboneSpec, Cell
 from tops.store.hashes import same_content
 from tops.store.store import CellStatus, Store
@@ -35,7 +35,7 @@ class LoadedEvaluator:
         cell: Cell,
         store: Store,
         *,
-        record_kept: bool,
+        record_kept: bool | int,
         let_through: tuple[type[BaseException], ...],
         progress: Progress | None = None,
     ) -> CellStatus:
@@ -92,7 +92,7 @@ def load_evaluator(spec: BackboneSpec, profile: ProfileConfig) -> LoadedEvaluato
         staged.path,
         family=spec.family,
         dtype=spec.dtype,
-        device_map=device(profile),
+        device_map="auto" if spread(choice, profile) else device(profile),
         attention=spec.attention,
         text_tower=None if tower is None else tower.path,
         name=spec.name,
@@ -100,6 +100,13 @@ def load_evaluator(spec: BackboneSpec, profile: ProfileConfig) -> LoadedEvaluato
     if profile.vision_memory_gb:
         model = replace(model, memory=VisionMemory(int(profile.vision_memory_gb * 1e9)))
     return LoadedEvaluator(model, profile, "" if tower is None else f"{choice.text_tower}@{tower.revision}")
+
+
+def spread(choice: BackboneConfig, profile: ProfileConfig) -> bool:
+    """Whether a model's layers go to all GPUs of this worker."""
+    import torch
+
+    return "auto" in (choice.device_map, profile.device_map) and torch.cuda.device_count() > 1
 
 
 def device(profile: ProfileConfig) -> str:

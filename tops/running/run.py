@@ -20,7 +20,7 @@ from tops.running.judging import judge_the_rest
 from tops.running.launchers import launcher
 from tops.running.progress import Progress, duration
 from tops.running.worker import Assignment
-from tops.settings.schema import LauncherConfig
+from tops.settings.schema import LauncherConfig, recorded
 from tops.store.cell import Cell
 from tops.store.secrets import without_secrets
 from tops.store.store import Store
@@ -81,6 +81,7 @@ def run(plan: Plan, choice: LauncherConfig, results: str | Path, *, out: TextIO 
         If stored cells are stale and the plan does not say what to do with them.
     """
     began = time.monotonic()
+    check_launcher(choice)
     plan = replace(plan, store=Path(results))
     if (stale := plan.stale_cells()) and plan.stale == "refuse":
         raise ConfigurationError(refusal(plan))
@@ -118,6 +119,20 @@ def _cleared(plan: Plan, stale: list[PlannedCell]) -> Plan:
     return refreshed(plan)
 
 
+def check_launcher(choice: LauncherConfig) -> None:
+    """Refuse to leave workers alone that end with this process.
+
+    Raises
+    ------
+    ConfigurationError
+        For ``--detach`` without Slurm.
+    """
+    if choice.detach and choice.kind != "slurm":
+        raise ConfigurationError(
+            f"--detach is for launcher=slurm: workers of launcher={choice.kind} end with this command"
+        )
+
+
 def _launch(plan: Plan, todo: list[Cell], choice: LauncherConfig, results: Path, out: TextIO | None) -> None:
     folder = results / plan.profile.name / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     folder.mkdir(parents=True)
@@ -127,13 +142,14 @@ def _launch(plan: Plan, todo: list[Cell], choice: LauncherConfig, results: Path,
             indent=1,
         )
     )
+    wide = choice.gpus_per_worker > 1
     assignment = Assignment(
         str(results),
-        plan.profile,
+        replace(plan.profile, device_map="auto") if wide else plan.profile,
         tuple(todo),
         choice.attempts,
         choice.threads,
-        plan.experiment.record_kept,
+        recorded(plan.experiment, plan.profile.name),
         own=registration.known(),
     )
     with Progress(len(todo), out or sys.stderr) as progress:

@@ -44,8 +44,8 @@ class Assignment:
         A cell that has failed this often is set aside.
     threads : int
         CPU threads of each worker; 0 leaves the default.
-    record_kept : bool
-        Store which tokens each cut kept.
+    record_kept : bool or int
+        Store which tokens each cut kept: of all documents of a cell, or of its first ones.
     before : dict of str to int
         Key to how often a cell had failed when the run began: what failed since then, in another worker, is not tried
         again. Counted and not dated, for the clocks of machines differ.
@@ -60,7 +60,7 @@ class Assignment:
     cells: tuple[Cell, ...]
     attempts: int = 3
     threads: int = 0
-    record_kept: bool = False
+    record_kept: bool | int = False
     before: dict[str, int] = field(default_factory=dict)
     own: dict[str, Any] = field(default_factory=dict)
     evaluator: str = "tops.running.execute:load_evaluator"
@@ -93,7 +93,7 @@ class Evaluator(Protocol):
         cell: Cell,
         store: Store,
         *,
-        record_kept: bool,
+        record_kept: bool | int,
         let_through: tuple[type[BaseException], ...],
         progress: DocumentEvents,
     ) -> Any: ...
@@ -245,7 +245,7 @@ def _one(
     emit: Callable[[Event], None],
     broken: dict[BackboneKey, str],
     let_through: tuple[type[BaseException], ...],
-    record_kept: bool,
+    record_kept: bool | int,
 ) -> bool:
     """Run one cell; True when it is complete afterwards. Any error but ``let_through`` is that cell's alone."""
     began, before = time.monotonic(), attempts_of(store, cell)

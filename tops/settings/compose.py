@@ -67,6 +67,7 @@ class Composed:
     full: bool
     backbones: tuple[str, ...] | None
     results: str
+    record_kept: bool | None = None
     stale: Stale = "refuse"
 
 
@@ -213,6 +214,7 @@ def _checked(values: dict[str, Any]) -> Composed:
         full=values["full"],
         backbones=None if backbones is None else tuple(backbones),
         results=values["results"],
+        record_kept=typed(bool | None, values["record_kept"], "record_kept"),
         stale=typed(Stale, values["stale"], "stale"),
     )
 

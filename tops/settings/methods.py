@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 from tops.budget import Budget
 from tops.errors import ConfigurationError, DataError
 from tops.methods import build, method_class, method_names, method_source
-from tops.settings.schema import typed
+from tops.settings.schema import Role, typed
 from tops.store.cell import MethodSpec
 
 
@@ -18,6 +18,13 @@ def method_title(name: str) -> str:
     if name == "none":
         return "Unpruned"
     return str(method_class(name).title) if name in method_names() else name
+
+
+def method_role(name: str) -> Role:
+    """``reference`` for the unpruned model, else what the method says of itself."""
+    if name == "none":
+        return "reference"
+    return "control" if getattr(method_class(name), "role", "method") == "control" else "method"
 
 
 def method_spec(name: str, options: dict[str, Any]) -> MethodSpec:

@@ -36,6 +36,7 @@ class MiniatureConfig:
     frames: Positive = 1
     options: dict[str, Any] = field(default_factory=dict)
     video: dict[str, Any] | None = None
+    device_map: Literal["one", "auto"] = "one"
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ class BackboneConfig:
         is not the method's own default. Written out in every cell.
     width, feed_forward : int
         Hidden and intermediate size of the language model, for FLOPs.
+    device_map : str
+        ``auto`` spreads the layers over all GPUs that a worker has (``launcher.gpus_per_worker``).
     miniature : MiniatureConfig or None
         What stands for it in the miniature profile, one size per family; None where nothing does.
     """
@@ -84,6 +87,7 @@ class BackboneConfig:
     attention: Attention = "sdpa"
     options: dict[str, Any] = field(default_factory=dict)
     video: dict[str, Any] | None = None
+    device_map: Literal["one", "auto"] = "one"
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -113,6 +117,8 @@ class ProfileConfig:
         the cell has no score. Part of the cell.
     judge : str or None
         Address of the judge model of judged benchmarks, OpenAI-compatible; None for that of ``TOPS_JUDGE_URL``, if any.
+    device_map : str
+        ``auto``: as of a backbone, for all of them.
     judge_model : str
         Name the judge's server knows the model by; empty takes the first that it lists.
     """
@@ -129,6 +135,7 @@ class ProfileConfig:
     allow_empty: bool = False
     judge: str | None = None
     judge_model: str = ""
+    device_map: Literal["one", "auto"] = "one"
 
 
 @dataclass(frozen=True)
@@ -141,19 +148,25 @@ class LauncherConfig:
         ``local`` (processes of this machine), ``slurm`` (submitit) or ``ray``.
     workers : int
         Most workers at a time. 0, for ``local`` only, means one per GPU; on a CPU one per core, four at most.
+    gpus_per_worker : int
+        GPUs of a worker; with more than one a model's layers are spread over them.
     threads : int
         CPU threads of a worker; 0 leaves the libraries' own default.
     attempts : int
         How often a cell may end in failure before later runs set it aside.
     options : dict
         Passed to the executor: partition, timeout_min, ... for Slurm; address, ... for Ray.
+    detach : bool
+        Submit and return (``--detach``), for Slurm only.
     """
 
     kind: Literal["local", "slurm", "ray"]
     workers: Natural = 0
+    gpus_per_worker: Positive = 1
     threads: Natural = 0
     attempts: Positive = 3
     options: dict[str, Any] = field(default_factory=dict)
+    detach: bool = False
 
 
 @dataclass(frozen=True)
@@ -251,8 +264,8 @@ class Experiment:
         benchmarks that have them.
     limit : dict
         Profile to documents per benchmark; a profile that is not named runs all of them.
-    record_kept : bool
-        Store which tokens each cut kept, for figures and overlays.
+    record_kept : bool or dict
+        Store which tokens each cut kept, for figures and overlays: of all documents, or profile to a number of them.
     subject : str
         The method that the experiment is about: reports set it against each of the others. Where it does not run, the
         one that leads stands there.
@@ -269,8 +282,15 @@ class Experiment:
     acc: Acc = "llava"
     layout: Layout = "benchmarks"
     limit: dict[str, int] = field(default_factory=dict)
-    record_kept: bool = False
+    record_kept: bool | dict[str, int] = False
     subject: str = "tops"
+
+
+def recorded(experiment: Experiment, profile: str) -> bool | int:
+    """Documents of each cell whose kept tokens are stored: True for all of them."""
+    if isinstance(experiment.record_kept, bool):
+        return experiment.record_kept
+    return experiment.record_kept.get(profile, False)
 
 
 def parse(cls: type[T], values: Any, where: str) -> T:

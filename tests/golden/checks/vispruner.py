@@ -41,6 +41,10 @@ def case(case: Arrays, check: Comparison) -> None:
         check.close("first_round_score", rounds[0].likeness, case["first_round_score"])
         check.same("residual_after_first", rounds[0].left, case["residual_after_first"])
         check.same("residual_end", rounds[-1].left, case["residual_end"])
+    else:
+        check.same("residual_end", order[:, important:], case["residual_end"])
+        for name in {"first_round_score", "residual_after_first"} & set(case.names()):
+            case[name]
     tokens = grid_tokens(features.flatten(0, 1), units=batch, images=batch)
     point = ArrayPoint(keep=batch * keep, tokens=tokens, vision=vision)
     first = n * torch.arange(batch)[:, None]

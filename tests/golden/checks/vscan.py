@@ -108,10 +108,10 @@ def next_layout(case: Arrays, check: Comparison) -> None:
     packing = packing_of(case)
     grid = packing[SIDE**2 :].view(rows, columns)
     if wide / high > columns / rows:
-        pad = (rows - int(high * columns / wide)) // 2
+        pad = (rows - int(high * (columns / wide))) // 2
         grid = grid[pad : rows - pad]
     else:
-        pad = (columns - int(wide * rows / high)) // 2
+        pad = (columns - int(wide * (rows / high))) // 2
         grid = grid[:, pad : columns - pad]
     newline = torch.full((len(grid), 1), -1)
     places = torch.cat([packing[: SIDE**2], torch.cat([grid, newline], 1).flatten()])

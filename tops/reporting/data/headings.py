@@ -26,11 +26,19 @@ def title_of(results: Results) -> str:
 
 
 def level_title(results: Results, backbone: str, level: str) -> str:
-    """``128 tokens (↓ 77.8 %)``: the budget that was run, which in the miniature is not the printed number."""
+    """``128 tokens (↓ 77.8 %)``: the budget that was run, which in the miniature is not the printed number.
+
+    A level that is called by its budget, as those of a sweep, is ``128 tokens``, or ``32 tokens (for 128)``.
+    """
     if not level:
         return ""
-    budgets = (e.budget for (row, c), e in results.entries.items() if row.level == level and c.backbone == backbone)
-    budget = next((b for b in budgets if b is not None), None)
+    found = [e for (row, c), e in results.entries.items() if row.level == level and c.backbone == backbone]
+    entry = next((e for e in found if e.budget is not None), None)
+    budget = None if entry is None else entry.budget
+    if entry is not None and budget is not None and level == str(entry.printed):
+        if isinstance(budget.value, float):
+            return f"{100 * budget.value:.3g} % of tokens"
+        return f"{budget.value} tokens" + ("" if budget.value == entry.printed else f" (for {level})")
     reduction = f"↓ {level} %" if level.replace(".", "", 1).isdigit() else level
     if budget is None:
         return reduction

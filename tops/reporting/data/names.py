@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tops.benchmarks.benchmark import load_benchmark
 from tops.planning.plan import Row
-from tops.settings.choices import backbone_config
+from tops.settings.choices import backbone_config, choice_names
 
 _BENCHMARKS = {
     "gqa": "GQA",
@@ -41,8 +42,10 @@ _PROTOCOLS = {"as_printed": "schedule as printed", "kept": "tokens after the cut
 
 
 def benchmark_title(slug: str) -> str:
-    """Short title of a benchmark or derived column; an unknown one keeps its slug."""
-    return _BENCHMARKS.get(slug, slug)
+    """Short title of a benchmark or derived column; a benchmark of the user's own has the title of its file."""
+    if slug in _BENCHMARKS or slug not in choice_names("benchmark"):
+        return _BENCHMARKS.get(slug, slug)
+    return load_benchmark(slug).title
 
 
 def backbone_title(name: str) -> str:

@@ -62,7 +62,7 @@ def budget_curves(resamples: Resamples) -> Iterator[tuple[str, str, Figure]]:
         if fidelity_columns(resamples, backbone):
             continue
         lines = _curves(resamples, backbone)
-        if not lines:
+        if max(map(len, lines.values()), default=0) < 2:  # points alone are no curve
             continue
         figure, axes = plt.subplots(figsize=(6.6, 4.2))
         for i, (row, points) in enumerate(lines.items()):

@@ -49,7 +49,7 @@ def keep_maps(resamples: Resamples) -> Iterator[tuple[str, str, Figure]]:
     """How often each place of the image is kept: a row of panels per method, a panel per cut."""
     import matplotlib.pyplot as plt
 
-    if not resamples.results.plan.experiment.record_kept or _by_layer(resamples):
+    if resamples.results.plan.experiment.record_kept is not True or _by_layer(resamples):
         return
     for backbone in resamples.results.backbones:
         records = _records(resamples, backbone)
@@ -99,7 +99,7 @@ def evenness_curves(resamples: Resamples) -> Iterator[tuple[str, str, Figure]]:
     """How likely each place is to be kept, places in falling order: a panel per method, a line per cut."""
     import matplotlib.pyplot as plt
 
-    if not resamples.results.plan.experiment.record_kept or _by_layer(resamples):
+    if resamples.results.plan.experiment.record_kept is not True or _by_layer(resamples):
         return
     for backbone in resamples.results.backbones:
         records = _records(resamples, backbone)

@@ -130,7 +130,8 @@ def difference(comparison: Comparison) -> Datum:
     d = comparison.difference
     if np.isnan(d.low):
         return Datum(signed(d.estimate), d.estimate, mark=FEW)
-    return Datum(f"{signed(d.estimate)} [{signed(d.low)}, {signed(d.high)}]", d.estimate)
+    text = f"{signed(d.estimate)} [{signed(d.low)}, {signed(d.high)}]"
+    return Datum(text, d.estimate, low=d.low, high=d.high)
 
 
 def detectable(comparison: Comparison) -> Datum:

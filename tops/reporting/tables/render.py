@@ -72,18 +72,58 @@ def markdown(table: Table) -> str:
     return "\n".join(out) + "\n"
 
 
+def plain(table: Table) -> str:
+    """Columns for a terminal; notes below."""
+    titles = [f"{h.group} {h.title}".strip() for h in table.headers]
+    lines: list[list[str]] = [[table.label_title, *titles]]
+    for section, members in table.sections():
+        lines += [[f"[{section}]"], *([line.label, *(d.text or "-" for d in line.data)] for line in members)]
+    body = [line for line in lines if len(line) > 1]
+    widths = [max(len(line[i]) for line in body) for i in range(len(titles) + 1)]
+    shown = [
+        line[0] if len(line) == 1 else "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])])
+        for line in lines
+    ]
+    return "\n".join([table.title, "", *shown])
+
+
 def as_csv(table: Table) -> str:
-    """CSV with unrounded numbers; a hole is empty and its reason stands in the last column."""
+    """Tidy CSV with unrounded numbers; a hole is empty and its reason stands in the last column.
+
+    A column of intervals has its ends in two more, ``... lower`` and ``... upper``.
+    """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     titles = [f"{h.group} {h.title}".strip() for h in table.headers]
-    writer.writerow(["title", "section", table.label_title.lower(), "role", *titles, "notes"])
+    spans = [any(line.data[i].low is not None for line in table.lines) for i in range(len(titles))]
+    ends = [end for title, span in zip(titles, spans, strict=True) if span for end in _ends(title)]
+    writer.writerow(["table", "section", table.label_title.lower(), "role", *titles, *ends, "notes"])
     for line in table.lines:
-        values = [d.text if d.value is None else repr(round(d.value, 6)) for d in line.data]
+        values = [_value(d, span) for d, span in zip(line.data, spans, strict=True)]
+        values += [
+            "" if end is None else repr(round(end, 6))
+            for d, span in zip(line.data, spans, strict=True)
+            if span
+            for end in (d.low, d.high)
+        ]
         notes = [f"{t}: {d.reason or d.mark}" for t, d in zip(titles, line.data, strict=True) if d.reason or d.mark]
-        row = [table.title, line.section, line.label, line.role, *values, "; ".join(notes)]
+        row = [table.name, line.section, line.label, line.role, *values, "; ".join(notes)]
         writer.writerow([_inert(v) for v in row])
     return buffer.getvalue()
+
+
+def _ends(title: str) -> tuple[str, str]:
+    """``Rel difference [95 %]`` has ``Rel difference lower`` and ``Rel difference upper``."""
+    plain = re.sub(r"\s*(\[95 %\]|95 % interval|95 % of ranks)", "", title).strip()
+    what = "rank" if "ranks" in title else ""
+    name = " ".join(part for part in (plain, what) if part)
+    return f"{name} lower".strip(), f"{name} upper".strip()
+
+
+def _value(datum: Datum, span: bool) -> str:
+    if datum.value is not None:
+        return repr(round(datum.value, 6))
+    return "" if span else datum.text  # its ends say it
 
 
 def _inert(text: str) -> str:

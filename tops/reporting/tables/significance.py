@@ -103,7 +103,7 @@ def interval(d: Drawn) -> Datum:
     low, high = d.interval.low, d.interval.high
     if np.isnan(low):
         return number(d.point, mark=_FEW)
-    return Datum(f"{d.point:.1f} [{low:.1f}, {high:.1f}]", d.point)
+    return Datum(f"{d.point:.1f} [{low:.1f}, {high:.1f}]", d.point, low=float(low), high=float(high))
 
 
 _NOTHING = "no number: the table of scores says why"
@@ -116,7 +116,7 @@ def _span(low: float, high: float, form: str) -> Datum:
     """``92.0 to 102.9``."""
     if np.isnan(low) or np.isnan(high):
         return hole(_FEW)
-    return Datum(f"{round(low, 1):{form}} to {round(high, 1):{form}}")
+    return Datum(f"{round(low, 1):{form}} to {round(high, 1):{form}}", low=float(low), high=float(high))
 
 
 def _sides(flips: Flips | None, p: float) -> tuple[Datum, Datum]:

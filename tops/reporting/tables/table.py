@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import groupby
 
+_SENTENCE = 80  # characters
+
 
 @dataclass(frozen=True)
 class Header:
@@ -35,6 +37,8 @@ class Datum:
         Keys of the stored cells behind it.
     under : str
         Small print below the number: the tokens that its layers really saw, where the budget asked for others.
+    low, high : float or None
+        Ends of the interval that ``text`` shows, for CSV.
     """
 
     text: str = ""
@@ -44,6 +48,8 @@ class Datum:
     mark: str = ""
     cells: tuple[str, ...] = ()
     under: str = ""
+    low: float | None = None
+    high: float | None = None
 
     @property
     def full(self) -> str:
@@ -100,6 +106,11 @@ class Table:
         """Which columns hold words rather than numbers."""
         columns = zip(*(line.data for line in self.lines), strict=True)
         return [any(d.text and d.value is None for d in column) for column in columns] or [False] * len(self.headers)
+
+    @property
+    def wordy(self) -> bool:
+        """Whether places hold sentences, so that a page must wrap them to fit a screen."""
+        return any(len(d.text) > _SENTENCE for line in self.lines for d in line.data)
 
     @property
     def lettered(self) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tops.errors import ConfigurationError
 from tops.planning.hardware import visible_gpus
 from tops.running.events import Event
 from tops.running.worker import Assignment, note_failure
@@ -45,12 +46,24 @@ def launch(assignment: Assignment, folder: Path, choice: LauncherConfig, emit: C
     folder : path
         Of this run; receives the assignment and one log per worker.
     choice : LauncherConfig
-        ``workers=0`` means one per GPU; on a CPU one per core, four at most.
+        ``workers=0`` means one per ``gpus_per_worker`` GPUs; on a CPU one per core, four at most.
     emit : callable
         Told of every event of every worker.
+
+    Raises
+    ------
+    ConfigurationError
+        If a worker is to have more GPUs than there are.
     """
     gpus = visible_gpus() if assignment.profile.device != "cpu" else []
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if gpus and choice.gpus_per_worker > len(gpus):
+        raise ConfigurationError(
+            f"launcher.gpus_per_worker={choice.gpus_per_worker}, but {len(gpus)} GPU(s) are seen here; ask for "
+            "fewer, or use launcher=slurm"
+        )
+    each = choice.gpus_per_worker
+    gpus = [",".join(gpus[i : i + each]) for i in range(0, len(gpus) - each + 1, each)]
     count = choice.workers or len(gpus) or min(cores, 4)
     count = max(1, min(count, len(assignment.cells)))
     threads = choice.threads or (0 if gpus else max(1, cores // count))

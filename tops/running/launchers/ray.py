@@ -36,6 +36,8 @@ def launch(assignment: Assignment, folder: Path, choice: LauncherConfig, emit: C
     if choice.workers < 1:
         raise ConfigurationError("launcher=ray needs launcher.workers, the most tasks at a time (8, say)")
     options = {k: v for k, v in choice.options.items() if k in TASK_OPTIONS and v is not None}
+    if choice.gpus_per_worker > 1:
+        options["num_gpus"] = choice.gpus_per_worker
     join = {k: v for k, v in choice.options.items() if k not in TASK_OPTIONS and v is not None}
     path = folder / "assignment.json"
     assignment.save(path)

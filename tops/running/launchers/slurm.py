@@ -13,6 +13,7 @@ from typing import Any
 
 from tops.errors import ConfigurationError
 from tops.running.events import Event
+from tops.running.launchers.arrays import Array, running
 from tops.running.worker import Assignment, work
 from tops.settings.schema import LauncherConfig
 from tops.store.store import Store
@@ -78,6 +79,11 @@ def launch(assignment: Assignment, folder: Path, choice: LauncherConfig, emit: C
     ConfigurationError
         Without Slurm on this machine, without a number of workers, or for options that submitit does not know.
     """
+    keys = {cell.key for cell in assignment.cells}
+    for array in running(assignment.results, assignment.profile.name, keys) if shutil.which("squeue") else []:
+        print(f"array {array.number} works on these cells already ({array.folder}); waiting for it", file=sys.stderr)
+        _attached(array, Assignment.load(array.folder / "assignment.json"), choice, emit)
+        return
     import submitit
 
     if shutil.which("srun") is None:
@@ -87,6 +93,8 @@ def launch(assignment: Assignment, folder: Path, choice: LauncherConfig, emit: C
     path = folder / "assignment.json"
     assignment.save(path)
     options = dict(choice.options)
+    if choice.gpus_per_worker > 1:
+        options["gpus_per_node"] = choice.gpus_per_worker
     options.setdefault("python", f"{shlex.quote(sys.executable)} -P")  # no module of the working folder is run
     init = {f"slurm_{k}": options.pop(k) for k in INIT if k in options}
     executor = submitit.AutoExecutor(folder=str(folder / "slurm"), cluster="slurm", **init)
@@ -99,7 +107,35 @@ def launch(assignment: Assignment, folder: Path, choice: LauncherConfig, emit: C
     with executor.batch():
         jobs = [executor.submit(Job(path, index)) for index in range(count)]
     log.warning("submitted %s; logs in %s", ", ".join(job.job_id for job in jobs), folder / "slurm")
-    _wait(jobs, assignment, folder, emit)
+    array = Array(folder, tuple(str(job.job_id) for job in jobs), frozenset(keys))
+    array.save()
+    _watched(array, jobs, assignment, choice, emit)
+
+
+def _attached(array: Array, assignment: Assignment, choice: LauncherConfig, emit: Callable[[Event], None]) -> None:
+    """Wait for an array that an earlier command has submitted."""
+    import submitit
+
+    jobs = [submitit.SlurmJob(folder=array.folder / "slurm", job_id=number) for number in array.jobs]
+    _watched(array, jobs, assignment, choice, emit)
+
+
+def _watched(
+    array: Array, jobs: list[Any], assignment: Assignment, choice: LauncherConfig, emit: Callable[[Event], None]
+) -> None:
+    """Wait for an array, unless it is to go on alone; Ctrl-C leaves it running, and says so."""
+    advice = (
+        f"array {array.number} goes on by itself; the same command waits for it again, `tops cancel` (or `scancel "
+        f"{array.number}`) stops it"
+    )
+    if choice.detach:
+        print(advice, file=sys.stderr)
+        return
+    try:
+        _wait(jobs, assignment, array.folder, emit)
+    except KeyboardInterrupt:
+        print(f"\n{advice}", file=sys.stderr)
+        raise
 
 
 def _wait(jobs: list[Any], assignment: Assignment, folder: Path, emit: Callable[[Event], None]) -> None:

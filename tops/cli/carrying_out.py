@@ -1,0 +1,88 @@
+"""What ``tops run`` and ``tops compare`` share: prepare, run, say what is there, and show the table."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tops.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from tops.planning.plan import Plan
+    from tops.planning.request import Request
+
+
+def carried_out(ask: Callable[[], Request], reports: str = "") -> int:
+    """Run what ``ask`` plans; exit status 1 when a cell is missing at the end, 130 after Ctrl-C.
+
+    Parameters
+    ----------
+    ask : callable
+        Plans; asked twice where documents are built first, since their hash names the cells.
+    reports : str
+        Folder of reports: build the report, and print its first table. Empty: only run.
+    """
+    from tops.planning.requirements import check_requirements
+    from tops.planning.show import plan_text
+    from tops.planning.staging import prepare
+    from tops.running.judging import with_judge
+    from tops.running.run import run
+
+    asked = ask()
+    if asked.config.profile.miniature:
+        prepare(asked.config.profile)
+        asked = ask()
+    _check_any(asked)
+    if asked.plan.todo():
+        check_requirements(asked.plan, asked.config.launcher)
+    print(plan_text(asked.plan, short=True), file=sys.stderr)
+    try:
+        summary = run(with_judge(asked.plan), asked.config.launcher, asked.config.results)
+    except KeyboardInterrupt:
+        if asked.config.launcher.kind == "slurm":  # the array goes on, as its launcher has said
+            return 130
+        stored = "every answer so far is stored, the same command goes on where it stopped"
+        print(f"\nstopped with {_complete(asked.plan)}; {stored}", file=sys.stderr)
+        return 130
+    if asked.config.launcher.detach:
+        return 0
+    print(summary.text(), file=sys.stderr)
+    if asked.config.tracking.mode != "disabled":
+        from tops.running.tracking import publish
+
+        publish(asked.plan, asked.config.tracking, asked.config.results)
+    _check_any(asked)
+    if reports and summary.done:
+        show_report(asked, Path(reports))
+    return 1 if summary.missing else 0
+
+
+def show_report(asked: Request, reports: Path) -> None:
+    """Build the report of a plan and print its first table, what it says in words, and where the page is."""
+    from tops.planning.plan import refreshed
+    from tops.reporting.build import build, make
+    from tops.reporting.data.results import collect
+    from tops.reporting.tables import render
+
+    results = collect(refreshed(asked.plan), asked.config.results)
+    folder = reports / asked.plan.profile.name
+    paths = build(results, folder)
+    made = make(results, folder / ".cache")
+    print("\n\n".join([*(render.plain(table) for table in made.main), "\n".join(made.summary)]))
+    print(f"\n{next(path for path in paths if path.suffix == '.html')}")
+
+
+def _check_any(asked: Request) -> None:
+    if not asked.plan.unique() and asked.plan.cells and not asked.plan.experiment.rows:
+        raise ConfigurationError(f"nothing can run: {asked.plan.cells[0].reason}")
+
+
+def _complete(plan: Plan) -> str:
+    """How many cells of a plan are complete now."""
+    from tops.store.store import Store
+
+    store = Store(plan.store or "results", plan.profile.name)
+    keys = list(plan.unique())
+    return f"{sum(store.status(key).done for key in keys)} of {len(keys)} cells complete"
