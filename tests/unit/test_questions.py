@@ -38,7 +38,7 @@ def test_words_come_back(words: str) -> None:
     ],
 )
 def test_words_that_hold_the_marks_are_refused(family: str, prompt: str) -> None:
-    with pytest.raises(ConfigurationError, match="cannot be told from words.*question="):
+    with pytest.raises(ConfigurationError, match=r"cannot be told from words.*question="):
         read(family, prompt)
 
 

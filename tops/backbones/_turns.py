@@ -14,8 +14,8 @@ _TELL = "pass prune(..., question=...) or set run.question"
 def last_question(prompt: str, turns: Sequence[tuple[str, str]], family: str) -> str:
     """The words of the last user turn, without the template's marks.
 
-    A turn begins at the first mark of its kind, or at one behind a special token (``</s>``, ``<|im_end|>``). What cannot
-    be told apart from words that hold a mark themselves is refused.
+    A turn begins at the first mark of its kind, or at one behind a special token (``</s>``, ``<|im_end|>``). What
+    cannot be told apart from words that hold a mark themselves is refused.
 
     Parameters
     ----------
@@ -41,8 +41,8 @@ def last_question(prompt: str, turns: Sequence[tuple[str, str]], family: str) ->
         closed = words.rstrip().endswith(after) and not _SPECIAL.match(after)
         if real[-1] != starts[-1] or (len(ends) > 1 and not closed):
             raise ConfigurationError(
-                f"the prompt holds {before.strip()!r} {len(starts)} time(s) and {after!r} {prompt.count(after)} time(s): "
-                f"the question cannot be told from words that hold the template's marks; {_TELL}"
+                f"the prompt holds {before.strip()!r} {len(starts)} and {after!r} {prompt.count(after)} time(s): the "
+                f"question cannot be told from words that hold the template's marks; {_TELL}"
             )
         return (words[: ends[-1]] if ends else words).strip()
     known = " or ".join(repr(before.strip()) for before, _ in turns) or "nothing that is known"
