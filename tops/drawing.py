@@ -160,6 +160,38 @@ def _panels(picture: Image, sheets: Sequence[Sheet], kept: frozenset[int] | None
     return panels if len(sheets) == 1 else [*panels, _shaded(framed, mask(sheets[-1], kept))]
 
 
+def views(places: Places, aspect: float) -> list[list[tuple[float, ...]]]:
+    """How the first picture of a prompt is seen, for a page that draws by itself.
+
+    Parameters
+    ----------
+    places : Places
+        Of the prompt.
+    aspect : float
+        Width over height of the picture.
+
+    Returns
+    -------
+    list of views, each a list of grids
+        ``(start, stride, rows, columns, left, top, right, bottom)``, the last four in fractions of what is seen.
+    """
+    sheets = [sheet for sheet in places.sheets if sheet.image == 0]
+    whole = (0.0, 0.0, 1.0, 1.0)
+    if places.placing != "tiles" or len(sheets) == 1:
+        return [[(s.start, s.stride, s.rows, s.columns, *whole)] for s in sheets]
+    tiles, thumbnail = sheets[:-1], sheets[-1]
+    down, across = tile_grid(len(tiles), aspect)
+    cut = [
+        (*_numbers(s), (i % across) / across, (i // across) / down, (i % across + 1) / across, (i // across + 1) / down)
+        for i, s in enumerate(tiles)
+    ]
+    return [cut, [(*_numbers(thumbnail), *whole)]]
+
+
+def _numbers(sheet: Sheet) -> tuple[float, ...]:
+    return sheet.start, sheet.stride, sheet.rows, sheet.columns
+
+
 def tile_grid(tiles: int, aspect: float) -> tuple[int, int]:
     """Rows and columns in which a picture of an aspect (width over height) is cut into so many tiles."""
     pairs = [(rows, tiles // rows) for rows in range(1, tiles + 1) if tiles % rows == 0]

@@ -65,18 +65,31 @@ def shown(picture: Image.Image, inputs: Inputs | None = None) -> Image.Image:
 
 
 def test_every_mode_is_read_as_its_colours() -> None:
-    palette = plain().quantize(8)
-    palette.info["transparency"] = 0
-    alpha = plain().convert("RGBA")
-    alpha.putalpha(100)
-    for odd in (palette, alpha, plain().convert("CMYK")):
+    for odd in (plain().quantize(8), plain().convert("CMYK"), plain().convert("RGBA")):
         got = shown(odd)
         assert got.mode == "RGB"
         assert np.abs(np.asarray(got, int) - np.asarray(plain(), int)).max() <= 4
-    grey = shown(plain().convert("L"))
-    assert grey.mode == "RGB"
-    assert len({grey.getpixel((50, 30))[channel] for channel in range(3)}) == 1  # type: ignore[index]
-    assert shown(plain().convert("1")).mode == shown(plain().convert("I;16")).mode == "RGB"
+
+
+def test_transparent_parts_show_white_paper() -> None:
+    """A black drawing on transparent ground is not a black square."""
+    palette = Image.new("P", (2, 2), 0)
+    palette.putpalette([0, 0, 0] * 256)
+    palette.info["transparency"] = 0
+    colour = Image.new("RGB", (2, 2), (0, 0, 0))
+    colour.info["transparency"] = (0, 0, 0)
+    for empty in (Image.new("RGBA", (2, 2), (0, 0, 0, 0)), Image.new("LA", (2, 2), (0, 0)), palette, colour):
+        assert shown(empty).getpixel((0, 0)) == (255, 255, 255)
+    assert shown(Image.new("RGBA", (2, 2), (0, 0, 0, 128))).getpixel((0, 0)) == (127, 127, 127)
+    assert shown(Image.new("RGBA", (2, 2), (9, 8, 7, 255))).getpixel((0, 0)) == (9, 8, 7)
+
+
+@pytest.mark.parametrize(
+    ("kind", "levels"), [(np.uint16, (0, 32768, 65535)), (np.int32, (0, 32768, 65535)), (np.float32, (0, 0.5, 1))]
+)
+def test_deep_grey_is_scaled_and_not_cut_off(kind, levels) -> None:
+    picture = Image.fromarray(np.array([levels], dtype=kind))
+    assert [shown(picture).getpixel((x, 0))[0] for x in range(3)] == [0, 128, 255]
 
 
 def test_exif_rotation_is_applied(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 import tops
 from tops import TOPS, Random
 from tops.backbones import adapter_for
-from tops.drawing import Places, Sheet, draw_kept, tile_grid
+from tops.drawing import Places, Sheet, draw_kept, tile_grid, views
 from tops.engine import prune
 from tops.engine.kept import places
 from tops.errors import ConfigurationError
@@ -85,3 +85,11 @@ def test_nothing_recorded_is_said() -> None:
         case.model(**case.inputs)
     with pytest.raises(ConfigurationError, match="record_kept=True"):
         tops.draw(Image.new("RGB", (28, 28)), run)
+
+
+def test_views_of_a_tiled_picture_and_its_thumbnail() -> None:
+    sheets = tuple(Sheet(0, i, 4, 4, 16 * i, 4) for i in range(3))
+    tiles, thumbnail = views(Places("tiles", sheets), aspect=2.0)
+    assert tiles == [(0, 4, 4, 4, 0.0, 0.0, 0.5, 1.0), (16, 4, 4, 4, 0.5, 0.0, 1.0, 1.0)]
+    assert thumbnail == [(32, 4, 4, 4, 0.0, 0.0, 1.0, 1.0)]
+    assert views(Places("whole", sheets[:2]), 1.0)[1] == [(16, 4, 4, 4, 0.0, 0.0, 1.0, 1.0)]

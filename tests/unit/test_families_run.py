@@ -18,12 +18,14 @@ from transformers import AutoProcessor
 from tops.backbones import adapter_for
 from tops.backbones.loading import Backbone
 from tops.evaluation.asking import asker_and_reader, messages, tokens_unpruned
+from tops.evaluation.media import Media
 from tops.methods import build
 from tops.miniature.checkpoints import ROOT
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{% for content in message['content'] %}"
-    "{% if content['type'] == 'image' %}IMAGE{% elif content['type'] == 'text' %}{{ content['text'] }}{% endif %}"
+    "{% if content['type'] == 'image' %}IMAGE{% elif content['type'] == 'video' %}VIDEO"
+    "{% elif content['type'] == 'text' %}{{ content['text'] }}{% endif %}"
     "{% endfor %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 SMOL = (
@@ -48,13 +50,13 @@ def wide(case: tiny_families.Case, words: Any, **ids: int) -> Any:
 
 def onevision(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
     words, sizes = tokenizer("llava-video"), {"size": {"height": 35, "width": 35}}
-    case = tiny_families.llava_onevision()
+    case, template = tiny_families.llava_onevision(), CHATML.replace("IMAGE", "<image>\n").replace("VIDEO", "<video>\n")
     mark, video = (words.convert_tokens_to_ids(token) for token in ("<image>", "<video>"))
     model = wide(case, words, image_token_id=mark, video_token_id=video)
     images = hf.LlavaOnevisionImageProcessor(image_grid_pinpoints=model.config.image_grid_pinpoints, **sizes)
     processor: Any = hf.LlavaOnevisionProcessor(
         images, words, hf.LlavaOnevisionVideoProcessor(**sizes), num_image_tokens=25,
-        vision_feature_select_strategy="full", chat_template=CHATML.replace("IMAGE", "<image>\n"),
+        vision_feature_select_strategy="full", chat_template=template,
         vision_aspect_ratio="anyres_max_3",
     )  # fmt: skip
     return model, processor
@@ -70,7 +72,9 @@ def qwen(build_case: Callable[[], Any], processor: Any) -> Callable[[pytest.Monk
         model = wide(case, words, **dict(zip(keys, ids, strict=True)))
         images = hf.Qwen2VLImageProcessor(patch_size=4, merge_size=2, temporal_patch_size=2)
         video = hf.Qwen3VLVideoProcessor if processor is hf.Qwen3VLProcessor else hf.Qwen2VLVideoProcessor
-        template = CHATML.replace("IMAGE", "<|vision_start|><|image_pad|><|vision_end|>")
+        template = CHATML
+        for name in ("image", "video"):
+            template = template.replace(name.upper(), f"<|vision_start|><|{name}_pad|><|vision_end|>")
         return model, processor(images, words, video(patch_size=4, merge_size=2), chat_template=template)
 
     return make
@@ -107,6 +111,12 @@ MAKERS: dict[str, tuple[Any, dict[str, Any], int | None]] = {
 }
 
 
+def asked(asker: Any, media: Media) -> Instance:
+    asker.task_dict = {"task": {"split": {0: {}}}}
+    arguments = ("", lambda _: messages("What is it?", media), {"max_new_tokens": 2}, 0, "task", "split")
+    return Instance("generate_until", arguments, 0, {"task": "task", "doc_id": 0, "repeats": 1})
+
+
 @pytest.mark.parametrize("family", MAKERS)
 def test_a_question_about_a_picture(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     make, options, wanted = MAKERS[family]
@@ -115,13 +125,12 @@ def test_a_question_about_a_picture(family: str, monkeypatch: pytest.MonkeyPatch
     assert adapter.family == family
     backbone = Backbone("tiny", model, processor, adapter)
     picture = Image.effect_mandelbrot((80, 60), (-2, -1.5, 1, 1.5), 20)
-    benchmark: Any = SimpleNamespace(modality="image")
-    task: Any = SimpleNamespace(visuals=lambda _: [picture], documents=[None], benchmark=benchmark)
+    task: Any = SimpleNamespace(
+        visuals=lambda _: [picture], documents=[None], benchmark=SimpleNamespace(modality="image")
+    )
     asker, reader = asker_and_reader(backbone, options, task, None)
     media = reader(0, {})
-    asker.task_dict = {"task": {"split": {0: {}}}}
-    arguments = ("", lambda _: messages("What is it?", media), {"max_new_tokens": 2}, 0, "task", "split")
-    request = Instance("generate_until", arguments, 0, {"task": "task", "doc_id": 0, "repeats": 1})
+    request = asked(asker, media)
     prepared = asker.prepare_prompt(request, media)
     (count,) = set(tokens_unpruned(backbone, prepared.options))
     assert count == wanted if wanted else 12 <= count <= 200
@@ -134,3 +143,20 @@ def test_a_question_about_a_picture(family: str, monkeypatch: pytest.MonkeyPatch
     assert "What is it?" in pruned.prompt
     assert "What is it?" in adapter.question(pruned.prompt)
     assert sum(run.last[0].visual_tokens_per_layer) <= count * len(adapter.layers) // 2 + len(adapter.layers)
+
+
+@pytest.mark.parametrize(("family", "steps", "tokens"), [("llava-onevision", 4, 9), ("qwen3-vl", 2, None)])
+def test_a_question_about_a_video(family: str, steps: int, tokens: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four frames, which Qwen takes in pairs, a time in words before each of them."""
+    model, processor = MAKERS[family][0](monkeypatch)
+    backbone = Backbone("tiny", model, processor, adapter_for(model))
+    task: Any = SimpleNamespace(visuals=lambda _: [], documents=[None], benchmark=SimpleNamespace(modality="video"))
+    asker, _ = asker_and_reader(backbone, {"frames": 4, "min_pixels": 64**2, "max_pixels": 96**2}, task, None)
+    frames = tuple(Image.effect_mandelbrot((48, 32), (-2, -1.5, 1, 1.5), 10 + i).convert("RGB") for i in range(4))
+    media = Media(frames, True, (0, 8, 16, 24), 32, 8.0)
+    request = asked(asker, media)
+    count = tokens_unpruned(backbone, asker.prepare_prompt(request, media).options)[0]
+    assert count == steps * tokens if tokens else count % steps == 0
+    with torch.no_grad(), backbone.prune(build("random", budget=0.5)) as run:
+        assert asker.ask(request, media).output_tokens >= 1
+    assert run.last[0].visual_tokens_per_layer[0] == count // 2

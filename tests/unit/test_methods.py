@@ -12,15 +12,17 @@ import torch
 from scenes import scene
 from test_loading import encoder
 
-from tops.budget import PROTOCOLS, Budget, PromptShape
+from tops.budget import PROTOCOLS, Budget, Cut, PromptShape, Schedule
 from tops.engine import prune
 from tops.engine.cache import state_of
 from tops.errors import BudgetError, ConfigurationError, MissingSignalError, NonFiniteError, TopsError
 from tops.methods import build, method_class, method_names
-from tops.methods.base import Control, InsideModel, Method, _declared
+from tops.methods._options import declared
+from tops.methods.base import Control, InsideModel, Method, adopted
 from tops.methods.sparsevlm import recycling
 from tops.signals import Signal
 from tops.testing import ArrayText, ArrayVision
+from tops.tokens import Selection
 
 NAMES = method_names()
 BUDGETED = [n for n in NAMES if not issubclass(method_class(n), Control)]
@@ -179,7 +181,7 @@ def test_a_method_without_a_budget_is_refused_before_compute(name: str, llava: A
 WORDS = [
     (name, option, words[0])
     for name in NAMES
-    for option, (words, _) in _declared(method_class(name)).items()
+    for option, (words, _) in declared(method_class(name)).items()
     if isinstance(next(iter(words), None), str)
 ]
 
@@ -188,6 +190,24 @@ WORDS = [
 def test_a_word_that_is_no_choice_of_an_option_is_refused_with_the_nearest(name: str, option: str, word: str) -> None:
     with pytest.raises(ConfigurationError, match=f"{option}='{word}x'. Did you mean '{word}'"):
         build(name, **{option: f"{word}x"})
+
+
+def test_a_method_written_without_the_base_classes_gets_their_defaults(llava: Any) -> None:
+    class Bare:
+        title, signals, budget, positions = "Bare", frozenset(), Budget(3), None
+
+        def schedule(self, shape: PromptShape) -> Schedule:
+            return Schedule(shape.visual, shape.depth, (Cut(0, 3),))
+
+        def select(self, point: Any) -> Selection:
+            return Selection(torch.arange(3))
+
+    method = Bare()
+    assert adopted(method).with_newlines is False
+    assert adopted(method).needs(frozenset()) == frozenset()
+    with prune(llava.model, method) as run, torch.no_grad():
+        llava.model(**llava.inputs)
+    assert run.visual_tokens_per_layer == [3] * tiny.DEPTH
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -9,7 +9,7 @@ from sklearn.metrics import f1_score
 
 from tops.statistics import metrics
 from tops.statistics.comparison import compare, holm, mcnemar
-from tops.statistics.intervals import discordant_se, minimum_detectable_effect, percentile_interval
+from tops.statistics.intervals import discordant_se, minimum_detectable_effect, percentile_interval, share_interval
 from tops.statistics.ranks import ranks
 from tops.statistics.resampling import Clusters
 
@@ -235,3 +235,15 @@ def test_a_thousand_resamples_of_a_large_benchmark_take_a_moment():
     for _ in range(20):
         metrics.mean(np.ones(12000)).resampled(clusters, draws)
     assert time.perf_counter() - start < 5
+
+
+def test_a_share_at_the_edge_has_an_interval_that_covers():
+    certain = share_interval(100.0, np.full(200, 100.0), 24)
+    assert (round(certain.low, 1), certain.high) == (84.9, 100.0)
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(300):
+        right = 100.0 * (rng.random(24) < 0.95)
+        resampled = rng.multinomial(24, np.full(24, 1 / 24), size=100) @ right / 24
+        interval = share_interval(right.mean(), resampled, 24)
+        covered += interval.low <= 95 <= interval.high
+    assert covered >= 0.93 * 300

@@ -75,8 +75,11 @@ def show_report(asked: Request, reports: Path) -> None:
 
 
 def _check_any(asked: Request) -> None:
-    if not asked.plan.unique() and asked.plan.cells and not asked.plan.experiment.rows:
-        raise ConfigurationError(f"nothing can run: {asked.plan.cells[0].reason}")
+    """Nothing done is no success: a plan of refused cells alone is an error."""
+    if not asked.plan.unique():
+        refused = [planned.reason for planned in asked.plan.cells] or ["it has no cells"]
+        more = f" ({len(refused)} cells are refused; this is the first reason)" if len(refused) > 1 else ""
+        raise ConfigurationError(f"nothing can run: {refused[0]}{more}")
 
 
 def _complete(plan: Plan) -> str:

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from tops.cli.grammar import Command, Key, keys_text, values
-from tops.errors import ConfigurationError
+from tops.errors import ConfigurationError, nearest_names
 
 
 def _keys() -> dict[str, Key]:
@@ -15,6 +15,7 @@ def _keys() -> dict[str, Key]:
     return {
         "results": Key("root of the result store (default: results)", default="results"),
         "profile": Key("only this profile", partial(choice_names, "profile")),
+        "rescore": Key("true: score the stored texts again and compare", lambda: ("true", "false"), "false"),
     }
 
 
@@ -26,6 +27,7 @@ def _help() -> str:
 
 
 def _run(words: tuple[str, ...]) -> int:
+    from tops.evaluation.rescoring import rescored_otherwise
     from tops.store.check import check
     from tops.store.store import Store
 
@@ -34,13 +36,20 @@ def _run(words: tuple[str, ...]) -> int:
     options = values(words[1:], _keys(), "tops results check results=results profile=paper")
     root = Path(options["results"])
     profile = options["profile"]
-    profiles = [profile] if profile else sorted(p.name for p in root.glob("*") if (p / "cells").is_dir())
+    there = sorted(p.name for p in root.glob("*") if (p / "cells").is_dir())
+    if profile and profile not in there:
+        raise ConfigurationError(f"no cells of profile {profile!r} in {root}. {nearest_names(profile, there)}")
+    if options["rescore"] not in ("true", "false"):
+        raise ConfigurationError(f"rescore={options['rescore']!r} is neither true nor false")
+    profiles = [profile] if profile else there
     if not profiles:
         raise ConfigurationError(f"no result store in {root}; name its root, as in results={root}")
     found = 0
     for name in profiles:
         store = Store(root, name)
         faults = check(store)
+        if options["rescore"] == "true":
+            faults += rescored_otherwise(store, {fault.key for fault in faults})
         for fault in faults:
             print(f"{name} {fault}")
         broken = {f.key for f in faults if f.key}

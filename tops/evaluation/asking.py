@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tops.backbones.loading import Backbone
     from tops.benchmarks.benchmark import Benchmark
     from tops.benchmarks.tasks import Task
-    from tops.engine import Run
+    from tops.engine import PromptRecord, Run
     from tops.methods.base import Method
     from tops.store.cell import Cell
 
@@ -46,7 +46,7 @@ class Given:
 
     reply: Reply
     visual_tokens_per_layer: tuple[int, ...]
-    kept: dict[str, list[int]] | None
+    kept: dict[str, Any] | None
     measured: dict[str, Any] | None = None
 
 
@@ -132,6 +132,15 @@ class Asking:
         with self.asker.quiet(), self._backbone.adapter.shown(self.reader.layout):
             yield
 
+    def _kept(self, record: PromptRecord) -> dict[str, Any]:
+        """Kept indices by cut layer, as text, and under ``places`` where every token lies on the pictures."""
+        out: dict[str, Any] = {str(layer): list(ids) for layer, ids in (record.kept or {}).items()}
+        if record.places is not None:
+            inputs, layout = Inputs.of(self._cell.backbone.options).laid_out(self._backbone.adapter.family)
+            padded = inputs.image_padding == "square" or layout.pad
+            out["places"] = (replace(record.places, placing="pad") if padded else record.places).to_json()
+        return out
+
     def _clock(self) -> float:
         """Seconds, as if no vision features were shared: which method asks an image first must not tell in its cost."""
         memory = self._backbone.memory
@@ -175,7 +184,7 @@ class Asking:
             Given(
                 reply,
                 tuple(int(n) for n in record.visual_tokens_per_layer),
-                None if record.kept is None else {str(layer): list(ids) for layer, ids in record.kept.items()},
+                None if record.kept is None else self._kept(record),
             )
             for reply, record in zip(replies, run.last, strict=True)
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from tops.backbones.image_layouts import check_view
@@ -106,6 +107,7 @@ class TopsModel(lmms):  # type: ignore[misc]
         out = []
         for request in requests:
             _, to_messages, settings, number, task, split = request.args
+            refuse_sampling(settings)
             settings = {"max_new_tokens": settings.get("max_new_tokens", 1024), "do_sample": False, "temperature": 0}
             content, media = self._decoded(to_messages(self.task_dict[task][split][number]))
             request.arguments = ("", lambda _, content=content: content, settings, number, task, split)
@@ -135,3 +137,19 @@ class TopsModel(lmms):  # type: ignore[misc]
     def generate_until_multi_round(self, requests: list[Any]) -> list[Any]:
         """Not served: pruning of a second round is not defined."""
         raise NotImplementedError("tops answers single-round tasks only")
+
+
+def refuse_sampling(settings: Mapping[str, Any]) -> None:
+    """Refuse generation settings that are not greedy decoding, which is all that is served.
+
+    Raises
+    ------
+    ConfigurationError
+        For sampling or beams, as ``--gen_kwargs`` of lmms-eval gives them.
+    """
+    beams, temperature = settings.get("num_beams"), settings.get("temperature")
+    wrong = [f"num_beams={beams}"] if beams not in (None, 1) else []
+    wrong += [f"temperature={temperature}"] if temperature not in (None, 0, 0.0) else []
+    wrong += ["do_sample=true"] if settings.get("do_sample") else []
+    if wrong:
+        raise ConfigurationError(f"--gen_kwargs {', '.join(wrong)}: decoding is greedy here; leave it out")

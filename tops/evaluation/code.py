@@ -85,7 +85,8 @@ def _answering_code(family: str, method: str, measure: str) -> tuple[tuple[str, 
             homes.append(home_of(file))
     parts: dict[str, dict[str, str]] = {}
     for module, digest in behind(roots, homes, _counts).items():
-        parts.setdefault(_part(module), {})[module] = digest
+        if method != "none" or _part(module) not in ("method", "selection"):  # the unpruned model calls neither
+            parts.setdefault(_part(module), {})[module] = digest
     save_memory()
     return tuple((part, combined(digests)) for part, digests in sorted(parts.items()))
 

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tops.backbones.image_layouts import NATIVE, ImageLayout
 from tops.backbones.inputs import Inputs
 from tops.errors import ConfigurationError, DataError
@@ -49,7 +52,7 @@ def square(image: Image, colour: tuple[int, int, int]) -> Image:
 
 
 def upright(image: Image, *, squared: bool) -> Image:
-    """An image in RGB as a viewer shows it: turned as EXIF says, first frame, without its transparency.
+    """An image in RGB as a viewer shows it: turned as EXIF says, first frame, its transparent parts on white paper.
 
     Parameters
     ----------
@@ -72,7 +75,41 @@ def upright(image: Image, *, squared: bool) -> Image:
             f"an image of {turned.width} x {turned.height} pixels: one side may be at most {MOST_ELONGATED} times the "
             "other. Set the backbone option image_padding=square, or leave the document out"
         )
-    return turned if turned.mode == "RGB" else turned.convert("RGB")
+    return as_rgb(turned)
+
+
+def as_rgb(image: Image) -> Image:
+    """Any mode of Pillow as 8-bit RGB.
+
+    Deep grey is scaled to 8 bits and not cut off there; floating grey is taken from 0 to 1 where it lies in it.
+    Transparency, of a channel, a palette or one colour, shows white.
+    """
+    from PIL import Image as Pillow
+    from PIL import ImageCms
+
+    if "transparency" in image.info or image.mode in ("LA", "PA", "La", "RGBA", "RGBa"):
+        layer = image.convert("RGBA")
+        return Pillow.alpha_composite(Pillow.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    if image.mode == "I" or image.mode.startswith("I;"):
+        deep = np.asarray(image).astype(np.float64)
+        deep = deep / 257 if image.mode != "I" or deep.max(initial=0) > 255 else deep
+        return _grey(deep)
+    if image.mode == "F":
+        light = np.nan_to_num(np.asarray(image, dtype=np.float64))
+        within = light.min(initial=0) >= 0 and light.max(initial=0) <= 1
+        return _grey(light * 255 if within else light)
+    if image.mode == "LAB":
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        turned = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+        assert turned is not None
+        return turned
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _grey(values: NDArray[np.float64]) -> Image:
+    from PIL import Image as Pillow
+
+    return Pillow.fromarray(values.round().clip(0, 255).astype(np.uint8)).convert("RGB")
 
 
 class MediaReader:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from math import isclose
 from typing import Any
 
 from tops.benchmarks.benchmark import load_benchmark
 from tops.benchmarks.scorers import rule_of, score_answers, summarise
+from tops.errors import TopsError
+from tops.store.check import Fault
 from tops.store.store import Record, Store
 
 
@@ -50,3 +53,37 @@ def score_again(store: Store, record: Record, scorers: list[str] | None = None) 
         if record.scores.get(name) != entry:
             store.rescore(record.key, name, entry, rows, default=name == default)
         yield name, entry
+
+
+def rescored_otherwise(store: Store, broken: Collection[str] = ()) -> list[Fault]:
+    """Score the texts of every complete cell again and compare with what is stored; nothing is written.
+
+    Parameters
+    ----------
+    store : Store
+        Whose cells.
+    broken : collection of str
+        Keys to pass over, whose files are known to be damaged.
+    """
+    faults: list[Fault] = []
+    for record in store.records(faults=[]):
+        if record.key not in broken:
+            faults += [Fault(record.key, "scores", text) for text in _otherwise(record)]
+    return faults
+
+
+def _otherwise(record: Record) -> Iterator[str]:
+    for scorer in sorted(set(rules_without_judge(record)) & set(record.scores)):
+        try:
+            entry, rows = scored_again(record, scorer)
+            stored = record.rows(scorer)
+        except (TopsError, KeyError) as error:
+            yield f"{scorer}: cannot be scored again: {error}"
+            continue
+        changed = [i for i in rows if rows[i] != stored.get(i)]
+        if changed:
+            yield f"{scorer}: {len(changed)} documents are scored otherwise today, first document {changed[0]}"
+        told = record.scores[scorer].get("metrics", {})
+        for name, value in entry["metrics"].items():
+            if name not in told or not isclose(told[name], value, rel_tol=1e-9, abs_tol=1e-9):
+                yield f"{scorer}: {name} is stored as {told.get(name)}, and the stored texts give {value}"

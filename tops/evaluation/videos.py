@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Rule = Literal["floor", "round"]
 SEEK_BEYOND = 2000  # frames; below that decoding everything is faster than seeking
+RATE_TOLERANCE = 0.01  # between the rate that a header names and that of its frames
+ADVICE = "play it with another program; if it plays, report it, else fetch it again (`tops fetch` for its benchmark)"
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,9 @@ def frames_by_duration(total: int, fps: float, most: int, per_second: int) -> li
 def read_frames(path: str, count: int, rule: Rule = "floor", per_second: int | None = None) -> Frames:
     """Decode ``count`` evenly spaced frames, or fewer at a fixed rate where the video is short.
 
+    How many frames there are, and when each is shown, is read from the packets and never from the header, which may
+    promise more than a container that was cut short still holds, or another rate than its frames have.
+
     Parameters
     ----------
     path : str
@@ -95,54 +100,91 @@ def read_frames(path: str, count: int, rule: Rule = "floor", per_second: int | N
     if not Path(path).is_file():
         raise DataError(f"video {path} does not exist; run `tops fetch` for its benchmark")
     try:
-        with av.open(path) as container:
-            if not container.streams.video:
-                raise DataError(f"{path} has no video stream")
-            stream = container.streams.video[0]
-            fps = float(stream.average_rate or stream.guessed_rate or 0) or 1.0
-            total = stream.frames or sum(1 for packet in container.demux(stream) if packet.size)
-        if total < 1:
-            raise DataError(f"{path} has no frame")
-        wanted = None if per_second is None else frames_by_duration(total, fps, count, per_second)
-        wanted = frame_numbers(total, count, rule) if wanted is None else wanted
-        images = _seek(av, path, wanted, fps) if total > SEEK_BEYOND else _scan(av, path, wanted)
+        times, fps = _times(av, path)
+        # Frames that lean on others which are not there (a video trimmed without re-encoding) come out of no decoder.
+        # The numbering is then that of the frames that do.
+        for _ in range(2):
+            total = len(times)
+            if total < 1:
+                raise DataError(f"{path} has no frame")
+            chosen = None if per_second is None else frames_by_duration(total, fps, count, per_second)
+            wanted = frame_numbers(total, count, rule) if chosen is None else chosen
+            far = total > SEEK_BEYOND and None not in times
+            images, decoded = _seek(av, path, [times[i] for i in wanted]) if far else _scan(av, path, wanted)
+            if len(images) == len(wanted):
+                return Frames(tuple(images), tuple(wanted), total, fps)
+            times = decoded if decoded is not None else _decoded_times(av, path)
     except (av.error.FFmpegError, OSError) as error:
         why = error.strerror or error
-        raise DataError(f"{path} does not decode: {why}; delete it and run `tops fetch` for its benchmark") from error
-    if len(images) != len(wanted):
-        raise DataError(f"{path} does not decode: {len(images)} of {len(wanted)} frames could be read")
-    return Frames(tuple(images), tuple(wanted), total, fps)
+        raise DataError(f"{path} does not decode: {why}; {ADVICE}") from error
+    raise DataError(f"{path} does not decode: {len(images)} of {len(wanted)} frames could be read; {ADVICE}")
 
 
-def _scan(av: Any, path: str, wanted: list[int]) -> list[Image]:
-    """Decode from the start, keep what is wanted."""
+def _times(av: Any, path: str) -> tuple[list[Any], float]:
+    """When each frame is shown, in units of the stream's clock and in order, and frames a second.
+
+    Frames that the container itself hides (an edit list) do not count. A stream whose packets carry no time gives None
+    for each.
+    """
+    with av.open(path) as container:
+        if not container.streams.video:
+            raise DataError(f"{path} has no video stream")
+        stream = container.streams.video[0]
+        packets = [packet for packet in container.demux(stream) if packet.size and not packet.is_discard]
+        times = [packet.pts for packet in packets]
+        named = float(stream.average_rate or stream.guessed_rate or 0)
+        base = float(stream.time_base or 0)
+    if not times or None in times:
+        return [None] * len(times), named or 1.0
+    times.sort()
+    span = (times[-1] - times[0]) * base
+    measured = (len(times) - 1) / span if span > 0 else named
+    told = named > 0 and abs(named - measured) <= RATE_TOLERANCE * measured
+    return times, named if told else (measured or 1.0)
+
+
+def _decoded_times(av: Any, path: str) -> list[Any]:
+    """When each frame is shown that a decoder gives."""
+    with av.open(path) as container:
+        container.streams.video[0].thread_type = "AUTO"
+        return [frame.pts for frame in container.decode(video=0)]
+
+
+def _scan(av: Any, path: str, wanted: list[int]) -> tuple[list[Image], list[Any] | None]:
+    """Decode from the start, keep what is wanted; with the times of all frames where some are lacking."""
     images: list[Image] = []
+    times: list[Any] = []
     with av.open(path) as container:
         container.streams.video[0].thread_type = "AUTO"
         for number, frame in enumerate(container.decode(video=0)):
+            times.append(frame.pts)
             if number == wanted[len(images)]:
-                images.append(frame.to_image())
+                images.append(_upright(frame))
             if len(images) == len(wanted):
                 break
-    return images
+    return images, times if len(images) < len(wanted) else None
 
 
-def _seek(av: Any, path: str, wanted: list[int], fps: float) -> list[Image]:
-    """Jump to the key frame before each wanted frame; for long videos."""
+def _seek(av: Any, path: str, wanted: list[int]) -> tuple[list[Image], list[Any] | None]:
+    """Jump to the key frame before each wanted time; for long videos. A time at which no frame comes ends it."""
     images: list[Image] = []
     with av.open(path) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
-        start, base = stream.start_time or 0, stream.time_base
-        for number in wanted:
-            target = start + round(number / fps / base)
+        for target in wanted:
             container.seek(target, stream=stream, backward=True)
-            half = 0.5 / fps / base
-            last = None
-            for frame in container.decode(stream):
-                last = frame
-                if frame.pts is not None and frame.pts >= target - half:
-                    break
-            if last is not None:
-                images.append(last.to_image())
-    return images
+            frame = next((f for f in container.decode(stream) if f.pts is not None and f.pts >= target), None)
+            if frame is None or frame.pts != target:
+                break
+            images.append(_upright(frame))
+    return images, None
+
+
+def _upright(frame: Any) -> Image:
+    """A frame as a player shows it: turned as its container says (a telephone held upright)."""
+    from PIL.Image import Transpose
+
+    image: Image = frame.to_image()
+    quarter = round(float(getattr(frame, "rotation", 0) or 0) / 90) % 4  # counter-clockwise, as Pillow turns
+    turns = (Transpose.ROTATE_90, Transpose.ROTATE_180, Transpose.ROTATE_270)
+    return image.transpose(turns[quarter - 1]) if quarter else image

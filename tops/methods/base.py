@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import copy
 import re
-import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from functools import cache
-from types import NoneType
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, overload, runtime_checkable
 
 from tops.budget import Budget, Cut, NoBudget, PromptShape, Schedule
-from tops.errors import BudgetError, ConfigurationError, nearest_names
+from tops.errors import BudgetError
+from tops.methods._options import check_options
 from tops.methods.cuts import before_model, one_cut, pyramid, refuse_budget, scaled_layers
 from tops.methods.units import Group, Rows, Scope, assembled, everything, groups
 from tops.signals import PruningPoint, Signal, Tower
@@ -152,7 +150,7 @@ class _Selecting(Method):
             cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
 
     def __post_init__(self) -> None:
-        _check_options(self)
+        check_options(self, self.title)
         if not self.takes_budget:
             refuse_budget(self.allowance, self.title)
 
@@ -376,39 +374,3 @@ class InputControl(Protocol):
 
         The frames of a video come, and go back, as images."""
         ...
-
-
-def _check_options(method: _Selecting) -> None:
-    """Turn lists of configuration files into tuples, and refuse a word that is not one of an option's choices.
-
-    Raises
-    ------
-    ConfigurationError
-        With the nearest known words.
-    """
-    declared = _declared(type(method))
-    for option in fields(method):
-        choices, is_tuple = declared.get(option.name, ((), False))
-        value = getattr(method, option.name)
-        if is_tuple and isinstance(value, list):
-            object.__setattr__(method, option.name, tuple(value))
-        elif choices and value not in choices:
-            raise ConfigurationError(
-                f"{method.title}: {option.name}={value!r}. {nearest_names(str(value), map(str, choices))}"
-            )
-
-
-@cache
-def _declared(cls: type) -> dict[str, tuple[tuple[object, ...], bool]]:
-    """Per option the words that its type allows (empty: anything), and whether it is a tuple."""
-    try:
-        hints = typing.get_type_hints(cls)
-    except NameError:  # a type imported for the type checker alone
-        return {}
-    out: dict[str, tuple[tuple[object, ...], bool]] = {}
-    for name, hint in hints.items():
-        parts = typing.get_args(hint) if typing.get_origin(hint) not in (Literal, tuple) else (hint,)
-        words = [word for part in parts if typing.get_origin(part) is Literal for word in typing.get_args(part)]
-        nothing = (None,) if NoneType in parts else ()
-        out[name] = ((*words, *nothing) if words else (), any(typing.get_origin(part) is tuple for part in parts))
-    return out

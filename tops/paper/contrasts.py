@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,6 +63,14 @@ class Contrast:
     high: float | None = None
     backbones: tuple[str, ...] = ()
     mild: str = ""
+
+    @property
+    def region(self) -> tuple[float, float]:
+        """Where the quantity should lie; without a bound on the side that has none."""
+        return (
+            -math.inf if self.low is None else self.low,
+            math.inf if self.high is None else self.high,
+        )
 
     @property
     def printed(self) -> bool:

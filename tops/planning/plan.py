@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
-from tops.benchmarks.benchmark import Benchmark, load_benchmark
 from tops.budget import Protocol
 from tops.errors import ConfigurationError, nearest_names
 from tops.planning import resolve
+from tops.planning.columns import by_toolkit
 from tops.planning.matching_cells import Match, MatchingCells
 from tops.settings.choices import backbone_config, load_experiment, load_profile
 from tops.settings.methods import method_spec, method_title
-from tops.settings.schema import ColumnConfig, Experiment, ProfileConfig, Role, RowConfig, Stale
+from tops.settings.schema import Experiment, ProfileConfig, Role, RowConfig, Stale
 from tops.store.cell import Cell
 from tops.store.seal import hash_memory
 from tops.store.store import CellStatus, Store
@@ -210,7 +210,8 @@ def plan(
     if backbones is not None:
         exp = replace(exp, backbones=_subset(tuple(backbones), exp))
     documents = None if full else (limit if limit is not None else exp.limit.get(prof.name))
-    exp = replace(exp, benchmarks=tuple(_by_toolkit(choice, exp) for choice in exp.benchmarks))
+    exp = replace(exp, benchmarks=tuple(by_toolkit(choice, exp) for choice in exp.benchmarks))
+    _check_numbers(exp)
     exp, absent = _present(exp, prof)
     columns = tuple(
         Column(b, c.benchmark, c.slug or c.benchmark, c.metric, c.convention, c.scorer)
@@ -258,6 +259,22 @@ def refreshed(plan: Plan) -> Plan:
     return replace(plan, cells=tuple(cells), counts=_count(cells))
 
 
+def _check_numbers(exp: Experiment) -> None:
+    """Refuse budgets and seeds that no cell can have, before any is made of them."""
+    if not exp.backbones:
+        raise ConfigurationError(f"{exp.name} has no backbone; name one or more in its file")
+    for level, budgets in exp.levels.items():
+        for backbone, budget in budgets.items():
+            if budget <= 0 or (isinstance(budget, float) and budget > 1):
+                raise ConfigurationError(
+                    f"{exp.name}: level {level!r} gives {backbone} a budget of {budget!r}; it is a count of 1 or more "
+                    "(64), or a keep ratio above 0 and up to 1 (0.25)"
+                )
+    for seed in {seed for row in exp.rows for seed in row.seeds}:
+        if not 0 <= seed < 2**63:
+            raise ConfigurationError(f"{exp.name}: seed {seed} is not from 0 to 2**63 - 1; a generator takes no other")
+
+
 def _present(exp: Experiment, prof: ProfileConfig) -> tuple[Experiment, tuple[str, ...]]:
     """Without the backbones whose miniature stands for another one of the experiment already."""
     if not prof.miniature:
@@ -268,34 +285,6 @@ def _present(exp: Experiment, prof: ProfileConfig) -> tuple[Experiment, tuple[st
             first.setdefault(small.checkpoint, name)
     absent = tuple(b for b in exp.backbones if (m := backbone_config(b).miniature) and first[m.checkpoint] != b)
     return replace(exp, backbones=tuple(b for b in exp.backbones if b not in absent)), absent
-
-
-def _by_toolkit(column: ColumnConfig, exp: Experiment) -> ColumnConfig:
-    """A column with its convention and scorer, the toolkit's where it names none and the benchmark has them.
-
-    Raises
-    ------
-    ConfigurationError
-        For a benchmark, convention or scorer that does not exist, or a toolkit that no benchmark here knows.
-    """
-    benchmark, toolkit = load_benchmark(column.benchmark), exp.toolkit
-    try:
-        benchmark.check_convention(column.convention)
-        benchmark.check_scorer(column.scorer)
-        known = {name for c in exp.benchmarks for name in _toolkits(load_benchmark(c.benchmark))}
-        if toolkit and toolkit not in known:
-            raise ConfigurationError(
-                f"no benchmark here knows the toolkit {toolkit!r}. {nearest_names(toolkit, sorted(known))}"
-            )
-    except ConfigurationError as error:
-        raise ConfigurationError(f"experiment {exp.name!r}: {error}") from None
-    convention = column.convention or (toolkit if toolkit in benchmark.conventions else "")
-    scorer = column.scorer or (toolkit if toolkit in benchmark.scorers else "")
-    return replace(column, convention=convention, scorer=scorer)
-
-
-def _toolkits(benchmark: Benchmark) -> set[str]:
-    return {*benchmark.conventions, *benchmark.scorers}
 
 
 def _subset(names: tuple[str, ...], exp: Experiment) -> tuple[str, ...]:

@@ -21,6 +21,19 @@ from tops.settings.own import named_words
 from tops.settings.schema import ColumnConfig, Experiment
 from tops.store.cell import Cell
 
+
+def _refuse_ignored(config: Composed, given: Sequence[str]) -> None:
+    """Refuse keys that another key makes do nothing."""
+    if config.experiment is None and "backbones" in given:
+        raise ConfigurationError("backbones= chooses among those of an experiment; name one with backbone=NAME")
+    if config.full and config.limit is not None:
+        raise ConfigurationError(f"full=true asks all documents and limit={config.limit} only some; leave one out")
+    if config.experiment is None and config.method["name"] == "none" and config.budget is not None:
+        raise ConfigurationError("the unpruned model has no budget; leave budget out, or name a method")
+    if config.experiment is None and config.budget is None and "protocol" in given:
+        raise ConfigurationError("protocol= says what a budget counts; give one (budget=64), or leave it out")
+
+
 ONE_PER_RUN = ("launcher", "tracking", "profile", "results", "limit", "full", "stale", "record_kept")
 
 
@@ -48,6 +61,7 @@ def request(words: Sequence[str], *, multirun: bool = False) -> Request:
     overrides = parse_overrides(words)
     if not multirun:
         config = composed(words)
+        _refuse_ignored(config, [override.key_or_group for override in overrides])
         found = _experiment(config, words) if config.experiment is not None else _cells([config], words)
         return Request(with_recording(found, config), config)
     for override in overrides:
@@ -220,7 +234,7 @@ def _row_of(cell: Cell) -> Row:
 def _row_named(name: str, options: dict[str, Any], budget: int | float | None, protocol: str) -> Row:
     """The row of a cell, with the options that differ from the method's defaults."""
     variant = ";".join(f"{k}={v}" for k, v in sorted(changed_options(name, options).items()))
-    level = "" if budget is None else str(budget)
+    level = "" if budget is None or name == "none" else str(budget)
     return Row(name, method_title(name), method_role(name), level, protocol if level else "", variant)
 
 

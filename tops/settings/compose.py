@@ -34,7 +34,9 @@ from tops.settings.schema import (
     TrackingConfig,
     typed,
 )
+from tops.settings.uses import refuse_unused
 
+QUOTING = """A value with other characters than letters, digits and /.:-_ is quoted twice: 'results="/data/a #1"'"""
 OPEN = ("launcher.options.", "backbone.options.")  # mappings that take keys beyond those of the file
 
 
@@ -131,7 +133,9 @@ def parse_overrides(words: Sequence[str]) -> list[Override]:
     try:
         overrides = OverridesParser.create().parse_overrides(list(words))
     except HydraException as error:
-        raise ConfigurationError(f"{_first_line(error)}; an override looks like method=tops or budget=64") from None
+        raise ConfigurationError(
+            f"{_first_line(error)}; an override looks like method=tops or budget=64. {QUOTING}"
+        ) from None
     for override in overrides:
         head = override.key_or_group.split(".")[0].split("@")[0].lstrip("/")
         if head not in (*GROUPS, *SCALARS):
@@ -160,10 +164,12 @@ def composed(words: Sequence[str]) -> Composed:
     _register(overrides)
     try:
         config = _compose([f"++{w}" if w.startswith(OPEN) else w for w in words])
+        values = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigurationError(_explain(error, words)) from None
-    values = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
-    return _checked(values)
+    checked = _checked(values)
+    refuse_unused([override.key_or_group for override in overrides], checked.profile.miniature)
+    return checked
 
 
 def _compose(words: Sequence[str]) -> DictConfig:
@@ -182,6 +188,9 @@ def _checked(values: dict[str, Any]) -> Composed:
     for key, kind in (("seed", int), ("full", bool), ("results", str)):
         if not isinstance(values[key], kind) or (kind is int and isinstance(values[key], bool)):
             raise ConfigurationError(f"{key}={values[key]!r} is not {kind.__name__}")
+    if not 0 <= values["seed"] < 2**63:
+        raise ConfigurationError(f"seed={values['seed']} is not from 0 to 2**63 - 1; a generator takes no other")
+    _check_place(values["results"])
     limit = values["limit"]
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise ConfigurationError(f"limit={limit!r} is not a number of documents (1 or more)")
@@ -193,6 +202,8 @@ def _checked(values: dict[str, Any]) -> Composed:
     experiment, backbones = values.get("experiment"), values["backbones"]
     if isinstance(backbones, str):
         backbones = [backbones]
+    if backbones is not None and (not backbones or not all(isinstance(b, str) for b in backbones)):
+        raise ConfigurationError(f"backbones={backbones!r} names none; write backbones=[one,another] or leave it out")
 
     def checked(group: str) -> Any:
         content = values.get(group)
@@ -217,6 +228,15 @@ def _checked(values: dict[str, Any]) -> Composed:
         record_kept=typed(bool | None, values["record_kept"], "record_kept"),
         stale=typed(Stale, values["stale"], "stale"),
     )
+
+
+def _check_place(results: str) -> None:
+    if not results.strip():
+        raise ConfigurationError("results= is empty; name the folder of the store, as in results=results")
+    if results.startswith("~"):
+        raise ConfigurationError(
+            f"results={results!r} begins with ~, which no shell expands there; write results=$HOME{results[1:]}"
+        )
 
 
 def _explain(error: Exception, words: Sequence[str]) -> str:

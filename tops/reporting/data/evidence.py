@@ -138,7 +138,7 @@ def _value(resamples: Resamples, contrast: Contrast) -> Iterator[Finding]:
         drawn = _measured(resamples, backbone, row, contrast.measure)
         if row is not None and drawn is not None:
             text = f"{row_title(row)}, {described(resamples, contrast, backbone, level)}"
-            yield Finding(text, "", drawn.interval, *_region(contrast))
+            yield Finding(text, "", drawn.interval, *contrast.region)
 
 
 def _difference(resamples: Resamples, contrast: Contrast) -> Iterator[Finding]:
@@ -147,7 +147,7 @@ def _difference(resamples: Resamples, contrast: Contrast) -> Iterator[Finding]:
         if sides is not None:
             found = sides[1].against(sides[3])
             text = described(resamples, contrast, backbone, level)
-            yield Finding(text, row_title(sides[2]), found.difference, *_region(contrast), detectable=found.detectable)
+            yield Finding(text, row_title(sides[2]), found.difference, *contrast.region, detectable=found.detectable)
 
 
 def _change(resamples: Resamples, contrast: Contrast) -> Iterator[Finding]:
@@ -197,7 +197,7 @@ def _spread(resamples: Resamples, contrast: Contrast) -> Iterator[Finding]:
             resampled = 100 * (stacked.max(axis=0) / stacked.min(axis=0) - 1)
         spread = replace(drawn[0], point=100 * (max(points) / min(points) - 1), resampled=resampled)
         text = described(resamples, contrast, backbone, level)
-        yield Finding(f"{text}, over {len(drawn)} settings, %", "", spread.interval, *_region(contrast))
+        yield Finding(f"{text}, over {len(drawn)} settings, %", "", spread.interval, *contrast.region)
 
 
 def _optimum(resamples: Resamples, contrast: Contrast) -> Iterator[Finding]:
@@ -211,13 +211,6 @@ def _optimum(resamples: Resamples, contrast: Contrast) -> Iterator[Finding]:
         found = drawn[best[0]].against(drawn[best[1]])
         text = f"{row_title(best[0])}, {described(resamples, contrast, backbone, level)}"
         yield Finding(text, row_title(best[1]), found.difference, low=0.0, detectable=found.detectable)
-
-
-def _region(contrast: Contrast) -> tuple[float, float]:
-    return (
-        -math.inf if contrast.low is None else contrast.low,
-        math.inf if contrast.high is None else contrast.high,
-    )
 
 
 _ASKED: dict[str, Asked] = {

@@ -41,14 +41,12 @@ def _masks(resamples: Resamples, backbone: str, row: object) -> dict[int, np.nda
 
 def _places(resamples: Resamples, contrast: Contrast) -> Iterator[Finding]:
     statistic = _STATISTICS[contrast.question]
-    low = -math.inf if contrast.low is None else contrast.low
-    high = math.inf if contrast.high is None else contrast.high
     for backbone, level in settings(resamples, contrast):
         row = rows_at(resamples, backbone, level).get(contrast.ours)
         for layer, mask in _masks(resamples, backbone, row).items() if row is not None else ():
             stage = "before the model" if layer == 0 else f"from layer {layer}"
             text = f"{row_title(row)} {stage}, {described(resamples, contrast, backbone, level)}"  # type: ignore[arg-type]
-            yield Finding(text, "", _interval(mask, statistic), low, high)
+            yield Finding(text, "", _interval(mask, statistic), *contrast.region)
 
 
 def _agreement(resamples: Resamples, contrast: Contrast) -> Iterator[Finding]:
@@ -69,8 +67,7 @@ def _agreement(resamples: Resamples, contrast: Contrast) -> Iterator[Finding]:
         where = described(resamples, contrast, backbone, level)
         text = f"{contrast.ours[0]}, {where}, layers {layers[0]} to {layers[-1]}"
         more = f"random selections of as many tokens share {share / (2 - share):.2f}"
-        high = math.inf if contrast.high is None else contrast.high
-        yield Finding(text, "", _interval(stacked, _pairs), high=high, more=more)
+        yield Finding(text, "", _interval(stacked, _pairs), *contrast.region, more=more)
 
 
 def _pairs(stacked: np.ndarray) -> float:

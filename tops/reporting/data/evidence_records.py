@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
@@ -67,7 +66,7 @@ def _costs(record: dict[str, Any], contrast: Contrast) -> Iterator[Finding]:
     else:
         return
     machine = record["machine"].get("gpu") or record["machine"]["device"]
-    yield Finding(f"{what}, {MODEL} on {machine} ({record['file']})", "", _exact(value), *_bounds(contrast))
+    yield Finding(f"{what}, {MODEL} on {machine} ({record['file']})", "", _exact(value), *contrast.region)
 
 
 def _prefill(row: dict[str, Any]) -> float:
@@ -78,14 +77,7 @@ def _growth(record: dict[str, Any] | None, contrast: Contrast) -> Iterator[Findi
     for name, series in (record or {}).items():
         if isinstance(series, dict) and series.get("axis") == "n":
             text = f"time of a selection over tokens ({name}), exponent on {record['machine']['device']}"  # type: ignore[index]
-            yield Finding(text, "", _exact(float(series["time_exponent"])), *_bounds(contrast))
-
-
-def _bounds(contrast: Contrast) -> tuple[float, float]:
-    return (
-        -math.inf if contrast.low is None else contrast.low,
-        math.inf if contrast.high is None else contrast.high,
-    )
+            yield Finding(text, "", _exact(float(series["time_exponent"])), *contrast.region)
 
 
 def _exact(value: float) -> Interval:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -81,9 +82,14 @@ def kept_tokens(record: Record, visual: Mapping[int, int] | None = None) -> dict
     for answer in record.answers():
         whole = (visual or {}).get(answer.doc_id, 0)
         whole = max(whole, tokens_before(answer.kept, answer.visual_tokens_per_layer))
-        for layer, indices in (answer.kept or {}).items():
+        for layer, indices in stages_of(answer.kept).items():
             rows.setdefault(int(layer), []).append((whole, indices))
     return {layer: Kept(_mask(found, given=bool(visual))) for layer, found in sorted(rows.items())}
+
+
+def stages_of(kept: Mapping[str, Any] | None) -> dict[str, list[int]]:
+    """Kept indices by cut layer, without what else is stored beside them."""
+    return {layer: indices for layer, indices in (kept or {}).items() if isinstance(indices, list)}
 
 
 def visual_tokens(record: Record) -> dict[int, int]:
@@ -91,9 +97,9 @@ def visual_tokens(record: Record) -> dict[int, int]:
     return {a.doc_id: a.visual_tokens_per_layer[0] for a in record.answers() if a.visual_tokens_per_layer}
 
 
-def tokens_before(kept: Mapping[str, Sequence[int]] | None, seen: Sequence[int]) -> int:
+def tokens_before(kept: Mapping[str, Any] | None, seen: Sequence[int]) -> int:
     """Tokens before any cut, as far as a pruned answer tells: at least what the first layer saw."""
-    highest = max((max(v, default=-1) for v in (kept or {}).values()), default=-1) + 1
+    highest = max((max(v, default=-1) for v in stages_of(kept).values()), default=-1) + 1
     return max([highest, *seen[:1]])
 
 

@@ -10,6 +10,7 @@ from zlib import crc32
 
 import numpy as np
 
+from tops.benchmarks.benchmark import load_benchmark
 from tops.errors import DataError
 from tops.planning.plan import Column, PlanStatus, Row
 from tops.reporting.data.documents import Brief, Documents, load_documents
@@ -18,7 +19,7 @@ from tops.reporting.data.mixing import marked
 from tops.reporting.data.results import Entry, Results
 from tops.reporting.data.scores import Scale, scale_of
 from tops.statistics.comparison import Comparison, compare, holm
-from tops.statistics.intervals import Interval, percentile_interval
+from tops.statistics.intervals import Interval, percentile_interval, share_interval
 from tops.statistics.resampling import Clusters, Floats
 from tops.store.store import Record
 
@@ -37,16 +38,21 @@ class Drawn:
         Clusters behind it, of the smallest benchmark where several are mixed.
     pooled : int
         Clusters of all benchmarks together; 0 stands for ``units``.
+    share : bool
+        Whether it is one benchmark's percentage, whose interval holds at 0 and 100 % too.
     """
 
     point: float
     resampled: Floats
     units: int
     pooled: int = 0
+    share: bool = False
 
     @property
     def interval(self) -> Interval:
         """95 % interval."""
+        if self.share and 0 <= self.point <= 100:
+            return share_interval(self.point, self.resampled, self.units)
         return percentile_interval(self.point, self.resampled, self.units)
 
     def against(self, other: Drawn) -> Comparison:
@@ -174,7 +180,10 @@ class Resamples:
             resampled.append(metric.resampled(clusters, draws))
         assert entry.value is not None
         # A mean over seeds differs from its equal terms in the last bit; a tie must stay one.
-        return Drawn(round(entry.value, _DIGITS), np.mean(resampled, axis=0).round(_DIGITS), clusters.count)
+        bench = load_benchmark(entry.column.benchmark)
+        share = bench.scale == "percent" and bench.measure == "answers"
+        point = round(entry.value, _DIGITS)
+        return Drawn(point, np.mean(resampled, axis=0).round(_DIGITS), clusters.count, share=share)
 
     def score(self, row: Row, column: Column) -> Drawn | None:
         """One benchmark."""

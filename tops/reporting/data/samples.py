@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from tops.drawing import Places, views
 from tops.planning.plan import Column, Row
 from tops.reporting.data.headings import level_title
-from tops.reporting.data.kept import tokens_before
+from tops.reporting.data.kept import stages_of, tokens_before
 from tops.reporting.data.names import backbone_title, benchmark_title, row_title
 from tops.reporting.data.resamples import Resamples
 from tops.store.answers import Answer
@@ -39,6 +40,7 @@ def browser_data(resamples: Resamples, per_benchmark: int = PER_BENCHMARK) -> di
         "rows": [_row(row, results.is_subject(row)) for row in rows],
         "backbones": [],
         "images": [],
+        "places": [],
         "documents": [],
     }
     images: dict[bytes, int] = {}
@@ -52,7 +54,7 @@ def browser_data(resamples: Resamples, per_benchmark: int = PER_BENCHMARK) -> di
             seen.add(column.benchmark)
             records = {row: e.records[0] for row in rows if (e := results.entries.get((row, column))) and e.records}
             chosen = _choose(resamples, column, records, per_benchmark)
-            data["documents"] += _documents(column, records, number, chosen, images, data["images"])
+            data["documents"] += _documents(column, records, number, chosen, images, data["images"], data["places"])
         if len(data["documents"]) > before:
             data["backbones"].append({"name": backbone, "title": backbone_title(backbone), "levels": levels})
     return data
@@ -103,6 +105,7 @@ def _documents(
     chosen: list[int],
     images: dict[bytes, int],
     stored: list[str],
+    places: list[Any],
 ) -> list[dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {}
     whole: dict[int, int] = {}  # visual tokens before any cut, as the unpruned model saw them
@@ -124,14 +127,14 @@ def _documents(
                 document["image"] = _image(record.picture(answer.image), images, stored)
             if row.role == "reference" and answer.visual_tokens_per_layer:
                 whole[answer.doc_id] = answer.visual_tokens_per_layer[0]
-            document["answers"][number[row]] = _answer(record, answer, whole.get(answer.doc_id, 0))
+            document["answers"][number[row]] = _answer(record, answer, whole.get(answer.doc_id, 0), places)
     return [found[i] for i in sorted(found)]
 
 
-def _answer(record: Record, answer: Answer, whole: int) -> dict[str, Any]:
+def _answer(record: Record, answer: Answer, whole: int, places: list[Any]) -> dict[str, Any]:
     score = answer.scores.get(record.default_scorer, {}) if record.default_scorer else {}
     layers = answer.visual_tokens_per_layer
-    stages = {layer: kept for layer, kept in (answer.kept or {}).items() if isinstance(kept, list)}
+    stages = stages_of(answer.kept)
     visual = max(whole, tokens_before(stages, layers))
     return {
         "text": answer.answer,
@@ -140,8 +143,28 @@ def _answer(record: Record, answer: Answer, whole: int) -> dict[str, Any]:
         "tokens": round(sum(layers) / len(layers), 1) if layers else None,
         "grid": grid(record.spec.backbone.family, visual),
         "kept": {layer: _bits(kept, visual) for layer, kept in stages.items()},
+        "places": _places(record, answer, places),
         "cell": record.key,
     }
+
+
+def _places(record: Record, answer: Answer, known: list[Any]) -> int | None:
+    """How this answer's tokens lie on its picture: its number among those that the page carries, each of them once."""
+    content = (answer.kept or {}).get("places")
+    path = record.picture(answer.image) if answer.image else None
+    if content is None or path is None:
+        return None
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as picture:
+            aspect = picture.width / picture.height
+    except (UnidentifiedImageError, OSError, ValueError):
+        return None
+    entry = {**content, "views": views(Places.from_json(content), aspect)}
+    if entry not in known:
+        known.append(entry)
+    return known.index(entry)
 
 
 def _read(prediction: Any) -> str | None:

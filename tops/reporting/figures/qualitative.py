@@ -6,10 +6,12 @@ import base64
 import io
 import textwrap
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tops.drawing import Places, draw_kept
 from tops.reporting.data.resamples import Resamples
 from tops.reporting.data.samples import browser_data
 from tops.reporting.figures.kept_figures import stage_title
@@ -52,7 +54,11 @@ def _subject(rows: list[dict[str, Any]], level: str) -> int | None:
 
 
 def _drawable(document: dict[str, Any], answer: dict[str, Any]) -> bool:
-    return document["image"] is not None and bool(answer["kept"]) and answer["grid"]["map"]
+    return (
+        document["image"] is not None
+        and bool(answer["kept"])
+        and (answer["grid"]["map"] or answer["places"] is not None)
+    )
 
 
 def _draw(documents: list[dict[str, Any]], data: dict[str, Any], subject: int, level: str, title: str) -> Figure:
@@ -74,8 +80,7 @@ def _draw(documents: list[dict[str, Any]], data: dict[str, Any], subject: int, l
         line[0].imshow(picture)
         line[0].set_title(f"{document['benchmark']}, document {document['id']}", fontsize=7)
         for panel, (layer, bits) in zip(line[1:-1], list(answer["kept"].items())[:_STAGES], strict=False):
-            kept = _mask(bits, answer["grid"])
-            panel.imshow(_shaded(picture, kept))
+            panel.imshow(_seen(picture, bits, answer, data["places"]))
             panel.set_title(f"{stage_title(int(layer))}: {_count(bits)} kept", fontsize=7)
         line[-1].text(
             0, 1, _words(document, data["rows"], level), va="top", fontsize=6, parse_math=False, linespacing=1.25
@@ -88,7 +93,19 @@ def _pixels(address: str) -> np.ndarray:
     from PIL import Image
 
     with Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))) as picture:
-        return np.asarray(picture.convert("RGB").resize((336, 336)))
+        return np.asarray(picture.convert("RGB"))
+
+
+def _seen(picture: np.ndarray, bits: str, answer: dict[str, Any], places: list[dict[str, Any]]) -> np.ndarray:
+    """The first view of the picture with dropped places dark."""
+    if answer["places"] is None:
+        return _shaded(picture, _mask(bits, answer["grid"]))
+    from PIL import Image
+
+    kept = np.flatnonzero(np.unpackbits(np.frombuffer(base64.b64decode(bits), np.uint8))).tolist()
+    where = Places.from_json(places[answer["places"]])
+    first = replace(where, sheets=tuple(sheet for sheet in where.sheets if sheet.image == 0))
+    return np.asarray(draw_kept([Image.fromarray(picture)], kept, first))
 
 
 def _count(bits: str) -> int:

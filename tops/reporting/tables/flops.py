@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -92,7 +91,5 @@ def flops_findings(resamples: Resamples, contrast: Contrast) -> list[Finding]:
         if mine and whole:
             ratio = whole / mine
             text = f"{row_title(row)}, {described(resamples, contrast, backbone, level)}, times fewer FLOPs"
-            low = -math.inf if contrast.low is None else contrast.low
-            high = math.inf if contrast.high is None else contrast.high
-            found.append(Finding(text, "", Interval(ratio, ratio, ratio, 0.0, 1), low, high))
+            found.append(Finding(text, "", Interval(ratio, ratio, ratio, 0.0, 1), *contrast.region))
     return found

@@ -171,7 +171,54 @@
     const bytes = atob(text);
     return Array.from({ length: count }, (_, i) => ((bytes.charCodeAt(i >> 3) >> (7 - (i & 7))) & 1) === 1);
   };
+  /* Every view of the picture beside the other: the overview, the tiles; what was dropped is dark. */
+  const drawViews = (canvas, picture, places, kept) => {
+    const size = 352;
+    const gap = 10;
+    canvas.width = places.views.length * (size + gap) - gap;
+    canvas.height = size;
+    const pen = canvas.getContext("2d");
+    const paint = () => {
+      pen.clearRect(0, 0, canvas.width, canvas.height);
+      const [w, h] = picture && picture.naturalWidth ? [picture.naturalWidth, picture.naturalHeight] : [1, 1];
+      const square = places.placing === "crop" || places.placing === "pad";
+      const scale = places.placing === "crop" ? size / Math.min(w, h) : size / Math.max(w, h);
+      const [wide, high] = square ? [size, size] : [w * scale, h * scale];
+      places.views.forEach((grids, number) => {
+        const left = number * (size + gap);
+        pen.save();
+        pen.beginPath();
+        pen.rect(left, 0, wide, high);
+        pen.clip();
+        pen.fillStyle = "#7a7468";
+        pen.fillRect(left, 0, wide, high);
+        if (picture) pen.drawImage(picture, left + (wide - w * scale) / 2, (high - h * scale) / 2, w * scale, h * scale);
+        for (const [start, stride, rows, columns, x0, y0, x1, y1] of kept === null ? [] : grids) {
+          const [dx, dy] = [((x1 - x0) * wide) / columns, ((y1 - y0) * high) / rows];
+          for (let i = 0; i < rows * columns; i += 1) {
+            const [r, c] = [Math.floor(i / columns), i % columns];
+            const [x, y] = [left + x0 * wide + c * dx, y0 * high + r * dy];
+            if (!kept[start + r * stride + c]) {
+              pen.fillStyle = "rgba(20,26,38,.78)";
+              pen.fillRect(x, y, dx + 0.5, dy + 0.5);
+            } else {
+              pen.strokeStyle = "rgba(230,159,0,.95)";
+              pen.lineWidth = 1;
+              pen.strokeRect(x + 0.5, y + 0.5, dx - 1, dy - 1);
+            }
+          }
+        }
+        pen.restore();
+      });
+    };
+    if (picture && !picture.complete) picture.addEventListener("load", paint);
+    paint();
+  };
   const draw = (canvas, picture, answer, stage) => {
+    if (answer.places !== null) {
+      drawViews(canvas, picture, browser.places[answer.places], stage === null ? null : unpack(answer.kept[stage], answer.grid.visual));
+      return;
+    }
     const size = 352;
     canvas.width = canvas.height = size;
     const pen = canvas.getContext("2d");
@@ -223,6 +270,7 @@
     canvas.hidden = stages.hidden = nothing;
     const hint = nothing ? "Neither the picture nor the kept tokens were stored with this answer."
       : layers.length === 0 ? "Kept tokens were not recorded for this answer."
+      : answer.places !== null ? "Dark: dropped. Framed: kept."
       : answer.grid.map ? (answer.grid.tiles > 1 ? `The overview image, the first of ${answer.grid.tiles} tiles.` : "Dark: dropped. Framed: kept.")
         : "Tokens in sequence order; this model's layout on the image is not known here.";
     box.append(make("h4", browser.rows[row].title), canvas, make("p", hint, { class: "hint" }), stages);

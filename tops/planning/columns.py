@@ -1,0 +1,37 @@
+"""Columns of an experiment with the words and the rule that they are asked and scored by."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tops.benchmarks.benchmark import Benchmark, load_benchmark
+from tops.errors import ConfigurationError, nearest_names
+from tops.settings.schema import ColumnConfig, Experiment
+
+
+def by_toolkit(column: ColumnConfig, exp: Experiment) -> ColumnConfig:
+    """A column with its convention and scorer, the toolkit's where it names none and the benchmark has them.
+
+    Raises
+    ------
+    ConfigurationError
+        For a benchmark, convention or scorer that does not exist, or a toolkit that no benchmark here knows.
+    """
+    benchmark, toolkit = load_benchmark(column.benchmark), exp.toolkit
+    try:
+        benchmark.check_convention(column.convention)
+        benchmark.check_scorer(column.scorer)
+        known = {name for c in exp.benchmarks for name in _toolkits(load_benchmark(c.benchmark))}
+        if toolkit and toolkit not in known:
+            raise ConfigurationError(
+                f"no benchmark here knows the toolkit {toolkit!r}. {nearest_names(toolkit, sorted(known))}"
+            )
+    except ConfigurationError as error:
+        raise ConfigurationError(f"experiment {exp.name!r}: {error}") from None
+    convention = column.convention or (toolkit if toolkit in benchmark.conventions else "")
+    scorer = column.scorer or (toolkit if toolkit in benchmark.scorers else "")
+    return replace(column, convention=convention, scorer=scorer)
+
+
+def _toolkits(benchmark: Benchmark) -> set[str]:
+    return {*benchmark.conventions, *benchmark.scorers}

@@ -1,0 +1,75 @@
+"""Which settings do something under which profile: one that does nothing is refused, not taken and ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from tops.errors import ConfigurationError
+
+Where = Literal["both", "paper", "miniature"]
+
+# Every key of the schemas of backbone and profile; a test walks them, so that a new one is entered here.
+USES: dict[str, Where] = {
+    "backbone.title": "both",
+    "backbone.family": "both",
+    "backbone.signals": "both",
+    "backbone.attention": "both",
+    "backbone.video": "both",
+    "backbone.methods": "both",
+    "backbone.miniature": "miniature",
+    "backbone.checkpoint": "paper",
+    "backbone.options": "paper",
+    "backbone.dtype": "paper",
+    "backbone.frames": "paper",
+    "backbone.text_tower": "paper",
+    "backbone.depth": "paper",
+    "backbone.visual": "paper",
+    "backbone.width": "paper",
+    "backbone.feed_forward": "paper",
+    "backbone.parameters": "paper",
+    "profile.title": "both",
+    "profile.device": "both",
+    "profile.dtype": "both",
+    "profile.miniature": "both",
+    "profile.batch_size": "both",
+    "profile.vision_memory_gb": "both",
+    "profile.allow_empty": "both",
+    "profile.judge": "both",
+    "profile.judge_model": "both",
+    "profile.checkpoints": "paper",
+    "profile.data": "paper",
+}
+_INSTEAD = {
+    "backbone.options": "backbone.miniature.options",
+    "backbone.checkpoint": "backbone.miniature.checkpoint",
+    "backbone.frames": "backbone.miniature.frames",
+    "backbone.depth": "backbone.miniature.depth",
+    "backbone.visual": "backbone.miniature.visual",
+    "backbone.dtype": "profile.dtype",
+}
+
+
+def refuse_unused(keys: Iterable[str], miniature: bool) -> None:
+    """Refuse settings that would do nothing under the profile.
+
+    Parameters
+    ----------
+    keys : iterable of str
+        Dotted keys that a user gave.
+    miniature : bool
+        Whether the profile runs embedded models.
+
+    Raises
+    ------
+    ConfigurationError
+        For the first such key, with the one that does what it seems to do.
+    """
+    here = "miniature" if miniature else "paper"
+    for key in keys:
+        name = ".".join(key.split(".")[:2])
+        if USES.get(name, "both") in ("both", here):
+            continue
+        why = "whose models and data are embedded" if miniature else "which runs the real checkpoints"
+        instead = f"; {_INSTEAD[name]} does it there" if miniature and name in _INSTEAD else ""
+        raise ConfigurationError(f"{key} does nothing under a {here} profile, {why}; leave it out{instead}")
