@@ -21,7 +21,7 @@ CLASSES = {
     "qwen2.5-vl": "Qwen2_5_VLForConditionalGeneration",
     "internvl3": "InternVLForConditionalGeneration",
 }
-TOKENS = {"llava-1.5": 144, "llava-next": 144 + 12 * 13, "qwen2.5-vl": 144, "internvl3": 5 * 36}
+TOKENS = {"llava-1.5": 144, "llava-next": 144 + 12 * 13, "qwen2.5-vl": 64, "internvl3": 5 * 36}
 
 
 @pytest.mark.parametrize("family", checkpoints.FAMILIES)

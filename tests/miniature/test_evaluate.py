@@ -1,6 +1,7 @@
 """One cell on a miniature model through the stock tasks: what is stored, and what happens when something goes wrong."""
 
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from evaluation_models import backbone, cell, data, evaluate, pruned
 from tops.benchmarks.benchmark import benchmark_names, load_benchmark
 from tops.budget import Budget
 from tops.errors import ConfigurationError, DataError, UnsupportedModelError
+from tops.evaluation.asking import Asking
+from tops.evaluation.batches import ON_CPU
 from tops.methods import build
 from tops.store.check import check
 from tops.store.store import CellStatus, Store
@@ -112,6 +115,39 @@ def test_batches_give_the_answers_of_batch_1(tmp_path, name):
         assert record.provenance["batch_size"] == size
         rows.append([replace(answer, seconds=0.0) for answer in record.answers()])
     assert rows[0] == rows[1]
+
+
+def test_a_batch_size_from_the_free_memory_changes_no_answer(tmp_path):
+    of, rows = cell("scienceqa_img", limit=7, tokens=3), []
+    for size in (1, "auto"):
+        store = Store(tmp_path / str(size), "miniature")
+        assert evaluate(store, of, batch_size=size) is CellStatus.SCORED
+        record = store.read(of.key)
+        rows.append([replace(answer, seconds=0.0) for answer in record.answers()])
+    assert rows[0] == rows[1]
+    assert record.provenance["batch_size"] == ON_CPU
+
+
+def test_the_next_prompt_is_prepared_while_the_model_runs(store, monkeypatch):
+    """At batch 1 too: the model of the first document ends only once the second one's prompt is there."""
+    model, prepare, second = backbone().model, Asking.prepare, threading.Event()
+    stock, waited, ready = type(model).generate, [], []
+
+    def prepared(self, number):
+        question = prepare(self, number)
+        ready.append(number)
+        if len(ready) == 2:
+            second.set()
+        return question
+
+    def generate(self, **options):
+        waited.append(second.wait(timeout=20))
+        return stock(self, **options)
+
+    monkeypatch.setattr(Asking, "prepare", prepared)
+    monkeypatch.setattr(type(model), "generate", generate)
+    assert evaluate(store, cell("pope", limit=3)) is CellStatus.SCORED
+    assert waited == [True] * 3
 
 
 def test_one_bad_document_takes_no_batch_mates_down(store, monkeypatch):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from selection_cases import KINDS
 
-from tops.selection import filtered, incremental, select_max_min
+from tops.selection import filtered, incremental, select_max_min, similarity
 from tops.selection.similarity import ONE, exact_pairs, fixed_point_on_cpu
 
 SIZES = {"one": (1, 300, 1500, 40), "batch": (6, 90, 70, 20), "all": (2, 60, 40, 60)}
@@ -33,10 +33,10 @@ def inputs(kind, size, dtype=np.float32):
 @pytest.mark.parametrize("kind", KINDS)
 def test_picks_are_those_of_the_whole_similarity(kind, size):
     x, q, k = inputs(kind, size)
-    similarity = fixed_point_on_cpu(x)
-    assert np.array_equal(filtered.max_min(x, k), incremental.max_min(similarity, k)[0])
+    whole = fixed_point_on_cpu(x)
+    assert np.array_equal(filtered.max_min(x, k), incremental.max_min(whole, k)[0])
     for quality in (q, q**4, 0.5 + 0.01 * q, np.ones_like(q)):
-        assert np.array_equal(filtered.dpp(x, quality, k), incremental.dpp(similarity, quality, k)[0])
+        assert np.array_equal(filtered.dpp(x, quality, k), incremental.dpp(whole, quality, k)[0])
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-12, 1e12, 1e30])
@@ -98,6 +98,19 @@ def test_exact_pairs_are_entries_of_the_similarity():
     apart = left != right
     got = exact_pairs(x, entry[apart], left[apart], right[apart])
     assert np.array_equal(got, fixed_point_on_cpu(x)[entry[apart], left[apart], right[apart]])
+
+
+def test_large_entries_are_computed_in_parts(monkeypatch):
+    x, q, k = inputs("clustered", "one")
+    want = fixed_point_on_cpu(x), filtered.max_min(x, k), filtered.dpp(x, q, k)
+    for module in (similarity, filtered):
+        monkeypatch.setattr(module, "LARGE", 100)
+    monkeypatch.setattr(similarity, "_ROWS", 64)
+    got = fixed_point_on_cpu(x), filtered.max_min(x, k), filtered.dpp(x, q, k)
+    assert np.abs(got[0] - want[0]).max() <= 1
+    assert np.array_equal(got[0], got[0].swapaxes(1, 2))
+    assert np.array_equal(got[1], want[1])
+    assert np.array_equal(got[2], want[2])
 
 
 def test_an_entry_does_not_feel_its_batch():

@@ -23,6 +23,7 @@ from tops.bench.measure import machine, median_seconds, write_json
 from tops.bench.plain import ALPHA, LAM
 from tops.bench.selection import clustered
 from tops.selection import select_tops
+from tops.selection.similarity import LARGE
 
 WIDTH = 64
 POOLS = (576, 1152, 2304, 4608, 9216, 18432, 46656)
@@ -44,7 +45,7 @@ class Point(NamedTuple):
         """int32 similarities and their float64 scratch, the two large things a selection holds."""
         # Of a document the largest is Stage II's: one pool of the 2K that Stage I kept of each image.
         batch, n = (1, 2 * self.k * self.batch) if self.whole else (self.batch, self.n)
-        return batch * n**2 * 4 + 512 * n * 12
+        return batch * n**2 * 4 + n * (8 * n if n <= LARGE else 512 * 12)
 
 
 def main(argv: list[str]) -> int:

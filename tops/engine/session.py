@@ -43,7 +43,7 @@ def prune(
     Parameters
     ----------
     model : PreTrainedModel
-        A model of a class that ``tops.backbones`` serves, in eval mode.
+        A model of a class that ``tops.backbones`` serves, in eval mode; may be wrapped by PEFT.
     method : Method
         Such as ``TOPS(budget=64)``.
     processor : optional
@@ -93,7 +93,7 @@ def prune(
         run = Run(question=question)
         memory = None if isinstance(method, InputControl) else memory
         if memory is not None:
-            memory.claim(model)
+            memory.claim(adapter.model)
         watches = adapter.watches(method.tower_layers(adapter.tower))
         hooks.watch(watches)
         setup = Setup(adapter, method, run, processor, text_encoder, name, record_kept, memory, tuple(watches))

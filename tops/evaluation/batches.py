@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +15,10 @@ from tops.errors import UnsupportedModelError
 from tops.evaluation.models import Prepared
 
 T = TypeVar("T")
+BatchSize = int | Literal["auto"]
+MOST = 32  # prompts of a batch whose size is chosen: more gain little and lose more when one of them fails
+ON_CPU = 8  # there, larger batches are no faster
+SPARE = 0.5  # share of the free memory that may be planned for: later prompts can be longer than the first
 # Arguments with one entry per token of the prompt, and what stands on padding.
 PER_TOKEN = {"attention_mask": 0, "mm_token_type_ids": 0, "token_type_ids": 0}
 
@@ -90,8 +96,36 @@ def buckets(items: Sequence[T], size: int, prepared: Callable[[T], Prepared]) ->
     return out
 
 
-def ahead(make: Callable[[int], T], numbers: Sequence[int], window: int, *, overlap: bool) -> Iterator[list[T]]:
-    """``make(number)`` of every number, ``window`` at a time; ``overlap`` makes the next window in a thread meanwhile.
+@dataclass
+class Room:
+    """How much memory one prompt took, and how much is free."""
+
+    used: int = 0
+    free: int = 0
+
+    @property
+    def prompts(self) -> int:
+        """Prompts that fit into one call, 1..``MOST``."""
+        return max(1, min(MOST, int(SPARE * self.free) // max(1, self.used)))
+
+
+@contextmanager
+def measured(device: torch.device) -> Iterator[Room]:
+    """Memory that the block takes on a GPU beyond what was there before; elsewhere room for ``ON_CPU`` prompts."""
+    if device.type != "cuda":
+        yield Room(1, int(ON_CPU / SPARE))
+        return
+    room, before = Room(), torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    yield room
+    room.used = torch.cuda.max_memory_allocated(device) - before
+    # What the allocator holds without using it is free to us.
+    held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    room.free = torch.cuda.mem_get_info(device)[0] + held
+
+
+def ahead(make: Callable[[int], T], numbers: Sequence[int], window: int) -> Iterator[list[T]]:
+    """``make(number)`` of every number, ``window`` at a time; a thread makes the next window meanwhile.
 
     Parameters
     ----------
@@ -100,26 +134,21 @@ def ahead(make: Callable[[int], T], numbers: Sequence[int], window: int, *, over
     numbers : sequence of int
         Arguments, in order.
     window : int
-        Results held at a time (twice as many with ``overlap``).
-    overlap : bool
-        Whether a thread works ahead.
+        Results made at a time; twice as many are held.
     """
     parts = [numbers[i : i + window] for i in range(0, len(numbers), window)]
-    if not overlap:
-        for part in parts:
-            yield [make(number) for number in part]
+    if not parts:
         return
     with ThreadPoolExecutor(1, thread_name_prefix="prepare") as pool:
 
         def start(part: Sequence[int]) -> Future[list[T]]:
             return pool.submit(lambda: [make(number) for number in part])
 
-        waiting = start(parts[0]) if parts else None
-        for following in [*parts[1:], None]:
-            assert waiting is not None
-            done = waiting.result()
-            waiting = None if following is None else start(following)
+        waiting = start(parts[0])
+        for following in parts[1:]:
+            done, waiting = waiting.result(), start(following)
             yield done
+        yield waiting.result()
 
 
 def _left(value: Tensor, width: int, fill: int) -> Tensor:

@@ -16,6 +16,7 @@ from tops.benchmarks.documents import cluster_of, target_of
 from tops.benchmarks.scorers import rule_of, score_answers, summarise
 from tops.errors import ConfigurationError, DataError, TopsError
 from tops.evaluation.code import answering_code
+from tops.evaluation.pictures import ENCODED
 from tops.evaluation.provenance import now, provenance
 from tops.store.answers import Answer
 from tops.store.cell import Cell
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from tops.benchmarks.tasks import Task
     from tops.engine import Run
     from tops.evaluation.asking import Asking, Given, Question
+    from tops.evaluation.batches import BatchSize
     from tops.evaluation.judge import Judge
     from tops.methods.base import Method
 
@@ -62,7 +64,7 @@ def evaluate_cell(
     limit: int | None = None,
     progress: Progress | None = None,
     record_kept: bool | int = False,
-    batch_size: int = 1,
+    batch_size: BatchSize = 1,
     let_through: tuple[type[BaseException], ...] = (),
 ) -> CellStatus:
     """Evaluate one cell on one loaded model; go on where an earlier run stopped.
@@ -89,9 +91,9 @@ def evaluate_cell(
         Told of every document.
     record_kept : bool or int
         Store which visual tokens each cut kept, and the pictures: of all documents, or of so many, the first ones.
-    batch_size : int
-        Most prompts in one call of the model. Float32 gives the same answers for any; half precision may not, so that
-        the provenance says it.
+    batch_size : int or "auto"
+        Most prompts in one call of the model; ``auto`` asks the first one alone and takes as many as the free memory
+        then holds. Float32 gives the same answers for any; half precision may not, so that the provenance says it.
     let_through : tuple of exception types
         Not failures of a document: a scheduler's notice that the time is up.
 
@@ -170,8 +172,9 @@ class _Session:
     benchmark: Benchmark
     root: DataRoot
     record_kept: bool | int
-    batch_size: int
+    batch_size: BatchSize
     recorded: set[int] = field(default_factory=set)
+    largest: int = 1  # batch that was asked for
 
     def run(self, progress: Progress | None, let_through: tuple[type[BaseException], ...]) -> CellStatus:
         import torch
@@ -202,7 +205,7 @@ class _Session:
                 documents=len(numbers),
                 resumed=resumed,
                 device=str(self.backbone.model.device),
-                batch_size=self.batch_size,
+                batch_size=self.largest,
             )
             status = self._seal(record)
             return status
@@ -242,7 +245,7 @@ class _Session:
     ) -> Iterator[Answer]:
         """Answers of all documents, failed ones among them, in the order in which they come."""
         from tops.evaluation.asking import Asking
-        from tops.evaluation.batches import ahead, buckets
+        from tops.evaluation.batches import ahead, buckets, measured
         from tops.evaluation.fidelity import FidelityAsking
 
         kind = FidelityAsking if self.benchmark.measure == "fidelity" else Asking
@@ -279,16 +282,24 @@ class _Session:
                 except Exception as error:
                     yield failed(question.number, error)
 
-        window = self.batch_size * (4 if self.batch_size > 1 and self.benchmark.modality == "image" else 1)
-        overlap = self.batch_size > 1 and self.backbone.model.device.type == "cuda"
-        with asking.shown():
-            for outcomes in ahead(prepared, numbers, window, overlap=overlap):
+        def in_batches(numbers: list[int], size: int) -> Iterator[Answer]:
+            self.largest = size
+            window = size * (4 if size > 1 and self.benchmark.modality == "image" else 1)
+            for outcomes in ahead(prepared, numbers, window):
                 for outcome in outcomes:
                     if isinstance(outcome, tuple):
                         yield failed(*outcome)
                 ready = [outcome for outcome in outcomes if not isinstance(outcome, tuple)]
-                for questions in buckets(ready, self.batch_size, lambda question: question.prepared):
+                for questions in buckets(ready, size, lambda question: question.prepared):
                     yield from ask(questions)
+
+        with asking.shown():
+            if self.batch_size == "auto":
+                with measured(self.backbone.model.device) as room:
+                    yield from in_batches(numbers[:1], 1)
+                yield from in_batches(numbers[1:], room.prompts)
+            else:
+                yield from in_batches(numbers, self.batch_size)
 
     def _answer(self, asking: Asking, question: Question, given: Given) -> Answer:
         reply, text = given.reply, given.reply.text.strip()
@@ -345,7 +356,10 @@ class _Session:
             return None
         folder = self.writer.path / "images"
         folder.mkdir(exist_ok=True)
-        images[0].convert("RGB").save(folder / f"{number}.png")
+        # The first frame of a video is what the backbone's own rule takes.
+        shown = (self.cell.backbone.name, repr(sorted(self.cell.backbone.options.items())))
+        key = (self.benchmark.source, self.cell.benchmark.data_hash, *shown, number)
+        (folder / f"{number}.png").write_bytes(ENCODED.png(key, images[0]))
         return f"images/{number}.png"
 
     def _why(self, failed: list[Answer], total: int) -> str:

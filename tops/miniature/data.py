@@ -29,7 +29,7 @@ from tops.miniature.chance import chance_of
 from tops.miniature.storage import sha256_of_hashes, write_repository
 from tops.store.hashes import sha256_of
 
-VERSION = "1"
+VERSION = "2"
 MANIFEST = "manifest.json"
 # What shapes the bytes: the code of the generator, and the libraries that draw and encode.
 _LIBRARIES = ("numpy", "pillow", "scikit-learn", "pyarrow", "datasets", "av")

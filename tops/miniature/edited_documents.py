@@ -85,19 +85,6 @@ def _digit(rng: np.random.Generator, scene: Scene) -> tuple[Sequence[SceneObject
     return _swap(scene.objects, index, _again(rng, item, name=after)), ask[0], ask[1]
 
 
-def _size(rng: np.random.Generator, scene: Scene) -> tuple[Sequence[SceneObject], str, str] | None:
-    shapes = [i for i in _singles(scene) if scene.objects[i].kind == "shape"]
-    pairs = [(i, j) for i in shapes for j in shapes if scene.objects[i].size == "large" != scene.objects[j].size]
-    if not pairs:
-        return None
-    large, small = pick(rng, pairs)
-    first, second = scene.objects[large], scene.objects[small]
-    objects = _swap(scene.objects, large, _again(rng, first, size=second.size))
-    objects = _swap(objects, small, _again(rng, second, size="large"))
-    one, other = ENGLISH.noun(first.name), ENGLISH.noun(second.name)
-    return objects, ENGLISH.say("size", one=one, other=other), ENGLISH.say("size", one=other, other=one)
-
-
 def _position(rng: np.random.Generator, scene: Scene) -> tuple[Sequence[SceneObject], str, str] | None:
     singles = _singles(scene)
     pairs = [pair for pair in apart(scene) if pair[0] in singles and pair[1] in singles]
@@ -125,18 +112,6 @@ def _existence(rng: np.random.Generator, scene: Scene) -> tuple[Sequence[SceneOb
     return _swap(scene.objects, index, _again(rng, item, name=after)), ask[0], ask[1]
 
 
-def _count(rng: np.random.Generator, scene: Scene) -> tuple[Sequence[SceneObject], str, str] | None:
-    shapes = [i for i, item in enumerate(scene.objects) if item.kind == "shape"]
-    if len(scene.objects) < 3 or not shapes:
-        return None
-    index = pick(rng, shapes)
-    name = scene.objects[index].name
-    number = sum(item.name == name for item in scene.objects)
-    things = ENGLISH.noun(name, plural=True)
-    ask = [ENGLISH.say("count check", number=str(n), things=things) for n in (number, number - 1)]
-    return _swap(scene.objects, index), ask[0], ask[1]
-
-
 def _more(rng: np.random.Generator, scene: Scene) -> tuple[Sequence[SceneObject], str, str] | None:
     names = [item.name for item in scene.objects]
     pairs = [(a, b) for a in SHAPES for b in SHAPES if names.count(b) and names.count(a) == names.count(b) + 1]
@@ -150,12 +125,13 @@ def _more(rng: np.random.Generator, scene: Scene) -> tuple[Sequence[SceneObject]
 
 
 # (category, subcategory) -> edit. VD questions need the image; VS questions could be asked without one.
+# Sizes and claims about counts are left out: the miniature models answer them at chance.
 EDITS: dict[tuple[str, str], Edit] = {
-    ("VD", "illusion"): _size,
+    ("VD", "illusion"): _existence,
     ("VD", "figure"): _colour,
     ("VD", "math"): _more,
     ("VD", "ocr"): _digit,
-    ("VS", "chart"): _count,
+    ("VS", "chart"): _colour,
     ("VS", "table"): _existence,
     ("VS", "map"): _position,
     ("VS", "ocr"): _digit,

@@ -14,16 +14,13 @@ from tops.miniature.questions import NEGATIVES, Question, ask, existence
 from tops.miniature.scenes import Scene, make_scene
 from tops.miniature.words import ENGLISH
 
+# The categories that the miniature models answer above chance: a guess tells no two methods apart.
 MME_KINDS = {
     "existence": "existence",
-    "count": "count check",
     "position": "relation check",
     "color": "colour check",
-    "scene": "background check",
     "OCR": "digit check",
     "commonsense_reasoning": "roll",
-    "numerical_calculation": "sum check",
-    "text_translation": "translation",
 }
 # capabilities of an MM-Vet question -> question kinds
 MM_VET_KINDS = {
@@ -154,13 +151,14 @@ def pope(rng: np.random.Generator, videos: Path) -> list[Part]:
 
 
 def mme(rng: np.random.Generator, videos: Path) -> list[Part]:
-    """Nine of MME's fourteen categories, twelve images each, one question with yes and one with no per image.
+    """Five of MME's fourteen categories, 22 images each, one question with yes and one with no per image.
 
-    Posters, celebrities, landmarks, artworks and code need knowledge that shapes and digits do not carry.
+    Posters, celebrities, landmarks, artworks and code need knowledge that shapes and digits do not carry; claims about
+    counts, backgrounds, sums and translations no miniature model has learned to check.
     """
     rows = []
     for category, kind in MME_KINDS.items():
-        for number in range(12):
+        for number in range(22):
             scene, pair = scene_for(rng, lambda scene, kind=kind: contrast(rng, scene, kind), f"a {kind} pair")  # type: ignore[misc]
             for question in pair:
                 rows.append(

@@ -129,7 +129,7 @@ def table(described: Mapping[str, Mapping[str, Any]], scores: Mapping[str, Score
         unpruned, blind = (found.unpruned, found.blind) if found else (None, None)
         cells = f"{entry['documents']:>10}{number(unpruned):>10}{number(blind):>8}{number(entry['chance']):>8}"
         lines.append(f"{entry['title']:<16}{cells}")
-    lines.append("percent; MME: points of perception (six categories of 200)")
+    lines.append("percent; MME: points of perception (four categories of 200)")
     if any(scores.get(name) is None for name in described):
         lines.append("–: no complete run on these documents (MM-Vet also needs a judge)")
     return [*lines, label] if label else lines

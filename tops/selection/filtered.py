@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tops.selection import incremental
-from tops.selection.similarity import ONE, Values, exact_pairs, fixed_point_on_cpu
+from tops.selection.similarity import LARGE, ONE, Values, exact_pairs, fixed_point_on_cpu
 
 Longs = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -40,6 +40,8 @@ def max_min(values: Values, k: int) -> Longs:
     ndarray, (B, k) int64
         Indices in order of selection.
     """
+    if values.shape[1] > LARGE:
+        return incremental.max_min(fixed_point_on_cpu(values), k)[0]
     bounds = _Bounds(values)
     order = np.empty((len(values), k), dtype=np.int64)
     order[:, 0] = bounds.smallest(None)

@@ -13,7 +13,10 @@ Ints = NDArray[np.int32]
 ONE = 2**29
 """Similarity 1 in the units of :func:`fixed_point_similarity`: differences of two similarities still fit int32."""
 
-_ROWS = 256  # rows of one product on a GPU: bounds the float64 scratch
+_ROWS = 256  # rows of one product on a GPU, or of a large entry: bounds the float64 scratch
+LARGE = 8192
+"""Tokens of an entry beyond which a CPU computes it in parts: the float64 product of all would take 0.5 GB and more."""
+
 _CELLS = 2**20  # float64 numbers of one piece of work on a CPU, so that it stays in the cache
 
 
@@ -96,6 +99,10 @@ def fixed_point_on_cpu(values: Values) -> Ints:
     """
     batch, n, width = values.shape
     result: Ints = np.empty((batch, n, n), dtype=np.int32)
+    if n > LARGE:
+        for own, entry in zip(result, values, strict=True):
+            _fill(torch.from_numpy(own), torch.from_numpy(entry))
+        return result
     entries = max(1, _CELLS // (n * width))
     for start in range(0, batch, entries):
         rows = _exact_rows(values[start : start + entries])

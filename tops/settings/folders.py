@@ -32,13 +32,19 @@ def search_path() -> tuple[Path, ...]:
     ConfigurationError
         If ``TOPS_CONFIGS`` or ``--config-dir`` names what is no folder.
     """
-    named = [Path(entry).expanduser() for entry in os.environ.get(VARIABLE, "").split(os.pathsep) if entry]
+    # A plan asks thousands of times, and resolving a path asks the disk for each of its folders.
+    return _search_path(os.environ.get(VARIABLE, ""), str(Path.cwd()), Path("configs").is_dir())
+
+
+@cache
+def _search_path(variable: str, working: str, has_configs: bool) -> tuple[Path, ...]:
+    named = [Path(entry).expanduser() for entry in variable.split(os.pathsep) if entry]
     for folder in named:
         if not folder.is_dir():
             raise ConfigurationError(
                 f"no folder of configurations at {folder}; correct --config-dir or the variable {VARIABLE}"
             )
-    here = [Path("configs")] if Path("configs").is_dir() else []
+    here = [Path(working) / "configs"] if has_configs else []
     return tuple(dict.fromkeys([built_in().resolve(), *(folder.resolve() for folder in (*here, *named))]))
 
 

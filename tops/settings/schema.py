@@ -106,9 +106,10 @@ class ProfileConfig:
         ``cuda``, ``cpu`` or ``auto``: the GPU where there is one.
     miniature : bool
         Whether backbones are the embedded miniature checkpoints and benchmarks the generated ones.
-    batch_size : int
-        Most prompts in one call of the model; 1 is what papers run. Answers in float32 do not depend on it; in half
-        precision some do, and there a size other than 1 is part of the cell.
+    batch_size : int or "auto"
+        Most prompts in one call of the model; 1 is what papers run, and ``auto`` as many as the free memory holds.
+        Answers in float32 do not depend on it; in half precision some do, and there a size other than 1 is part of the
+        cell.
     vision_memory_gb : float
         Main memory of each worker, in GB of 10**9 bytes, for what the vision tower made of images. Every method and
         budget of a backbone asks the same images; what is held is not encoded again. Answers do not depend on it.
@@ -130,7 +131,7 @@ class ProfileConfig:
     miniature: bool = False
     checkpoints: str | None = None
     data: str | None = None
-    batch_size: Positive = 1
+    batch_size: Literal["auto"] | Positive = 1
     vision_memory_gb: Annotated[float, 0] = 0.0
     allow_empty: bool = False
     judge: str | None = None

@@ -1,0 +1,45 @@
+"""Pictures beside the answers of a cell, as PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from io import BytesIO
+
+from PIL.Image import Image
+
+
+class Encoded:
+    """PNGs by document, up to a number of bytes; then no more are taken.
+
+    Every method and budget stores the same pictures, and encoding one takes longer than a small model's answer.
+    """
+
+    LIMIT = 128 * 2**20
+
+    def __init__(self) -> None:
+        self._held: dict[Hashable, bytes] = {}
+        self._bytes = 0
+
+    def png(self, key: Hashable, image: Image) -> bytes:
+        """The picture as PNG.
+
+        Parameters
+        ----------
+        key : hashable
+            Names the picture: what was encoded under it before is given again.
+        image : Image
+            Any mode; stored as RGB.
+        """
+        found = self._held.get(key)
+        if found is None:
+            buffer = BytesIO()
+            image.convert("RGB").save(buffer, format="PNG")
+            found = buffer.getvalue()
+            if self._bytes + len(found) <= self.LIMIT:
+                self._held[key] = found
+                self._bytes += len(found)
+        return found
+
+
+ENCODED = Encoded()
+"""Those of this process."""
