@@ -1,5 +1,6 @@
 """Frames by PyAV: the same ones by scanning and by seeking, and videos that will not decode."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -79,3 +80,44 @@ def test_what_will_not_decode(tmp_path, clip):
     cut.write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError):
         read_frames(str(cut), 4)
+
+
+def written(path, times, *, group=6, drop=0):
+    """A video whose frames are shown at these times, in quarters of a second; without its first packets."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=4, options={"g": str(group)})
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 4)
+        packets = []
+        for i, time in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 5 + 6 * i, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 4)
+            packets += stream.encode(frame)
+        for packet in [*packets, *stream.encode()][drop:]:
+            container.mux(packet)
+    return str(path)
+
+
+@pytest.mark.parametrize("seeking", [False, True])
+def test_frames_of_an_uneven_rate_are_those_that_are_named(tmp_path, monkeypatch, seeking):
+    """Half of the frames stand for a second, half for a quarter: time and number are not proportional."""
+    times = [*range(0, 80, 4), *range(80, 100)]
+    path = written(tmp_path / "uneven.mkv", times)
+    monkeypatch.setattr(videos, "SEEK_BEYOND", 0 if seeking else 2000)
+    read_frames.cache_clear()
+    frames = read_frames(path, 5)
+    assert frames.total == 40
+    assert frames.indices == (0, 9, 19, 29, 39)
+    assert greys(frames) == [0, 9, 19, 29, 39]
+    assert frames.fps == pytest.approx(39 / (99 / 4), rel=0.02)
+
+
+def test_a_video_trimmed_without_encoding_is_read_from_where_it_can_be(tmp_path):
+    path = written(tmp_path / "trimmed.mkv", range(40), drop=3)
+    read_frames.cache_clear()
+    frames = read_frames(path, 4)
+    assert len(frames.images) == 4
+    assert greys(frames)[-1] == 39
+    assert frames.total <= 37

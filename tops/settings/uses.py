@@ -17,6 +17,7 @@ USES: dict[str, Where] = {
     "backbone.attention": "both",
     "backbone.video": "both",
     "backbone.methods": "both",
+    "backbone.device_map": "both",
     "backbone.miniature": "miniature",
     "backbone.checkpoint": "paper",
     "backbone.options": "paper",
@@ -37,6 +38,7 @@ USES: dict[str, Where] = {
     "profile.allow_empty": "both",
     "profile.judge": "both",
     "profile.judge_model": "both",
+    "profile.device_map": "both",
     "profile.checkpoints": "paper",
     "profile.data": "paper",
 }

@@ -44,9 +44,9 @@ def compare(
 ) -> Comparison:
     """Difference of two values whose resamples were drawn together.
 
-    The p-value is that of a normal test with the bootstrap standard error: counting resamples cannot go below
-    2 / resamples, which no correction over a whole table survives. It is never below 2^(1 - units), the least that a
-    sign-flip test on so many units can give.
+    The p-value is that of a t test with the bootstrap standard error and one degree of freedom less than clusters:
+    counting resamples cannot go below 2 / resamples, which no correction over a whole table survives. It is never below
+    2^(1 - units), the least that a sign-flip test on so many units can give.
 
     Parameters
     ----------
@@ -67,7 +67,8 @@ def compare(
     elif interval.se == 0:
         p = 1.0 if difference == 0 else least
     else:
-        p = max(float(2 * stats.norm.sf(abs(difference) / interval.se)), least)
+        freedom = max((units if pooled is None else pooled) - 1, 1)
+        p = max(float(2 * stats.t.sf(abs(difference) / interval.se, freedom)), least)
     return Comparison(interval, p, minimum_detectable_effect(interval.se))
 
 
