@@ -141,7 +141,7 @@ def test_caches_from_elsewhere(case: tiny.Case) -> None:
             case.model(input_ids=token, past_key_values=outside, use_cache=True)
         cache = case.model(**case.inputs, use_cache=True).past_key_values
         turn = torch.ones(1, 60, dtype=torch.int64)
-        with pytest.raises(UnsupportedModelError, match="serves one turn"):
+        with pytest.raises(UnsupportedModelError, match="mask of the whole conversation"):
             case.model(input_ids=token, attention_mask=turn, past_key_values=cache, use_cache=True)
         again = torch.full((1, 16), tiny.IMAGE)
         with pytest.raises(UnsupportedModelError, match="new image"):

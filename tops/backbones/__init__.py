@@ -104,15 +104,19 @@ def family_named(name: str) -> type[Adapter]:
 
 
 def adapter_for(model: object) -> Adapter:
-    """The adapter that serves a model.
+    """The adapter that serves a model, also inside a wrapper of PEFT or of distributed data parallelism.
 
     Raises
     ------
     UnsupportedModelError
-        If no family serves its class; the message names those that are served.
+        If no family serves its class; the message names those that are served. For compiled models and copies in
+        threads; the message names the model inside.
     """
     from transformers import PreTrainedModel
 
+    from tops.backbones._wrappers import unwrapped
+
+    model = unwrapped(model)
     served = {name: cls for cls in families().values() for name in cls.model_classes}
     for base in type(model).__mro__:
         if base.__name__ in served and isinstance(model, PreTrainedModel):

@@ -327,15 +327,16 @@ class Adapter:
     # -- text ---------------------------------------------------------------------------------------------------------
 
     def question(self, prompt: str) -> str:
-        """The user's words in a decoded prompt: the last user turn without the template's marks."""
-        for before, after in self.turns:
-            start = prompt.rfind(before)
-            if start < 0:
-                continue
-            words = prompt[start + len(before) :]
-            end = words.find(after)
-            return (words if end < 0 else words[:end]).strip()
-        return prompt.strip()
+        """The user's words in a decoded prompt: the last user turn without the template's marks.
+
+        Raises
+        ------
+        ConfigurationError
+            If the prompt is in another template, or its words hold the template's marks.
+        """
+        from tops.backbones._turns import last_question
+
+        return last_question(prompt, self.turns, self.family)
 
     # -- evaluation and speed -----------------------------------------------------------------------------------------
 

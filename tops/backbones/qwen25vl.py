@@ -84,12 +84,21 @@ class Qwen25VL(Adapter):
     def tower(self) -> Tower:
         """The blocks; those with full attention are ``whole``, and the last of them is what saliency reads."""
         depth = len(self.visual.blocks)
-        return Tower(depth, self.feature_layer, tuple(i for i in self.visual.fullatt_block_indexes if i < depth))
+        whole = tuple(sorted(i for i in self.visual.fullatt_block_indexes if i < depth))
+        return Tower(depth, whole[-1] if whole else depth - 1, whole)
 
     @property
     def feature_layer(self) -> int:
         """The last block with full attention: the others see windows only."""
-        return int(max(i for i in self.visual.fullatt_block_indexes if i < len(self.visual.blocks)))
+        return self.tower.feature
+
+    def check(self) -> None:
+        """Refuse towers of windows alone: no block of theirs sees a whole image, so there is no saliency."""
+        if not self.tower.whole:
+            raise UnsupportedModelError(
+                f"fullatt_block_indexes={list(self.visual.fullatt_block_indexes)} names none of the tower's "
+                f"{len(self.visual.blocks)} blocks; saliency needs one with full attention"
+            )
 
     def layout(self, call: Call, placeholders: Sequence[int]) -> list[Layout]:
         """Each temporal step of an image or video a grid of merged tokens."""

@@ -133,7 +133,8 @@ def check_positions(adapter: Adapter, given: Any, rows: int, length: int, *, pas
     """
     if given is None:
         return
-    axes = (3, 4) if position_axes(adapter) == 3 else ()
+    # One axis for all three is how transformers numbers a later turn.
+    axes = ((1, 3, 4) if past else (3, 4)) if position_axes(adapter) == 3 else ()
     shape = tuple(given.shape) if isinstance(given, Tensor) else ()
     fits = len(shape) in (2, 3) and shape[-2] in (1, rows) and shape[-1] in (length, past + length)
     if not fits or (len(shape) == 3 and shape[0] not in axes):

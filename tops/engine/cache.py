@@ -35,6 +35,16 @@ class _Pruned:
             )
         return super().update(*args, **kwargs)  # type: ignore[misc]
 
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Tokens of the conversation, dropped ones among them: by this number generation tells which ids are new."""
+        state, there = self._tops_state, self.get_query_offset(layer_idx)
+        return state.prompt_length + state.generated if there else 0
+
+    def get_query_offset(self, layer_idx: int = 0) -> int:
+        """Tokens that a layer really holds, by which masks are built."""
+        length: int = super().get_seq_length(layer_idx)  # type: ignore[misc]
+        return length
+
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """Rows in another order."""
         super().reorder_cache(beam_idx)  # type: ignore[misc]

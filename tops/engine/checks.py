@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from tops.backbones._wrappers import check_compiled
 from tops.backbones.base import Adapter
 from tops.engine.record import Run
 from tops.engine.segment import PromptState
@@ -55,6 +56,9 @@ def check_model(adapter: Adapter) -> None:
             f"weight {offloaded!r} is offloaded or not loaded; pruning reads projections of single layers, so place "
             "every weight on a device (device_map without 'cpu' or 'disk' offload)"
         )
+    layers = {f"layer {number}": layer for number, layer in enumerate(adapter.layers)}
+    parts = {"the model": adapter.model, "its inner model": adapter.outer, "its text model": adapter.text_model}
+    check_compiled({**parts, **layers})
     check_mode(adapter)
 
 
@@ -187,10 +191,10 @@ def check_step(call: Mapping[str, Any], cache: Cache | None, state: PromptState,
     Raises
     ------
     UnsupportedModelError
-        A cache that was cropped or extended from outside, a second turn, a new image.
+        A cache that was cropped or extended from outside, a mask of another conversation, a new image.
     """
     assert cache is not None
-    have, want = cache.get_seq_length(), state.segments[0].length + state.generated
+    have, want = cache.get_query_offset(), state.segments[0].length + state.generated
     if have != want:
         raise UnsupportedModelError(
             f"the cache holds {have} tokens where this prompt has {want}: it was cropped or extended from outside "
@@ -209,15 +213,15 @@ def check_step(call: Mapping[str, Any], cache: Cache | None, state: PromptState,
     if mask is not None and mask.shape[1] != state.prompt_length + state.generated + length:
         raise UnsupportedModelError(
             f"attention_mask covers {mask.shape[1]} tokens where prompt, generated and new ones are "
-            f"{state.prompt_length} + {state.generated} + {length}: a pruned cache serves one turn; start the "
-            "next turn without it"
+            f"{state.prompt_length} + {state.generated} + {length}; give the mask of the whole "
+            "conversation, and as new tokens all that the cache does not hold yet"
         )
     if ids is not None and length > 1:
         placeholders = torch.tensor(adapter.placeholder_ids, device=ids.device)
         if bool(torch.isin(ids, placeholders).any()):
             raise UnsupportedModelError(
-                "a new image for a prompt that is already cached: a pruned cache serves one turn; start again with the "
-                "whole prompt and no cache"
+                "a new image for a prompt that is already cached: later turns of a pruned cache are text alone; "
+                "start again with the whole prompt and no cache"
             )
 
 

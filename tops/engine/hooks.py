@@ -237,6 +237,8 @@ class Hooks:
         if call is None:
             return None
         calls.finish(call)
+        if out is not None and call.prompt is not None and call.done is None:
+            raise _unseen("text model")
         if out is None or call.wanted is None or call.done is None:
             return None
         hidden = call.done.at_places(out[0], call.wanted)
@@ -271,6 +273,8 @@ class Hooks:
         if call is None:
             return
         done, call.running, generation = call.running, None, call.generation
+        if done is None or done.layers_run != len(self.adapter.layers):
+            raise _unseen("decoder layers")
         if isinstance(done, Decode):
             done.done()
             return
@@ -292,6 +296,7 @@ class Hooks:
             call = calls.call_of(self)
             if call is None or call.running is None:
                 return None
+            call.running.layers_run += 1
             hidden, new = call.running.layer(number, args[0] if args else kwargs["hidden_states"])
             if new is None and (hidden is args[0] if args else True):
                 return None
@@ -301,6 +306,13 @@ class Hooks:
             return args, {**kwargs, "hidden_states": hidden}
 
         return hook
+
+
+def _unseen(what: str) -> UnsupportedModelError:
+    return UnsupportedModelError(
+        f"the {what} ran past the hooks of prune(), as compiled or replaced modules do, so nothing was pruned there; "
+        "prune the model before it is compiled"
+    )
 
 
 def _replay(call: Call) -> Any:

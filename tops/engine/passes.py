@@ -57,6 +57,7 @@ class _Pass:
 
     def __init__(self, setup: Setup, cache: Any) -> None:
         self.setup, self.cache = setup, cache
+        self.layers_run = 0
         self._built: dict[tuple[int, torch.device], Kwargs] = {}
 
     def _sequence(self, segment: Segment) -> tuple[Tensor, Tensor]:

@@ -128,9 +128,26 @@ def _placeholders(adapter: Adapter, call: Mapping[str, Any]) -> tuple[Tensor, Te
 
 
 def _layouts(adapter: Adapter, call: Mapping[str, Any], counts: Sequence[int]) -> list[Layout]:
-    layouts = adapter.layout(call, counts)
+    try:
+        layouts = adapter.layout(call, counts)
+    except UnsupportedModelError as error:
+        raise UnsupportedModelError(f"{error}{_lone(adapter, call)}") from error
     if [len(layout) for layout in layouts] != list(counts):
         raise AssertionError(
             f"{type(adapter).__name__}.layout gave {[len(x) for x in layouts]} tokens for {list(counts)}"
         )
     return layouts
+
+
+def _lone(adapter: Adapter, call: Mapping[str, Any]) -> str:
+    """A hint at placeholders that stand alone, as in words that name one: no image is a single token."""
+    ids = call["input_ids"].cpu()
+    visual = torch.nn.functional.pad(torch.isin(ids, torch.tensor(adapter.placeholder_ids)).long(), (1, 1))
+    alone = torch.nonzero((visual[:, 1:-1] == 1) & (visual[:, :-2] == 0) & (visual[:, 2:] == 0)).tolist()
+    if not alone:
+        return ""
+    sample, place = alone[0]
+    return (
+        f". In prompt {sample} token {place} is a placeholder that stands alone: either the processor did not expand "
+        "it, or the user's words hold the placeholder's own text, which must then be taken out or escaped"
+    )

@@ -38,12 +38,16 @@ def prune(
 
     Inside the block ``model(**inputs)`` and ``model.generate(**inputs)`` prune every prompt at prefill; generation then
     attends to what was kept. Batches, padding, several images, beam search, any of eager, sdpa and FlashAttention,
-    generation with or without a cache. Leaving the block, also by an exception, restores the model bit for bit.
+    generation with or without a cache, later turns of text on a pruned cache. Leaving the block, also by an exception,
+    restores the model bit for bit.
+
+    A block belongs to the thread or task that enters it, and runs one call at a time; each thread may have its own on
+    one model. A call in a thread without a block is refused while another has one.
 
     Parameters
     ----------
     model : PreTrainedModel
-        A model of a class that ``tops.backbones`` serves, in eval mode.
+        A model of a class that ``tops.backbones`` serves, in eval mode; may be wrapped by PEFT.
     method : Method
         Such as ``TOPS(budget=64)``.
     processor : optional
@@ -93,7 +97,7 @@ def prune(
         run = Run(question=question)
         memory = None if isinstance(method, InputControl) else memory
         if memory is not None:
-            memory.claim(model)
+            memory.claim(adapter.model)
         watches = adapter.watches(method.tower_layers(adapter.tower))
         hooks.watch(watches)
         setup = Setup(adapter, method, run, processor, text_encoder, name, record_kept, memory, tuple(watches))

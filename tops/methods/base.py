@@ -233,6 +233,9 @@ class _Selecting(Method):
             If there is no budget, or it cannot be met.
         """
         self.check_budget()
+        value = self.allowance.value
+        if self.takes_budget and isinstance(value, float) and value == 1.0:  # on a model of any depth
+            return Schedule(shape.visual, shape.depth, ())
         return self.cuts(shape)
 
     def select(self, point: PruningPoint) -> Selection:
