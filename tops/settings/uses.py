@@ -39,7 +39,6 @@ USES: dict[str, Where] = {
     "profile.device_map": "both",
     "profile.judge": "both",
     "profile.judge_model": "both",
-    "profile.device_map": "both",
     "profile.checkpoints": "paper",
     "profile.data": "paper",
 }
