@@ -30,7 +30,7 @@ from scripts.miniature.pool import Pool, make_pool
 from scripts.miniature.stages import Job, facts, file_log, load_modules, mark_done, run_stages, save_modules
 from scripts.miniature.student import Student, student, tiles
 from scripts.miniature.teacher import TowerRecipe, teacher_tokens, train_tower
-from scripts.miniature.video_pool import VideoLesson, VideoPool, make_video_pool
+from scripts.miniature.video_pool import Times, VideoLesson, VideoPool, make_video_pool
 from tops.miniature import checkpoints
 from tops.miniature.prompts import Turn
 from tops.miniature.scenes import patch_labels
@@ -54,10 +54,12 @@ class FamilyRecipe:
         )
     )
 
+    times: LanguageRecipe | None = None
+
     @property
     def minutes(self) -> float:
         """Wall-clock time."""
-        return self.tower.minutes + self.language.minutes
+        return self.tower.minutes + self.language.minutes + (self.times.minutes if self.times else 0.0)
 
 
 _DIRECT = LanguageRecipe(minutes=20, length=320, rate=7e-4, warmup=30, plain=0.2, mixed=0.3, lesson=LAST_LESSON, seed=5)
@@ -77,6 +79,9 @@ RECIPES: dict[str, FamilyRecipe] = {
         tower=TowerRecipe(minutes=8, batch=16, rate=7e-4),
         language=replace(
             _DIRECT, minutes=36, batch=4, length=384, rate=1e-3, plain=0.3, mixed=0.4, lesson=VideoLesson()
+        ),
+        times=replace(
+            _DIRECT, minutes=8, batch=4, length=384, rate=8e-4, plain=0.3, mixed=0.4, lesson=VideoLesson(), seed=6
         ),
     ),
 }
@@ -137,43 +142,52 @@ def material(family: str, scenes: int, seed: int) -> tuple[Pool | VideoPool, Ten
     return pool, torch.from_numpy(pool.images)
 
 
-def run_language(family: str, start: Path, work: Path, recipe: FamilyRecipe) -> None:
-    """Stage (language)."""
+def run_language(family: str, start: Path, work: Path, recipe: FamilyRecipe, stage: str = "language") -> None:
+    """Stage (language), or (times), which goes on from it."""
     torch.set_num_threads(1)
     begin, busy = time.monotonic(), time.process_time()
     own = student(family, start)[0]
     load_modules(work / "tower.safetensors", {"tower": own.tower})
     own.tower.requires_grad_(False)
-    pool, images = material(family, recipe.scenes, recipe.seed + 1)
+    settings, seed = recipe.language, recipe.seed + 1
+    if stage == "times" and recipe.times is not None:
+        settings, seed = recipe.times, recipe.seed + 2
+        load_modules(work / "language.safetensors", {"language": own.language})
+    pool, images = material(family, recipe.scenes, seed)
     seen = Seen(own, images)
+    width = own.model.get_input_embeddings().weight.shape[1]
+    times = Times(pool, own.prompts.shows, width) if stage == "times" and isinstance(pool, VideoPool) else None
 
     def visual(chosen: list[int]) -> tuple[Tensor, Tensor]:
         return own.arrange(seen(chosen)), torch.zeros(())
 
     modules: dict[str, nn.Module] = {"language": own.language}
-    log, file = file_log(work / "language.log"), work / "language.safetensors"
+    log, file = file_log(work / f"{stage}.log"), work / f"{stage}.safetensors"
     steps = train_language(
         own.model.model.language_model,
         pool,
         own.bpe,
-        recipe.language,
+        settings,
         own.prompts,
         visual,
-        list(own.language.parameters()),
+        [*own.language.parameters(), *(times.parameters() if times else ())],
         log,
         lambda: save_modules(file, modules),
         compiled=False,  # so short a training would be half over before a compiler has paid off
+        read=times,
     )
     save_modules(file, modules)
-    mark_done(work, "language", steps=steps, **_spent(begin, busy), data_sha256=pool.digest)
+    mark_done(work, stage, steps=steps, **_spent(begin, busy), data_sha256=pool.digest)
 
 
 def run(family: str, start: Path, work: Path, recipe: FamilyRecipe) -> None:
-    """Both stages; those whose result is in ``work`` already are passed over."""
+    """All stages; those whose result is in ``work`` already are passed over."""
     stages: list[Job] = [
         ("tower", run_tower, (family, start, work, recipe)),
         ("language", run_language, (family, start, work, recipe)),
     ]
+    if recipe.times is not None:
+        stages.append(("times", run_language, (family, start, work, recipe, "times")))
     run_stages(work, recipe, [[stage] for stage in stages])
 
 
@@ -181,7 +195,8 @@ def restore(family: str, start: Path, work: Path) -> Student:
     """The model that the stages in ``work`` have made; weights as they ship."""
     own = student(family, start)[0]
     load_modules(work / "tower.safetensors", {"tower": own.tower})
-    load_modules(work / "language.safetensors", {"language": own.language})
+    last = work / "times.safetensors"
+    load_modules(last if last.exists() else work / "language.safetensors", {"language": own.language})
     own.model.tie_weights()
     own.model.eval().to(torch.bfloat16).float()
     return own
@@ -252,6 +267,10 @@ TOWERS = {
     "internvl3": "The tower started as CLIP's first five layers, its first normalisation folded into the embeddings.",
     "llava-video": "The tower started as CLIP's first five layers, its first normalisation folded into the embeddings.",
 }
+TIMES = (
+    " In a last stage linear heads that exist only during training read from the states of a visual token its frame "
+    "and the frame in which its object appeared."
+)
 INPUTS = {"qwen2.5-vl": "mRoPE", "internvl3": "tiles", "llava-video": "frames"}
 
 
@@ -262,8 +281,8 @@ def card(family: str, start: Path, work: Path, recipe: FamilyRecipe, own: Studen
         "class": type(own.model).__name__,
         "trained": True,
         "parameters": sum(p.numel() for p in own.model.parameters()),
-        "statement": STATEMENT.format(tower=TOWERS[family], input=INPUTS[family]),
+        "statement": STATEMENT.format(tower=TOWERS[family], input=INPUTS[family]) + (TIMES if recipe.times else ""),
         "start": checkpoints.card(start.name, start.parent)["weights_sha256"],
         "recipe": asdict(recipe),
-        "stages": facts(work, "tower", "language"),
+        "stages": facts(work, "tower", "language", *(("times",) if recipe.times else ())),
     }

@@ -43,7 +43,7 @@ def _rotate(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 def run_layers(
     model: Any, states: Tensor, cos: Tensor, sin: Tensor, prefix: int, mask: Tensor
-) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor], Tensor]:
     """The decoder on images followed by independent questions.
 
     Parameters
@@ -65,6 +65,8 @@ def run_layers(
         Normalised final states of the questions.
     looks : tuple of Tensor, each (B, T, P + T) float32
         Attention of the questions in head 0 of the layers `NAMING`, `LOOKING` and `CHOOSING`.
+    before : Tensor, (B, P, d)
+        States of the prefix as they enter the layer `LOOKING`.
     """
     config = model.config
     heads, epsilon = config.num_attention_heads, config.rms_norm_eps
@@ -74,6 +76,8 @@ def run_layers(
     looks = []
     for number, layer in enumerate(layers):
         own, mlp = layer.self_attn, layer.mlp
+        if number == LOOKING:
+            found = states[:, :prefix]
         into = norm(states, layer.input_layernorm.weight, epsilon)
         parts = (own.q_proj, own.k_proj, own.v_proj)
         bias = None if own.q_proj.bias is None else torch.cat([part.bias for part in parts])
@@ -95,7 +99,7 @@ def run_layers(
         gate, up = (into @ torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]).T).chunk(2, -1)
         states = states + (functional.silu(gate) * up) @ mlp.down_proj.weight.T
     naming, looking, choosing = looks
-    return norm(states[:, prefix:], model.norm.weight, epsilon), (naming, looking, choosing)
+    return norm(states[:, prefix:], model.norm.weight, epsilon), (naming, looking, choosing), found
 
 
 def look_loss(weights: Tensor, looks: Looks) -> Tensor:
@@ -233,6 +237,13 @@ def llava_prompts(shows: Tensor) -> Prompts:
     return Prompts(LLAVA, shows)
 
 
+class VisualLabels(Protocol):
+    """Something to be read from the states of visual tokens."""
+
+    def loss(self, states: Tensor, chosen: list[int]) -> Tensor:
+        """Of the states (B, n, d) of the scenes or videos of these numbers."""
+
+
 class Material(Protocol):
     """What there is to ask about."""
 
@@ -253,6 +264,7 @@ def train_language(
     save: Callable[[], None],
     share: Share | None = None,
     compiled: bool = True,
+    read: VisualLabels | None = None,
 ) -> int:
     """Train on conversations, in place.
 
@@ -278,6 +290,8 @@ def train_language(
         The other processes that train the same model on other scenes.
     compiled : bool
         Compile the decoder; results agree to rounding.
+    read : VisualLabels, optional
+        What the states of the visual tokens are to hold where the heads look for objects.
 
     Returns
     -------
@@ -316,7 +330,7 @@ def train_language(
         image, extra = visual(chosen)
         states = torch.cat([embedding(start_ids).expand(len(chosen), -1, -1), image, embedding(batch.ids)], 1)
         cos, sin = cos_table[batch.positions][:, None], sin_table[batch.positions][:, None]
-        final, looks = forward(model, states, cos, sin, prefix, batch.mask)
+        final, looks, before = forward(model, states, cos, sin, prefix, batch.mask)
         places = (batch.labels != NONE).nonzero()
         logits = final[places[:, 0], places[:, 1]] @ embedding.weight.T
         target = batch.labels[places[:, 0], places[:, 1]]
@@ -329,6 +343,8 @@ def train_language(
                 look_loss(choosing[..., prefix:], batch.chosen),
             ]
         )
+        if read is not None:
+            extra = extra + read.loss(before[:, len(start_ids) :], chosen)
         loss = answer + extra + recipe.look * missed.sum()
         optimiser.zero_grad()
         torch.autograd.backward(loss)

@@ -6,7 +6,9 @@ import hashlib
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from scripts.miniature.packing import Picture
 from tops.miniature.prompts import VIDEO_FORMATS, Turn, make_video_turn
@@ -108,3 +110,43 @@ def make_video_pool(videos: int, seed: int, split: Split = "train") -> VideoPool
         owners.append(owner)
     stacked = np.stack(frames)
     return VideoPool(made, stacked, np.stack(owners), hashlib.sha256(stacked.tobytes()).hexdigest())
+
+
+class Times(nn.Module):
+    """Linear heads that exist only during training: a visual token's frame, and the one in which its object appeared.
+
+    Parameters
+    ----------
+    pool : VideoPool
+        The videos.
+    shows : Tensor of float32, shape (n, FRAMES * patches)
+        Share of each patch in what each visual token shows.
+    width : int
+        Of the states.
+    """
+
+    def __init__(self, pool: VideoPool, shows: Tensor, width: int) -> None:
+        super().__init__()
+        self._owner, self._shows = torch.from_numpy(pool.owner).long(), shows
+        self._frame = torch.arange(FRAMES).repeat_interleave(len(shows) // FRAMES)
+        self.heads = nn.Linear(width, 2 * FRAMES)
+
+    def births(self, number: int) -> Tensor:
+        """(n,) int64: the first frame that shows the object which most of a token shows; -1 where none is."""
+        owner = self._owner[number]
+        first = torch.full((int(owner.max()) + 2,), -1)
+        by_frame = owner.view(FRAMES, -1)
+        for track in range(len(first) - 1):
+            seen = (by_frame == track).any(1)
+            first[track] = int(seen.long().argmax()) if seen.any() else -1
+        share = self._shows * (owner >= 0)
+        return torch.where(share.sum(1) >= 0.25, first[owner[share.argmax(1)]], -1)
+
+    def loss(self, states: Tensor, chosen: list[int]) -> Tensor:
+        """Mean cross-entropy of both readings; ``states`` (B, n, d) of the videos ``chosen``."""
+        frame, birth = self.heads(nn.functional.layer_norm(states, states.shape[-1:])).chunk(2, -1)
+        wanted = torch.stack([self.births(number) for number in chosen]).flatten()
+        frames = self._frame.expand(len(chosen), -1).flatten()
+        return nn.functional.cross_entropy(frame.flatten(0, 1), frames) + nn.functional.cross_entropy(
+            birth.flatten(0, 1), wanted, ignore_index=-1
+        )

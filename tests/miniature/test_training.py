@@ -120,7 +120,7 @@ def test_a_packed_question_is_answered_as_if_it_stood_alone(pool, bpe, model):
     states = torch.cat([before, model.get_input_embeddings()(batch.ids)], 1)
     with torch.inference_mode():
         cos, sin = language.rotary_emb(states, batch.positions)
-        ours, looks = run_layers(language, states, cos[:, None], sin[:, None], prefix, batch.mask)
+        ours, looks, _ = run_layers(language, states, cos[:, None], sin[:, None], prefix, batch.mask)
         mask, positions = packed_layout(batch.packed, prefix)
         packed = language(inputs_embeds=states, attention_mask=mask, position_ids=positions).last_hidden_state
         own = torch.from_numpy(batch.packed[1].question == 1)
@@ -247,6 +247,22 @@ def test_a_step_moves_the_weights(pool, bpe):
     )
     assert steps >= 1
     assert not torch.equal(before, model.layers[0].mlp.up_proj.weight)
+
+
+def test_a_token_of_a_video_tells_when_its_object_appeared():
+    videos = video_pool.make_video_pool(6, 1)
+    shows = student.video_view()
+    times = video_pool.Times(videos, shows, 16)
+    for number, video in enumerate(videos.videos):
+        owner = torch.from_numpy(videos.owner[number]).long()
+        births = times.births(number)
+        first = [int((owner.view(video_pool.FRAMES, -1) == t).any(1).long().argmax()) for t in range(len(video.tracks))]
+        assert set(births.unique().tolist()) == {-1, *first}
+        frames = torch.arange(video_pool.FRAMES).repeat_interleave(len(shows) // video_pool.FRAMES)
+        assert (births <= frames).all()
+    states = torch.randn(2, len(shows), 16, requires_grad=True)
+    times.loss(states, [0, 3]).backward()
+    assert states.grad.abs().sum() > 0
 
 
 def test_stages_of_another_recipe_and_starts_that_are_none_are_refused(tmp_path):

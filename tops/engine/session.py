@@ -38,7 +38,11 @@ def prune(
 
     Inside the block ``model(**inputs)`` and ``model.generate(**inputs)`` prune every prompt at prefill; generation then
     attends to what was kept. Batches, padding, several images, beam search, any of eager, sdpa and FlashAttention,
-    generation with or without a cache. Leaving the block, also by an exception, restores the model bit for bit.
+    generation with or without a cache, later turns of text on a pruned cache. Leaving the block, also by an exception,
+    restores the model bit for bit.
+
+    A block belongs to the thread or task that enters it, and runs one call at a time; each thread may have its own on
+    one model. A call in a thread without a block is refused while another has one.
 
     Parameters
     ----------
