@@ -160,10 +160,11 @@ def test_hydra_expands_sweeps():
 
 def test_options_reach_the_cell():
     words = ["method=tops", "method.alpha=0.3", "budget=16", "profile=miniature", "benchmark=textvqa"]
-    (planned,) = request([*words, "benchmark.convention=no_ocr", "backbone.dtype=bfloat16", "limit=5"]).plan.cells
+    (planned,) = request([*words, "benchmark.convention=no_ocr", "profile.dtype=bfloat16", "limit=5"]).plan.cells
     cell = planned.cell
     assert cell.method.options["alpha"] == 0.3
     assert cell.method.options["principles"] == "RCD"
+    assert cell.backbone.dtype == "bfloat16"
     assert cell.benchmark.prompt["ocr"] is False
     assert cell.benchmark.limit == 5
     assert cell.budget.value == 16

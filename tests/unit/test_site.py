@@ -34,7 +34,7 @@ def test_an_index_leads_to_every_experiment_the_claims_and_the_audit(built):
     ]
     assert "not run yet" in index  # figure10
     assert 'href="index.html"' in (folder / "smoke.html").read_text()
-    assert [line.rsplit("/", 1)[1] for line in said] == ["smoke.html", "claims.html", "audit.html", "index.html"]
+    assert {"smoke.html", "claims.html", "audit.html", "index.html"} <= {line.rsplit("/", 1)[1] for line in said}
 
 
 def test_the_leaderboard_needs_something_to_rank():
