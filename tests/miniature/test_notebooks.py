@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,14 @@ def test_a_notebook_runs_and_prints_what_it_shows(path, monkeypatch, tmp_path):
             with contextlib.redirect_stdout(out):
                 exec(compile("".join(cell["source"]), str(path), "exec"), names)
             assert out.getvalue() == printed(cell)
+
+
+@pytest.mark.slow
+def test_the_readmes_example_answers_right(monkeypatch, tmp_path):
+    text = (Path(tops.__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(re.search(r"```python\n(.*?)```", text, re.S)[1], {})
+    assert out.getvalue().splitlines() == ["red", "red", "[64, 64, 64, 16, 16, 16, 8, 8]"]
+    assert (tmp_path / "kept.png").exists()
