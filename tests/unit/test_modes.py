@@ -21,7 +21,8 @@ from tops.errors import UnsupportedModelError
 from tops.signals import PruningPoint, Signal
 from tops.tokens import Selection
 
-BUILDERS = {"llava": tiny.llava, **FAMILIES}
+# transformers' SmolVLM cannot merge bfloat16 features into float32 embeddings, pruned or not.
+BUILDERS = {name: build for name, build in {"llava": tiny.llava, **FAMILIES}.items() if name != "smolvlm"}
 METHOD = Fixed((0, 2))
 PLENTY = 10**9
 

@@ -17,12 +17,12 @@ from tops.errors import ConfigurationError
 from tops.evaluation import code
 from tops.evaluation.judge import Judge
 from tops.planning.plan import PlanStatus, plan
+from tops.planning.request import request
 from tops.reporting.build import make
 from tops.reporting.data.results import collect
 from tops.running.run import run
 from tops.running.worker import Assignment, work
 from tops.settings.choices import load_launcher
-from tops.settings.compose import composed
 from tops.settings.schema import BackboneConfig, ColumnConfig, Experiment, PaperReference, ProfileConfig, RowConfig
 from tops.settings.uses import USES
 from tops.store import fingerprint
@@ -332,7 +332,7 @@ def test_built_tables_are_verified(tmp_path):
 )
 def test_a_setting_that_does_nothing_is_refused(word):
     with pytest.raises(ConfigurationError, match="does nothing under a miniature profile"):
-        composed([word, "profile=miniature"])
+        request([word, "profile=miniature"])
 
 
 def test_every_setting_says_where_it_is_used():

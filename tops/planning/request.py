@@ -19,6 +19,7 @@ from tops.settings.compose import Composed, composed, parse_overrides
 from tops.settings.methods import changed_options, method_role, method_title
 from tops.settings.own import named_words
 from tops.settings.schema import ColumnConfig, Experiment
+from tops.settings.uses import refuse_unused
 from tops.store.cell import Cell
 
 
@@ -59,15 +60,18 @@ def request(words: Sequence[str], *, multirun: bool = False) -> Request:
     words = named_words(words)
     _PARTS.clear()
     overrides = parse_overrides(words)
+    given = [override.key_or_group for override in overrides]
     if not multirun:
         config = composed(words)
-        _refuse_ignored(config, [override.key_or_group for override in overrides])
+        refuse_unused(given, config.profile.miniature)
+        _refuse_ignored(config, given)
         found = _experiment(config, words) if config.experiment is not None else _cells([config], words)
         return Request(with_recording(found, config), config)
     for override in overrides:
         if override.is_sweep_override() and (head := override.key_or_group.split(".")[0]) in ONE_PER_RUN:
             raise ConfigurationError(f"{head} takes one value per run; sweep the axes of a cell")
     configs = [composed_by_axis(job) for job in _expand(words)]
+    refuse_unused(given, configs[0].profile.miniature)
     if any(c.experiment for c in configs):
         raise ConfigurationError("an experiment is already a sweep; leave -m out, or the experiment")
     return Request(with_recording(_cells(configs, words), configs[0]), configs[0])

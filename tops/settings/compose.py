@@ -34,7 +34,6 @@ from tops.settings.schema import (
     TrackingConfig,
     typed,
 )
-from tops.settings.uses import refuse_unused
 
 QUOTING = """A value with other characters than letters, digits and /.:-_ is quoted twice: 'results="/data/a #1"'"""
 OPEN = ("launcher.options.", "backbone.options.")  # mappings that take keys beyond those of the file
@@ -167,9 +166,7 @@ def composed(words: Sequence[str]) -> Composed:
         values = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigurationError(_explain(error, words)) from None
-    checked = _checked(values)
-    refuse_unused([override.key_or_group for override in overrides], checked.profile.miniature)
-    return checked
+    return _checked(values)
 
 
 def _compose(words: Sequence[str]) -> DictConfig:

@@ -36,12 +36,13 @@ USES: dict[str, Where] = {
     "profile.batch_size": "both",
     "profile.vision_memory_gb": "both",
     "profile.allow_empty": "both",
+    "profile.device_map": "both",
     "profile.judge": "both",
     "profile.judge_model": "both",
-    "profile.device_map": "both",
     "profile.checkpoints": "paper",
     "profile.data": "paper",
 }
+LAYOUT = "backbone.options.image_layout"  # the plan itself refuses one that the embedded model cannot have
 _INSTEAD = {
     "backbone.options": "backbone.miniature.options",
     "backbone.checkpoint": "backbone.miniature.checkpoint",
@@ -70,7 +71,7 @@ def refuse_unused(keys: Iterable[str], miniature: bool) -> None:
     here = "miniature" if miniature else "paper"
     for key in keys:
         name = ".".join(key.split(".")[:2])
-        if USES.get(name, "both") in ("both", here):
+        if USES.get(name, "both") in ("both", here) or key == LAYOUT:
             continue
         why = "whose models and data are embedded" if miniature else "which runs the real checkpoints"
         instead = f"; {_INSTEAD[name]} does it there" if miniature and name in _INSTEAD else ""
