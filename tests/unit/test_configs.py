@@ -19,9 +19,8 @@ from tops.settings.choices import (
     GROUPS,
     backbone_config,
     choice_names,
+    load_choice,
     load_experiment,
-    load_launcher,
-    load_tracking,
     names_of,
 )
 from tops.settings.compose import composed
@@ -46,8 +45,8 @@ def test_every_choice_composes_to_what_its_file_says(chosen):
         found = getattr(config, group)
         if group not in ("launcher", "tracking"):  # these carry no name
             assert (found["name"] if isinstance(found, dict) else getattr(found, "name", found)) == name
-    assert config.launcher == load_launcher(chosen["launcher"])
-    assert config.tracking == load_tracking(chosen["tracking"])
+    assert config.launcher == load_choice("launcher", chosen["launcher"])
+    assert config.tracking == load_choice("tracking", chosen["tracking"])
 
 
 @pytest.mark.parametrize("name", choice_names("experiment"))

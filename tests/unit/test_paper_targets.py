@@ -95,7 +95,7 @@ def test_figure_1_has_an_axis_per_model(tmp_path):
     chosen = {"only": lambda p: p.row.method in wanted and p.column.backbone in names}
     fill(tmp_path, "figure1", documents=6, **chosen)
     found = plan("figure1", "miniature", results=tmp_path, backbones=names)
-    resamples = make(collect(found, tmp_path)).uncertainty
+    resamples = make(collect(found, tmp_path)).resamples
     _, pictures = write_figures(resamples, tmp_path / "figures")
     (picture,) = [p for p in pictures if "Each model" in p.title]
     assert "without FastV, SparseVLM" in picture.title

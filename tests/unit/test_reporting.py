@@ -490,7 +490,7 @@ def test_wrong_settings_are_refused_with_what_to_write(settings, capsys):
 
 
 def test_no_published_number_is_left_out_without_a_reason(paper_store):
-    u = make(collected(paper_store, profile="paper")).uncertainty
+    u = make(collected(paper_store, profile="paper")).resamples
     printed = [p.published for p in printed_rows(u.results.plan)]
     numbers = sum(v is not None for p in printed for v in p.values.values())
     absent = missing(u)

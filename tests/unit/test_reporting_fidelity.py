@@ -44,7 +44,7 @@ def uncertainty(tmp_path_factory):
 
 
 def test_increases_over_the_unpruned_model(uncertainty):
-    u = uncertainty.uncertainty
+    u = uncertainty.resamples
     for column in fidelity_columns(u, BACKBONE):
         found = {(row.method, row.level): drawn for row, drawn in increases(u, column).items()}
         assert found["none", ""].point == 0
@@ -61,6 +61,6 @@ def test_table_and_figure(uncertainty, tmp_path):
     assert texts["Unpruned", "No budget"] == "0.000 [0.000, 0.000]"
     assert next(t for (label, _), t in texts.items() if label == "TOPS").startswith("0.350 [")
     assert "nats" in table.notes[0]
-    files, pictures = write_figures(uncertainty.uncertainty, tmp_path)
+    files, pictures = write_figures(uncertainty.resamples, tmp_path)
     assert {f.name for f in files} == {f"fidelity_loss_llava-1.5-7b.{kind}" for kind in ("svg", "pdf", "png")}
     assert len(pictures) == 1

@@ -44,7 +44,7 @@ def store(tmp_path_factory):
 
 
 def made(store, name):
-    return make(collect(plan(EXPERIMENTS[name], "miniature", results=store), store)).uncertainty
+    return make(collect(plan(EXPERIMENTS[name], "miniature", results=store), store)).resamples
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -9,7 +9,7 @@ from sklearn.metrics import f1_score
 
 from tops.statistics import metrics
 from tops.statistics.comparison import compare, holm, mcnemar
-from tops.statistics.intervals import discordant_se, minimum_detectable_effect, percentile_interval, share_interval
+from tops.statistics.intervals import minimum_detectable_effect, percentile_interval, share_interval
 from tops.statistics.ranks import ranks
 from tops.statistics.resampling import Clusters
 
@@ -189,7 +189,7 @@ def test_minimum_detectable_effect_is_found_with_its_power():
     effect = minimum_detectable_effect(1 / np.sqrt(5000))
     assert power.tt_solve_power(effect, nobs=5000, alpha=0.05) == pytest.approx(0.8, abs=0.002)
     # a tenth of 2,017 answers flipping hides differences below about two points
-    assert minimum_detectable_effect(discordant_se(0.1, 2017)) == pytest.approx(1.97, abs=0.01)
+    assert minimum_detectable_effect(100 * np.sqrt(0.1 / 2017)) == pytest.approx(1.97, abs=0.01)
 
 
 def test_identical_methods_do_not_differ_and_few_units_prove_nothing():

@@ -22,7 +22,7 @@ from tops.reporting.build import make
 from tops.reporting.data.results import collect
 from tops.running.run import run
 from tops.running.worker import Assignment, work
-from tops.settings.choices import load_launcher
+from tops.settings.choices import load_choice
 from tops.settings.schema import BackboneConfig, ColumnConfig, Experiment, PaperReference, ProfileConfig, RowConfig
 from tops.settings.uses import USES
 from tops.store import fingerprint
@@ -111,7 +111,7 @@ def test_parts_follow_imports_and_know_no_pages():
     assert own["method"] != other["method"]
     assert own["engine"] == other["engine"]
     assert "selection" not in code.answering_code(cell(method="none", budget=None))
-    assert len(hash_of_class(type(load_launcher("local")))) == 16
+    assert len(hash_of_class(type(load_choice("launcher", "local")))) == 16
 
 
 def test_an_edited_method_makes_its_cells_stale_and_no_others(tmp_path, monkeypatch):
@@ -130,8 +130,8 @@ def test_a_run_beside_stale_cells_is_refused_until_one_says_what_to_do(tmp_path,
     edited(monkeypatch, "engine", lambda cell: cell.method.name == "tops")
     asked = [plan(TABLE, "miniature", results=tmp_path, stale=stale) for stale in ("refuse", "keep", "rerun")]
     with pytest.raises(ConfigurationError, match=r"engine 1.*stale=rerun.*\n.*\nnothing was run"):
-        run(asked[0], load_launcher("local"), tmp_path)
-    assert run(asked[1], load_launcher("local"), tmp_path).missing == []
+        run(asked[0], load_choice("launcher", "local"), tmp_path)
+    assert run(asked[1], load_choice("launcher", "local"), tmp_path).missing == []
     assert [c.method.name for c in asked[2].todo()] == ["tops"]
     key = asked[2].todo()[0].key
     assert Store(tmp_path, "miniature").set_aside(key).parent.name == "replaced"
@@ -226,7 +226,7 @@ def test_a_damaged_cell_is_a_hole_with_its_reason_and_takes_nothing_else_down(tm
     assert reason in datum.reason
     assert any(reason in w for w in warnings)
     assert place_of(tmp_path, "visionzip")[0].value is not None
-    summary = run(plan(TABLE, "miniature", results=tmp_path), load_launcher("local"), tmp_path)
+    summary = run(plan(TABLE, "miniature", results=tmp_path), load_choice("launcher", "local"), tmp_path)
     assert any(reason in why for _, why in summary.missing)
     assert main(["score", "profile=miniature", f"results={tmp_path}"]) == 1
     assert main(["results", "check", f"results={tmp_path}"]) == 1

@@ -14,7 +14,6 @@ FORMULAS: dict[str, str] = {
     "paper": (
         "2 x sum over layers of 4nd^2 + 2n^2d + 3nd*ff, visual tokens only: reproduces Table 4 (41.7 T for 2,880)"
     ),
-    "raters": "2Rd*H*hd + 2nd*KV*hd + 2Rn*H*hd: q/k projections and scores of R query rows over n tokens, per cut",
 }
 
 
@@ -87,19 +86,3 @@ def paper_flops(width: int, feed_forward: int, visual_tokens: Sequence[int]) -> 
         Visual tokens each layer sees.
     """
     return sum(2 * (4 * n * width**2 + 2 * n**2 * width + 3 * n * width * feed_forward) for n in visual_tokens)
-
-
-def rater_flops(size: DecoderSize, tokens: int, rows: int) -> int:
-    """FLOPs of reading the attention of ``rows`` query rows at one cut, under the formula ``raters``.
-
-    Parameters
-    ----------
-    size : DecoderSize
-        Of the layer read.
-    tokens : int
-        Sequence length n at the cut.
-    rows : int
-        Query rows R.
-    """
-    heads, kv = size.heads * size.head_width, size.kv_heads * size.head_width
-    return 2 * rows * size.width * heads + 2 * tokens * size.width * kv + 2 * rows * tokens * heads

@@ -20,7 +20,7 @@ from tops.reporting.pages.page import page
 from tops.reporting.tables import render
 from tops.reporting.tables.against_each import paired_table
 from tops.reporting.tables.comparison import comparison_table, matches, missing, missing_table
-from tops.reporting.tables.controls import honesty_table, with_true_tokens
+from tops.reporting.tables.controls import controls_table, with_true_tokens
 from tops.reporting.tables.costs_compared import costs_compared
 from tops.reporting.tables.efficiency import efficiency_table, load_measured
 from tops.reporting.tables.fidelity import fidelity_tables
@@ -52,7 +52,7 @@ class Report:
         The one sentence on top.
     """
 
-    uncertainty: Resamples
+    resamples: Resamples
     main: list[Table]
     more: list[Table]
     warnings: tuple[str, ...]
@@ -62,7 +62,7 @@ class Report:
     @property
     def name(self) -> str:
         """File stem."""
-        return self.uncertainty.results.name
+        return self.resamples.results.name
 
 
 def make(results: Results, cache: Path | None = None, efficiency: Path | None = None) -> Report:
@@ -90,7 +90,7 @@ def make(results: Results, cache: Path | None = None, efficiency: Path | None = 
     more = [
         unpruned_table(resamples),
         *fidelity_tables(resamples),
-        honesty_table(resamples),
+        controls_table(resamples),
         paired_table(resamples),
         intervals_table(resamples),
         benchmark_intervals_table(resamples),
@@ -132,7 +132,7 @@ def write_page(
     report: Report, folder: Path, pictures: Sequence[Picture] = (), links: Sequence[tuple[str, str]] = ()
 ) -> Path:
     """The HTML page; ``links`` are addresses and names of other pages of a site."""
-    results = report.uncertainty.results
+    results = report.resamples.results
     text = page(
         title=heading_of(results),
         miniature=results.miniature,
@@ -145,7 +145,7 @@ def write_page(
         more=report.more,
         pictures=pictures,
         records=list(results.records()),
-        documents=browser_data(report.uncertainty),
+        documents=browser_data(report.resamples),
         links=[*links, (CLAIMS_PAGE, "Claims and evidence")],
     )
     if not (folder / CLAIMS_PAGE).exists():
@@ -173,7 +173,7 @@ def build(results: Results, folder: Path, efficiency: Path | None = None) -> lis
 
 def build_from(report: Report, folder: Path, links: Sequence[tuple[str, str]] = ()) -> list[Path]:
     """Write a report that has been made; returns the paths of all files."""
-    figures, pictures = write_figures(report.uncertainty, folder)
+    figures, pictures = write_figures(report.resamples, folder)
     tables = write_tables(report.name, [*report.main, *report.more], folder, report.warnings)
     return [*tables, *figures, write_page(report, folder, pictures, links)]
 

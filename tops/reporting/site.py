@@ -91,7 +91,7 @@ def _experiment(name: str, profile: str, results: Path, folder: Path) -> Shown:
 def _index(profile: str, shown: list[Shown], miniature: bool) -> str:
     built = [one for one in shown if one.report is not None]
     tables = [_experiments(shown)]
-    found: list[Resamples] = [one.report.uncertainty for one in built if one.report is not None]
+    found: list[Resamples] = [one.report.resamples for one in built if one.report is not None]
     board = leaderboard(found, miniature=miniature)
     names = [(f"{one.plan.experiment.name}.html", one.plan.experiment.name) for one in built]
     return page(
@@ -108,7 +108,7 @@ def _experiments(shown: list[Shown]) -> Table:
     for one in shown:
         states: dict[str, int] = {}
         if one.report is not None:
-            states = dict(account(one.report.uncertainty.results))
+            states = dict(account(one.report.resamples.results))
         total, numbers = sum(states.values()), states.get("with a number", 0)
         rest = ", ".join(f"{count} {name}" for name, count in states.items() if name != "with a number")
         state = Datum(f"{numbers} of {total}" + (f" ({rest})" if rest else ""), numbers / total) if total else None

@@ -154,36 +154,25 @@ def _load(group: str, name: str, path: Path, changed: int) -> Any:
     return choice_from(group, name, raw_choice(group, name))
 
 
-def _choice(group: str, name: str) -> Any:
+def load_choice(group: str, name: str) -> Any:
+    """One choice of any group but methods and benchmarks, as the dataclass of its schema."""
     path = choice_file(group, name)
     return _load(group, name, path, path.stat().st_mtime_ns)
 
 
 def backbone_config(name: str) -> BackboneConfig:
     """One backbone of the catalogue."""
-    choice: BackboneConfig = _choice("backbone", name)
+    choice: BackboneConfig = load_choice("backbone", name)
     return choice
 
 
 def load_profile(name: str) -> ProfileConfig:
     """``paper`` or ``miniature``, or one of your own."""
-    choice: ProfileConfig = _choice("profile", name)
+    choice: ProfileConfig = load_choice("profile", name)
     return choice
 
 
 def load_experiment(name: str) -> Experiment:
     """One table, figure or study."""
-    choice: Experiment = _choice("experiment", name)
-    return choice
-
-
-def load_launcher(name: str) -> LauncherConfig:
-    """Where workers run."""
-    choice: LauncherConfig = _choice("launcher", name)
-    return choice
-
-
-def load_tracking(name: str) -> TrackingConfig:
-    """Whether results are published."""
-    choice: TrackingConfig = _choice("tracking", name)
+    choice: Experiment = load_choice("experiment", name)
     return choice

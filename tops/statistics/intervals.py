@@ -97,8 +97,3 @@ def share_interval(
 def minimum_detectable_effect(se: float, alpha: float = 0.05, power: float = 0.8) -> float:
     """Smallest true difference that a two-sided test at ``alpha`` finds with ``power``, given its standard error."""
     return float((stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)) * se)
-
-
-def discordant_se(discordant: float, documents: int) -> float:
-    """Standard error of a difference of two accuracies, in points, from the share of answers that flip."""
-    return float(100 * np.sqrt(discordant / documents))

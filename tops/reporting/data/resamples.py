@@ -244,9 +244,9 @@ class Winner:
         return self.adjusted < 0.05
 
 
-def winners(uncertainty: Resamples) -> Mapping[tuple[str, str, str], Winner]:
+def winners(resamples: Resamples) -> Mapping[tuple[str, str, str], Winner]:
     """Best row by backbone, level and column, over methods and controls with the same meaning of the budget."""
-    results = uncertainty.results
+    results = resamples.results
     found: dict[tuple[str, str, str], tuple[Row, Row, Comparison]] = {}
     for backbone in results.backbones:
         slugs = ["rel", *(c.slug for c in results.columns(backbone))]
@@ -259,7 +259,7 @@ def winners(uncertainty: Resamples) -> Mapping[tuple[str, str, str], Winner]:
                 and not marked(results, r, results.columns(backbone))
             ]
             for slug in slugs:
-                drawn = {row: d for row in rivals if (d := uncertainty.measure(backbone, row, slug)) is not None}
+                drawn = {row: d for row in rivals if (d := resamples.measure(backbone, row, slug)) is not None}
                 if len(drawn) > 1:
                     best, second = sorted(drawn, key=lambda row: drawn[row].point, reverse=True)[:2]
                     found[backbone, level, slug] = best, second, drawn[best].against(drawn[second])

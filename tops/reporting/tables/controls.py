@@ -43,13 +43,13 @@ NOT_APPLICABLE = Datum()
 _TOLERANCE = 0.025  # a schedule of whole tokens cannot always meet its average exactly
 
 
-def honesty_table(uncertainty: Resamples) -> Table:
+def controls_table(resamples: Resamples) -> Table:
     """One line per backbone, level and row that has answers; why the others have none says the main table."""
-    results, lines = uncertainty.results, []
+    results, lines = resamples.results, []
     for backbone in results.backbones:
         for row in sorted(results.rows(backbone), key=lambda r: _order(results, r)):
             section = " · ".join(p for p in (backbone_title(backbone), level_title(results, backbone, row.level)) if p)
-            data = _line(uncertainty, backbone, row)
+            data = _line(resamples, backbone, row)
             if data:
                 lines.append(Line(row_title(row), data, section, row.role))
     flops = Header(unit(miniature=results.miniature)[0], "Cost")
