@@ -234,9 +234,14 @@ class _Selecting(Method):
         """
         self.check_budget()
         value = self.allowance.value
-        if self.takes_budget and isinstance(value, float) and value == 1.0:  # on a model of any depth
-            return Schedule(shape.visual, shape.depth, ())
+        if self.takes_budget and isinstance(value, float) and value == 1.0 and not self.own_counts:
+            return Schedule(shape.visual, shape.depth, ())  # on a model of any depth
         return self.cuts(shape)
+
+    @property
+    def own_counts(self) -> bool:
+        """Whether an option gives the counts, which then must meet the budget."""
+        return False
 
     def select(self, point: PruningPoint) -> Selection:
         """Share the count of this cut among images and tiles, choose in each, and put the result in order."""

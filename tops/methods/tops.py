@@ -101,6 +101,11 @@ class TOPS(BeforeModel):
         """Whether newline tokens are candidates."""
         return self.newlines == "candidates"
 
+    @property
+    def own_counts(self) -> bool:
+        """Whether ``counts`` are given."""
+        return self.counts is not None
+
     def check_budget(self) -> None:
         """Refuse a missing budget, unless ``counts`` are to be compared with it."""
         if self.counts is None:
