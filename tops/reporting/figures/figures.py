@@ -31,7 +31,7 @@ _RADARS = range(13, 19)
 
 
 def write_figures(resamples: Resamples, folder: Path) -> tuple[list[Path], list[Picture]]:
-    """Draw and save all figures of an experiment; returns the files and what the page shows."""
+    """Draw and save all figures of an experiment; returns all files, and those figures that the page shows."""
     folder.mkdir(parents=True, exist_ok=True)
     paths, pictures = [], []
     prefix = "Miniature, not comparable with the paper. " if resamples.results.miniature else ""
@@ -40,6 +40,8 @@ def write_figures(resamples: Resamples, folder: Path) -> tuple[list[Path], list[
             for name, title, figure in maker(resamples):
                 files, svg = save(figure, folder / f"{resamples.results.name}_{name}")
                 paths += files
+                if maker is qualitative_pages:  # megabytes: files for print; the page draws documents by itself
+                    continue
                 pictures.append(Picture(prefix + title, title, svg, first=maker in (budget_curves, rank_intervals)))
     return paths, pictures
 
