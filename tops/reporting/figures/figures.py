@@ -38,9 +38,11 @@ def write_figures(resamples: Resamples, folder: Path) -> tuple[list[Path], list[
     with styled():
         for maker in _MAKERS:
             for name, title, figure in maker(resamples):
-                files, svg = save(figure, folder / f"{resamples.results.name}_{name}")
+                print_only = maker is qualitative_pages  # pictures: the page draws documents by itself
+                kinds = ("pdf", "png") if print_only else ("svg", "pdf", "png")
+                files, svg = save(figure, folder / f"{resamples.results.name}_{name}", kinds)
                 paths += files
-                if maker is qualitative_pages:  # megabytes: files for print; the page draws documents by itself
+                if print_only:
                     continue
                 pictures.append(Picture(prefix + title, title, svg, first=maker in (budget_curves, rank_intervals)))
     return paths, pictures
