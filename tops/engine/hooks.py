@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from tops.backbones.base import Adapter, Seen, Watch
 from tops.engine import calls
-from tops.engine.arguments import check_arguments, check_positions, wanted_places
+from tops.engine.arguments import check_arguments, check_positions, position_axes, wanted_places
 from tops.engine.cache import attach, state_of
 from tops.engine.calls import Block, Call, Generation, Replay
 from tops.engine.checks import check_generation, check_mode, check_names, check_prefill, check_step
@@ -220,7 +220,9 @@ class Hooks:
             new = given["input_ids"] if given.get("input_ids") is not None else given["inputs_embeds"]
             past = state.prompt_length + state.generated
             check_positions(setup.adapter, given.get("position_ids"), *new.shape[:2], past=past)
-            if given.get("position_ids") is None:
+            # Under multimodal RoPE generation counts from what the model remembers of its last prompt, whosever it was.
+            guessed = call.generation is not None and position_axes(setup.adapter) == 3
+            if guessed or given.get("position_ids") is None:
                 steps = torch.arange(new.shape[1], device=state.next_position.device)
                 given["position_ids"] = state.next_position + state.generated + steps
             call.step = state
