@@ -27,8 +27,17 @@ from tops.reporting.data.results import collect
 from tops.running.run import run
 from tops.running.worker import Assignment, work
 from tops.settings.choices import load_choice
-from tops.settings.schema import BackboneConfig, ColumnConfig, Experiment, PaperReference, ProfileConfig, RowConfig
-from tops.settings.uses import USES
+from tops.settings.schema import (
+    BackboneConfig,
+    ColumnConfig,
+    Experiment,
+    LauncherConfig,
+    PaperReference,
+    ProfileConfig,
+    RowConfig,
+    TrackingConfig,
+)
+from tops.settings.uses import LAUNCHES, TRACKS, USES
 from tops.store import fingerprint
 from tops.store.fingerprint import hash_of_class
 from tops.store.hashes import HashMemory, remember_earlier
@@ -339,14 +348,29 @@ def test_a_setting_that_does_nothing_is_refused(word):
         request([word, "profile=miniature"])
 
 
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("launcher.options.partition=gpu", "launcher=local takes no options"),
+        ("launcher.detach=true", "does nothing where launcher is local; leave it out, or choose launcher=slurm"),
+        ("tracking.project=mine", "does nothing where tracking is disabled; leave it out, or choose tracking=wandb"),
+        ("tracking.directory=/x", "does nothing where tracking is disabled"),
+    ],
+)
+def test_a_setting_of_another_launcher_or_tracking_is_refused(word, told):
+    with pytest.raises(ConfigurationError, match=told):
+        request(["method=none", "benchmark=pope", word, "profile=miniature"])
+
+
 def test_every_setting_says_where_it_is_used():
-    known = {
-        f"{group}.{name}"
-        for group, cls in (("backbone", BackboneConfig), ("profile", ProfileConfig))
-        for name in cls.__dataclass_fields__
-        if name != "name"
-    }
-    assert known == set(USES)
+    groups = (
+        ("backbone", BackboneConfig),
+        ("profile", ProfileConfig),
+        ("launcher", LauncherConfig),
+        ("tracking", TrackingConfig),
+    )
+    known = {f"{group}.{name}" for group, cls in groups for name in cls.__dataclass_fields__ if name != "name"}
+    assert known == {*USES, *LAUNCHES, *TRACKS}
 
 
 @pytest.mark.parametrize(

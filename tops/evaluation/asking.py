@@ -46,6 +46,7 @@ class Given:
 
     reply: Reply
     visual_tokens_per_layer: tuple[int, ...]
+    newlines_per_layer: tuple[int, ...]
     kept: dict[str, Any] | None
     measured: dict[str, Any] | None = None
 
@@ -177,13 +178,14 @@ class Asking:
         replies = [self.asker.reply(p, i, seconds) for p, i in zip(prompts, ids, strict=True)]
         if run is None:
             return [
-                Given(r, tokens_unpruned(self._backbone, p.options), None)
+                Given(r, *tokens_unpruned(self._backbone, p.options), None)
                 for r, p in zip(replies, prompts, strict=True)
             ]
         return [
             Given(
                 reply,
                 tuple(int(n) for n in record.visual_tokens_per_layer),
+                tuple(int(n) for n in record.newlines_per_layer),
                 None if record.kept is None else self._kept(record),
             )
             for reply, record in zip(replies, run.last, strict=True)
@@ -244,8 +246,8 @@ def messages(text: str, media: Media) -> list[dict[str, Any]]:
     return [{"role": "user", "content": [*shown, {"type": "text", "text": text}]}]
 
 
-def tokens_unpruned(backbone: Backbone, inputs: Mapping[str, Any]) -> tuple[int, ...]:
-    """Visual tokens that each decoder layer of the unpruned model sees, newlines not counted.
+def tokens_unpruned(backbone: Backbone, inputs: Mapping[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Visual tokens that each decoder layer of the unpruned model sees, and the newline tokens beside them.
 
     Parameters
     ----------
@@ -257,8 +259,6 @@ def tokens_unpruned(backbone: Backbone, inputs: Mapping[str, Any]) -> tuple[int,
     adapter = backbone.adapter
     ids = inputs["input_ids"]
     count = int(sum((ids == token).sum() for token in adapter.placeholder_ids))
-    seen = 0
-    if count:
-        layout = adapter.layout(inputs, [count])[0]
-        seen = int((~layout.newline).sum())
-    return (seen,) * len(adapter.layers)
+    newlines = int(adapter.layout(inputs, [count])[0].newline.sum()) if count else 0
+    depth = len(adapter.layers)
+    return (count - newlines,) * depth, (newlines,) * depth

@@ -319,6 +319,7 @@ class _Session:
             target=target_of(self.benchmark, question.document) if given.measured is None else given.measured,
             output_tokens=reply.output_tokens,
             visual_tokens_per_layer=given.visual_tokens_per_layer,
+            newlines_per_layer=given.newlines_per_layer if any(given.newlines_per_layer) else (),
             kept=given.kept if question.number in self.recorded else None,
             seconds=round(reply.seconds, 4),
             image=self._picture(question.number, raw) if question.number in self.recorded else None,
