@@ -181,7 +181,7 @@ class Resamples:
         assert entry.value is not None
         # A mean over seeds differs from its equal terms in the last bit; a tie must stay one.
         bench = load_benchmark(entry.column.benchmark)
-        share = bench.scale == "percent" and bench.measure == "answers"
+        share = bench.scale == "percent" and bench.measure != "fidelity"
         point = round(entry.value, _DIGITS)
         return Drawn(point, np.mean(resampled, axis=0).round(_DIGITS), clusters.count, share=share)
 
