@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from zlib import crc32
 
 import numpy as np
 
@@ -13,9 +12,13 @@ from tops.benchmarks.benchmark import load_benchmark
 from tops.benchmarks.scorers.turns import TURN
 from tops.planning.plan import Column, Row
 from tops.reporting.data.documents import Documents, load_documents
-from tops.reporting.data.resamples import SEED, Drawn, Resamples
+from tops.reporting.data.resamples import Resamples
+from tops.statistics.drawn import Drawn
 from tops.statistics.metrics import Metric
+from tops.statistics.parts import Part
 from tops.statistics.resampling import Clusters, Floats, same_documents
+
+_NO_RANKS = np.zeros(0)  # resamples, which ranks alone are read from
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,8 @@ class Turned:
         Sums over seeds.
     clusters : Clusters
         Documents of one picture.
-    draws : array, shape (resamples, clusters)
-        The same for all rows and both ways of cutting.
+    source : str
+        Benchmark whose documents these are.
     mark : str
         What a reader must know of the row.
     """
@@ -37,15 +40,15 @@ class Turned:
     right: Floats
     asked: Floats
     clusters: Clusters
-    draws: Floats
+    source: str
     mark: str = ""
 
     def at(self, turns: Collection[int]) -> Drawn:
         """Right answers at some turns (from 1 on), in percent."""
         places = [turn - 1 for turn in turns]
         table = np.stack([self.right[:, places].sum(1), self.asked[:, places].sum(1)], 1)
-        metric = Metric(table, _percent)
-        return Drawn(metric.point, metric.resampled(self.clusters, self.draws), self.clusters.count, share=True)
+        metric = Metric(table, _percent, top=100.0)
+        return Drawn(metric.point, _NO_RANKS, {self.source: Part.of([metric], self.clusters)}, metric.top)
 
 
 @dataclass(frozen=True)
@@ -114,9 +117,8 @@ def _rows(
     if not same_documents(d.ids.tolist() for d in everything):
         return rows, {row: "cells answered different documents" for _, row in loaded}
     clusters = Clusters.of(everything[0].clusters)
-    draws = clusters.draws(resamples.count, SEED + crc32(source.encode()) % 1_000_000)
     for (cut, row), (documents, mark) in loaded.items():
-        rows[cut][row] = Turned(*_sums(documents, turns), clusters, draws, mark)
+        rows[cut][row] = Turned(*_sums(documents, turns), clusters, source, mark)
     return rows, reasons
 
 

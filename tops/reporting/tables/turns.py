@@ -6,11 +6,12 @@ from tops.benchmarks.benchmark import load_benchmark
 from tops.planning.plan import Row
 from tops.reporting.data.headings import level_title, title_of
 from tops.reporting.data.names import backbone_title, row_title
-from tops.reporting.data.resamples import Drawn, Resamples
+from tops.reporting.data.resamples import Resamples
 from tops.reporting.data.turns import Conversations, conversations
 from tops.reporting.tables.against_each import difference, p_value
 from tops.reporting.tables.table import Datum, Header, Line, Table, hole, number
 from tops.statistics.comparison import Comparison, holm
+from tops.statistics.drawn import Drawn
 
 NOTES = (
     "By turn: right answers in percent where a method cuts on the first question, and the others of the picture are "
@@ -18,7 +19,7 @@ NOTES = (
     "put the questions in other orders.",
     "Cut anew: the conversation is read again and cut on each question. A method that does not look at the question "
     "gives the same answers both ways; the difference is what the first question's tokens cost the later ones.",
-    "Differences: paired bootstrap, documents of one picture drawn together; p Holm-adjusted over this table. The "
+    "Differences: paired on the same documents, those of one picture together; p Holm-adjusted over this table. The "
     "unpruned model loses with turns too: what a conversation alone costs stands in its line.",
 )
 
