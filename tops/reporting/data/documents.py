@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from tops.benchmarks.scorers import metrics, score_answers
+from tops.benchmarks.scorers.turns import TURN
 from tops.statistics.metrics import Metric
 from tops.statistics.resampling import Floats
 from tops.store.seal import hash_memory
@@ -141,6 +142,8 @@ def _parse(record: Record, scorer: str) -> Documents:
     asked, prompts = hashlib.sha256(), hashlib.sha256()
     for answer in record.answers():
         target = None if record.spec.benchmark.name.endswith("_fidelity") else answer.target  # which there is measured
+        if record.spec.benchmark.turns:  # seeds put the same questions at other turns
+            target = {name: value for name, value in answer.target.items() if name != TURN}
         facts = [answer.doc_id, answer.cluster, answer.question, target]
         asked.update(json.dumps(facts, sort_keys=True, default=str).encode())
         prompts.update(f"{answer.doc_id} {answer.prompt_hash}\n".encode())
