@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from tops.benchmarks.wording import check_wording, is_wording
 from tops.errors import ConfigurationError, nearest_names
@@ -64,6 +64,23 @@ class DataSource:
 
 
 @dataclass(frozen=True)
+class Turns:
+    """Questions of one picture as turns of one conversation (:mod:`tops.benchmarks.turns`).
+
+    Attributes
+    ----------
+    questions : int
+        Turns of a conversation; pictures with fewer different questions are not asked.
+    cut : str
+        ``first``: on the first question, and the others are asked on the tokens that it left; ``each``: the whole
+        conversation is read and cut anew for every question.
+    """
+
+    questions: Annotated[int, 2]
+    cut: Literal["first", "each"]
+
+
+@dataclass(frozen=True)
 class Benchmark:
     """One benchmark and how it is asked and scored.
 
@@ -114,7 +131,9 @@ class Benchmark:
         Benchmark whose documents and settings these are, where this file does not give its own.
     measure : str
         ``answers``: generated and scored; ``fidelity``: how far the model moves from the unpruned one
-        (:mod:`tops.evaluation.fidelity`).
+        (:mod:`tops.evaluation.fidelity`); ``turns``: generated in conversations and scored by turn.
+    turns : Turns or None
+        Of ``measure: turns``.
     """
 
     name: str
@@ -143,13 +162,21 @@ class Benchmark:
     conventions: dict[str, dict[str, Any]] = field(default_factory=dict)
     miniature: dict[str, Any] = field(default_factory=dict)
     extends: str = ""
-    measure: Literal["answers", "fidelity"] = "answers"
+    measure: Literal["answers", "fidelity", "turns"] = "answers"
+    turns: Turns | None = None
 
     def __post_init__(self) -> None:
         where = f"benchmark {self.name!r}"
         if self.scorer not in self.scorers:
             raise ConfigurationError(f"{where}: scorer {self.scorer!r}. {nearest_names(self.scorer, self.scorers)}")
         _check_generation(self.generation, where)
+        if (self.measure == "turns") != (self.turns is not None):
+            raise ConfigurationError(f"{where}: `measure: turns` and `turns: {{questions: 4, cut: first}}` go together")
+        if self.turns is not None and (self.judged or not self.cluster or "image" in self.cluster):
+            raise ConfigurationError(
+                f"{where}: turns need a rule that scores each answer, and fields in `cluster` that tell questions of "
+                f"one picture; this one has group {self.group!r} and cluster {list(self.cluster)}"
+            )
         for name in self.conventions:
             for family in ("", *self._named(name).get("families", {})):
                 spot = f"{where}, convention {name!r}" + (f" for {family}" if family else "")
@@ -261,6 +288,7 @@ class Benchmark:
                 **small.get("generation", {}),
             },
             limit=limit,
+            turns={} if self.turns is None else asdict(self.turns),
         )
 
 
