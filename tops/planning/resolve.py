@@ -14,7 +14,7 @@ from tops.benchmarks.benchmark import benchmark_source, load_benchmark
 from tops.budget import Budget, PromptShape, Protocol
 from tops.errors import ConfigurationError, DataError
 from tops.methods import Method, method_class
-from tops.planning import staging
+from tops.planning import engines, staging
 from tops.settings.choices import backbone_config, choice_names, load_profile
 from tops.settings.methods import build_method, method_defaults, method_spec, method_title
 from tops.settings.schema import BackboneConfig, MiniatureConfig, ProfileConfig
@@ -87,6 +87,7 @@ def backbone_spec(backbone: BackboneConfig, profile: ProfileConfig) -> BackboneS
         attention=backbone.attention,
         options={**({"frames": frames} if frames > 1 else {}), **options},
         source=family_source(backbone),
+        engine="" if profile.engine == "library" else profile.engine,
     )
 
 
@@ -266,8 +267,11 @@ def cell(
     except (ConfigurationError, DataError) as error:
         return Refusal(str(error))
     stored = as_stored(chosen, backbone, profile)
-    out = Cell(profile.name, spec, stored, allowance, asked, seed, {**versions(), **batching(spec, profile)})
+    known = {**versions(), **batching(spec, profile), **engines.versions(spec)}
+    out = Cell(profile.name, spec, stored, allowance, asked, seed, known)
     reason = refusal(chosen, allowance, backbone, prompt_shape(backbone, profile))
+    if reason is None and spec.engine:
+        reason = engines.refusal(out, chosen, prompt_shape(backbone, profile))
     if reason is not None:
         return Refusal(reason, out)
     try:
@@ -295,7 +299,7 @@ def versions() -> dict[str, str]:
 
 def batching(spec: BackboneSpec, profile: ProfileConfig) -> dict[str, str]:
     """The batch size, where answers can depend on it: in half precision, when it is not 1."""
-    alone = profile.batch_size == 1 or spec.dtype == "float32"
+    alone = profile.batch_size == 1 or spec.dtype == "float32" or spec.engine  # vLLM batches as it sees fit
     return {} if alone else {"batch_size": str(profile.batch_size)}
 
 

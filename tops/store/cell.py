@@ -27,6 +27,7 @@ class BackboneSpec:
     attention: str = "sdpa"
     options: dict[str, Any] = field(default_factory=dict)  # image size, tiling, frames, pixel range
     source: str = ""  # digest of an adapter that is not part of the package
+    engine: str = ""  # "vllm" where that runs the model; empty for transformers
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,13 @@ class BenchmarkSpec:
 
 
 # Later additions: absent from a specification where they say nothing, so that older keys stay valid.
-_OPTIONAL = (("method", "weights"), ("method", "source"), ("backbone", "source"), ("benchmark", "source"))
+_OPTIONAL = (
+    ("method", "weights"),
+    ("method", "source"),
+    ("backbone", "source"),
+    ("backbone", "engine"),
+    ("benchmark", "source"),
+)
 
 
 @dataclass(frozen=True)
@@ -109,6 +116,7 @@ class Cell:
         """For people: ``llava-1.5-7b / tops@32 / pope``; a miniature says so, for its number is another model's."""
         backbone = self.backbone.name if self.profile == "paper" else f"{self.profile} {self.backbone.name}"
         backbone += "" if self.backbone.trained else " (untrained)"
+        backbone += f" in {self.backbone.engine}" if self.backbone.engine else ""
         budget = f"@{self.budget.value}" if self.budget else ""
         seed = f" seed {self.seed}" if self.seed else ""
         return f"{backbone} / {self.method.name}{budget}{seed} / {self.benchmark.name}"
