@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from tops.planning.plan import Row
-    from tops.reporting.data.resamples import Drawn, Resamples
+    from tops.reporting.data.resamples import Resamples
+from tops.statistics.drawn import Drawn
 
 CELLS = [
     "key",

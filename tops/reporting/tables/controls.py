@@ -10,11 +10,12 @@ from tops.planning.plan import Row
 from tops.reporting.data.headings import level_title, title_of
 from tops.reporting.data.names import backbone_title, row_title
 from tops.reporting.data.pairs import pairs
-from tops.reporting.data.resamples import Drawn, Resamples
+from tops.reporting.data.resamples import Resamples
 from tops.reporting.data.results import Entry, Results
 from tops.reporting.tables.against_each import difference
 from tops.reporting.tables.flops import costs, unit
 from tops.reporting.tables.table import Datum, Header, Line, Table, hole, number
+from tops.statistics.drawn import Drawn
 
 _HEADERS = (
     Header("ms a document", "Cost"),
