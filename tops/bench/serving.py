@@ -49,7 +49,7 @@ def main(argv: list[str]) -> int:
     folder = options.checkpoint or str(miniature_checkpoint("llava-1.5"))
     processor: Any = AutoProcessor.from_pretrained(folder)  # type: ignore[no-untyped-call]
     prunings = [Pruning(), *(Pruning.read(_written(options.method, budget)) for budget in options.budgets)]
-    extra = {"load_format": "dummy"} if options.random_weights else {}
+    extra: dict[str, Any] = {"load_format": "dummy"} if options.random_weights else {}
     cpu = not torch.cuda.is_available()
     engine = OfflineEngine(
         folder,
@@ -202,7 +202,7 @@ def load(processor: Any, pruning: Pruning, count: int, options: argparse.Namespa
     import numpy as np
     from PIL import Image
 
-    draw, width, height = np.random.default_rng(seed), *options.image
+    draw, (width, height) = np.random.default_rng(seed), options.image
     content = [{"type": "image"}, {"type": "text", "text": options.question}]
     text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
     pictures = [Image.fromarray(draw.integers(0, 256, (height, width, 3), np.uint8)) for _ in range(count)]
