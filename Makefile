@@ -139,6 +139,7 @@ $(SERVING)/.installed: pyproject.toml
 	test -x $(SERVING)/bin/python || $(PYTHON) -m venv $(SERVING)
 	$(SERVING)/bin/pip install --quiet --disable-pip-version-check $(VLLM) transformers==5.17.0 $(SERVING_PIP)
 	$(SERVING)/bin/pip install --quiet --disable-pip-version-check -e ".[harness]" pytest $(SERVING_PINS)
+	$(SERVING)/bin/python scripts/name_vllm.py
 	touch $@
 
 serving-env: $(SERVING)/.installed ## vLLM and this package in .venv-serving

@@ -1,4 +1,4 @@
-"""``engine=vllm``: cells of the grid answered inside vLLM have the answers of the library's, under keys of their own."""
+"""``engine=vllm``: cells of the grid answered inside vLLM have the library's answers, under keys of their own."""
 
 from __future__ import annotations
 
