@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from tops.benchmarks.archives import is_archive, unpack, wholes
 from tops.benchmarks.benchmark import Benchmark, load_benchmark
-from tops.benchmarks.data import DataRoot
+from tops.benchmarks.data import VIDEOS, DataRoot
 from tops.errors import DataError
 from tops.store.answers import write_atomically
 
@@ -37,7 +37,7 @@ class Item:
     target : Path or None
         Folder; None: the hub cache.
     unpack_to : Path or None
-        Where archives are unpacked.
+        Where archives are unpacked, and where videos go that lie open in the repository.
     """
 
     kind: Literal["dataset", "model"]
@@ -52,6 +52,12 @@ class Item:
     def bytes(self) -> int:
         """Size of all files."""
         return sum(self.files.values())
+
+    def place(self, name: str) -> Path | None:
+        """Where a file goes; None for the hub cache."""
+        if self.target is None or self.unpack_to is None or Path(name).suffix not in VIDEOS:
+            return None if self.target is None else self.target / name
+        return self.unpack_to / name
 
 
 @dataclass
@@ -115,8 +121,8 @@ class Fetcher:
         return {n: s for n, s in item.files.items() if n not in done and not self._there(item, n, s)}
 
     def _there(self, item: Item, name: str, size: int) -> bool:
-        if item.target is not None:
-            file = item.target / name
+        file = item.place(name)
+        if file is not None:
             return file.is_file() and file.stat().st_size == size
         from huggingface_hub import try_to_load_from_cache
 
@@ -159,10 +165,10 @@ class Fetcher:
 
         token = None if item.gated else False
         where: dict[str, Any] = {"repo_type": item.kind, "revision": item.commit, "endpoint": self.endpoint}
-        if item.target is None:
+        file = item.place(name)
+        if file is None:
             hf_hub_download(item.repository, name, token=token, **where)
             return
-        file = item.target / name
         part = file.with_name(f".{file.name}.{item.commit[:12]}.part")
         file.parent.mkdir(parents=True, exist_ok=True)
         with part.open("ab") as out:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tops.backbones.image_layouts import check_view, view_side
 from tops.backbones.inputs import Inputs
-from tops.benchmarks.documents import question_of
+from tops.benchmarks.documents import PICTURE, question_of
 from tops.errors import DataError, UnsupportedModelError
 from tops.evaluation.batches import merge, split
 from tops.evaluation.media import Media, MediaReader
@@ -120,7 +120,7 @@ class Asking:
     def _prepared(self, number: int) -> Question:
         task, document = self._task, self._document(number)
         media = self._reading(number, document)
-        content = messages(task.text(document), media)
+        content = messages(task.text(document), media, interleaved=self._benchmark.interleaved)
         request = task.request(number, lambda _: content, self._cell.benchmark.generation)
         self._preparing.task_dict = {task.stock.config.task: {self._benchmark.data.split: {number: document}}}
         prepared = self._preparing.prepare_prompt(request, media)
@@ -235,13 +235,44 @@ def token_pixels(backbone: Backbone) -> int:
     return round(side / float(shuffle)) if shuffle else side
 
 
-def messages(text: str, media: Media) -> list[dict[str, Any]]:
-    """One user turn in lmms-eval's form: pictures first, as its own tasks put them."""
+def messages(text: str, media: Media, *, interleaved: bool = False) -> list[dict[str, Any]]:
+    """One user turn in lmms-eval's form: pictures first, as its own tasks put them, or where the text names them."""
     if media.video:
         shown: list[dict[str, Any]] = [{"type": "video", "url": list(media.images)}]
     else:
         shown = [{"type": "image", "url": image} for image in media.images]
+    if interleaved:
+        return [{"role": "user", "content": _among(text, shown)}]
     return [{"role": "user", "content": [*shown, {"type": "text", "text": text}]}]
+
+
+def _among(text: str, shown: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Text with its pictures where ``<image 1>`` stands; named again, a picture is not shown again.
+
+    Stock puts the pictures in the order of their numbers whatever the text says, and drops words between two places of
+    one picture; where each is named once, in order, this is what it makes.
+
+    Raises
+    ------
+    DataError
+        If the text does not name as many pictures as there are. Without any (a control) the names go.
+    """
+    pieces = PICTURE.split(text)  # words, number, words, number, ..., words
+    numbers = sorted(set(pieces[1::2]))
+    if shown and len(shown) != len(numbers):
+        raise DataError(f"the question names {len(numbers)} picture(s) and shows {len(shown)}; fetch the data again")
+    left = dict(zip(numbers, shown, strict=True)) if shown else {}
+    content: list[dict[str, Any]] = []
+    words = pieces[0]
+    for number, following in zip(pieces[1::2], pieces[2::2], strict=True):
+        picture = left.pop(number, None)
+        if picture is None:
+            words += (f"<image {number}>" if shown else "") + following
+            continue
+        content += [{"type": "text", "text": words.strip()}] if words.strip() else []
+        content.append(picture)
+        words = following
+    return [*content, {"type": "text", "text": words.strip()}]
 
 
 def tokens_unpruned(backbone: Backbone, inputs: Mapping[str, Any]) -> tuple[int, ...]:
