@@ -66,7 +66,6 @@ def cell(name, root, method=None, limit=2):
     return Cell("paper", model, MethodSpec(method.name if method else "none"), method and method.budget, spec)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_asked_and_scored(name, root, tmp_path):
     store, bench = Store(tmp_path, "paper"), load_benchmark(name)
@@ -89,7 +88,6 @@ def test_it_is_asked_and_scored(name, root, tmp_path):
     assert check(store) == []
 
 
-@pytest.mark.slow
 def test_refcoco_asks_what_stock_asks(root):
     """A document a phrase, the box in shares of the picture."""
     bench = load_benchmark("refcoco")
@@ -148,7 +146,6 @@ def test_mmmu_shows_pictures_where_the_question_names_them():
         messages(text, Media((one,)), interleaved=True)
 
 
-@pytest.mark.slow
 def test_controls_and_methods_take_questions_with_several_pictures(root, tmp_path):
     store = Store(tmp_path, "paper")
     for name in ("downsampling", "tops", "text_only", "shuffled_image"):

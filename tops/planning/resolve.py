@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from tops.backbones import family_named, family_sources
@@ -14,6 +15,7 @@ from tops.benchmarks.benchmark import benchmark_source, load_benchmark
 from tops.budget import Budget, PromptShape, Protocol
 from tops.errors import ConfigurationError, DataError
 from tops.methods import Method, method_class
+from tops.miniature.benchmarks import check_twin
 from tops.planning import staging
 from tops.settings.choices import backbone_config, choice_names, load_profile
 from tops.settings.methods import build_method, method_defaults, method_spec, method_title
@@ -279,8 +281,16 @@ def cell(
 def benchmark_spec(
     name: str, profile: ProfileConfig, limit: int | None, convention: str | None = None, family: str = ""
 ) -> BenchmarkSpec:
-    """What is asked, with the hash of the documents that are staged (empty when they are not)."""
+    """What is asked, with the hash of the documents that are staged (empty when they are not).
+
+    Raises
+    ------
+    ConfigurationError
+        If the profile asks miniature documents and the benchmark has none.
+    """
     benchmark = load_benchmark(name)
+    if profile.miniature and not Path(benchmark.data.path).is_absolute():  # a folder of the user's own
+        check_twin(benchmark.title, benchmark.data.path, benchmark.data.config)
     spec = benchmark.spec(
         staging.data(name, profile), profile=profile.name, convention=convention, family=family, limit=limit
     )
