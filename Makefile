@@ -10,7 +10,7 @@ export HF_HUB_OFFLINE ?= 1
 SETTINGS = profile=$(PROFILE) $(if $(FULL),full=true) $(if $(LIMIT),limit=$(LIMIT))
 
 .DEFAULT_GOAL := help
-.PHONY: help docs setup test test-all test-programs lint format smoke sweep-keep-ratio ablate-principles falsify reproduce-all miniature miniature-scores bench-selection bench-methods bench-scaling bench-efficiency bench-backbones bench-throughput bench-grid
+.PHONY: help docs setup test test-all test-programs lint format smoke sweep-keep-ratio ablate-principles falsify reproduce-all miniature miniature-scores bench-selection bench-methods bench-scaling bench-efficiency bench-backbones bench-throughput bench-grid bench-intervals
 
 help: ## this list
 	@echo "make TARGET [PROFILE=paper|miniature] [LIMIT=N] [FULL=1] [RUN='key=value ...'] [BENCH='--device cuda']"; echo
@@ -120,6 +120,10 @@ bench-backbones: setup ## every backbone at its true size
 
 bench-throughput: setup ## documents per second
 	$(BIN)/tops bench throughput --json $(RECORDS)/throughput$(ON).json $(BENCH)
+
+# How often the reports' intervals hold the truth: the table of tops/docs/statistics.md.
+bench-intervals: setup ## coverage of the 95 % intervals, by simulation
+	$(BIN)/tops bench intervals --json $(RECORDS)/intervals.json
 
 bench-grid: setup ## hours of the whole grid
 	$(BIN)/tops bench grid --json $(RECORDS)/grid$(ON).json $(BENCH)

@@ -18,8 +18,8 @@ from tops.benchmarks.scorers.rule import stock
 from tops.benchmarks.tasks import load_task
 from tops.budget import Budget
 from tops.errors import DataError
-from tops.evaluation.asking import messages
 from tops.evaluation.media import Media
+from tops.evaluation.messages import messages
 from tops.methods import build
 from tops.store.cell import BackboneSpec, Cell, MethodSpec
 from tops.store.check import check

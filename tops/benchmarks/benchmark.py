@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from tops.benchmarks.source import DataSource
+from tops.benchmarks.source import DataSource, Turns
 from tops.benchmarks.wording import check_wording, is_wording
 from tops.errors import ConfigurationError, nearest_names
 from tops.references import is_reference, locate
@@ -77,7 +77,9 @@ class Benchmark:
         Whether pictures stand in the question where ``<image 1>`` does, instead of before it.
     measure : str
         ``answers``: generated and scored; ``fidelity``: how far the model moves from the unpruned one
-        (:mod:`tops.evaluation.fidelity`).
+        (:mod:`tops.evaluation.fidelity`); ``turns``: generated in conversations and scored by turn.
+    turns : Turns or None
+        Of ``measure: turns``.
     """
 
     name: str
@@ -108,7 +110,8 @@ class Benchmark:
     extends: str = ""
     parts: tuple[str, ...] = ()
     interleaved: bool = False
-    measure: Literal["answers", "fidelity"] = "answers"
+    measure: Literal["answers", "fidelity", "turns"] = "answers"
+    turns: Turns | None = None
 
     def __post_init__(self) -> None:
         where = f"benchmark {self.name!r}"
@@ -117,6 +120,13 @@ class Benchmark:
         _check_generation(self.generation, where)
         if self.parts and "{part}" not in self.task:
             raise ConfigurationError(f"{where} has parts, but its task {self.task!r} has no {{part}} to put them in")
+        if (self.measure == "turns") != (self.turns is not None):
+            raise ConfigurationError(f"{where}: `measure: turns` and `turns: {{questions: 4, cut: first}}` go together")
+        if self.turns is not None and (self.judged or not self.cluster or "image" in self.cluster):
+            raise ConfigurationError(
+                f"{where}: turns need a rule that scores each answer, and fields in `cluster` that tell questions of "
+                f"one picture; this one has group {self.group!r} and cluster {list(self.cluster)}"
+            )
         for name in self.conventions:
             for family in ("", *self._named(name).get("families", {})):
                 spot = f"{where}, convention {name!r}" + (f" for {family}" if family else "")
@@ -228,6 +238,7 @@ class Benchmark:
                 **small.get("generation", {}),
             },
             limit=limit,
+            turns={} if self.turns is None else asdict(self.turns),
         )
 
 

@@ -1,8 +1,9 @@
-"""Where the documents of a benchmark come from, and which of them are asked."""
+"""Where the documents of a benchmark come from, which of them are asked, and in which turns."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 
 @dataclass(frozen=True)
@@ -54,3 +55,20 @@ class DataSource:
     files: tuple[str, ...] = ("README.md", "*.parquet")
     only: dict[str, str] = field(default_factory=dict)
     explode: str = ""
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Questions of one picture as turns of one conversation (:mod:`tops.benchmarks.turns`).
+
+    Attributes
+    ----------
+    questions : int
+        Turns of a conversation; pictures with fewer different questions are not asked.
+    cut : str
+        ``first``: on the first question, and the others are asked on the tokens that it left; ``each``: the whole
+        conversation is read and cut anew for every question.
+    """
+
+    questions: Annotated[int, 2]
+    cut: Literal["first", "each"]

@@ -13,6 +13,7 @@ from tops.benchmarks.data import DataRoot, data_hash, dataset_folder, document_f
 from tops.benchmarks.documents import limited
 from tops.benchmarks.quiet import environment, import_lmms_eval, without_dataset_bars
 from tops.benchmarks.split import Documents, Joined
+from tops.benchmarks.turns import conversations
 from tops.benchmarks.view import as_staged
 from tops.benchmarks.wording import is_wording, parts_of, worded
 from tops.errors import ConfigurationError, DataError, TopsError
@@ -49,15 +50,26 @@ class Task:
         self._parts = parts or {}
         self.key = ""
         self._numbers: dict[int | None, list[int]] = {}
+        self._conversations: dict[int | None, list[tuple[int, ...]]] = {}
 
     def numbers(self, limit: int | None) -> list[int]:
         """Numbers of the documents that a limited run asks (:func:`tops.benchmarks.documents.limited`)."""
+        if self.benchmark.turns is not None:
+            return sorted(number for group in self.conversations(limit) for number in group)
         if limit is None:
             return list(range(len(self.documents)))
         if limit not in self._numbers:
-            plain = [self.documents.plain(i) for i in range(len(self.documents))]
-            self._numbers[limit] = limited(self.benchmark, plain, limit)
+            self._numbers[limit] = limited(self.benchmark, self._plain(), limit)
         return list(self._numbers[limit])
+
+    def conversations(self, limit: int | None) -> list[tuple[int, ...]]:
+        """The same by conversation, where the benchmark is asked in turns."""
+        if limit not in self._conversations:
+            self._conversations[limit] = conversations(self.benchmark, self._plain(), limit)
+        return self._conversations[limit]
+
+    def _plain(self) -> list[dict[str, Any]]:
+        return [self.documents.plain(i) for i in range(len(self.documents))]
 
     def text(self, document: Mapping[str, Any]) -> str:
         """The prompt text of a document: the stock one, or in the words of the convention."""

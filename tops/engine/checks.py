@@ -200,6 +200,12 @@ def check_step(call: Mapping[str, Any], cache: Cache | None, state: PromptState,
             f"the cache holds {have} tokens where this prompt has {want}: it was cropped or extended from outside "
             "(assisted decoding, prompt lookup), which a pruned cache cannot follow"
         )
+    last = len(adapter.layers) - 1
+    if cache.get_query_offset(last) != state.at(last).length + state.generated:
+        raise UnsupportedModelError(
+            "the forward that was to fill this cache ended before its last layer, by an error or an interruption; "
+            "start again with the whole prompt and a new cache"
+        )
     ids, mask = call.get("input_ids"), call.get("attention_mask")
     given = ids if ids is not None else call["inputs_embeds"]
     rows, length = int(given.shape[0]), int(given.shape[1])

@@ -268,7 +268,7 @@ def cell(
     except (ConfigurationError, DataError) as error:
         return Refusal(str(error))
     stored = as_stored(chosen, backbone, profile)
-    out = Cell(profile.name, spec, stored, allowance, asked, seed, {**versions(), **batching(spec, profile)})
+    out = Cell(profile.name, spec, stored, allowance, asked, seed, {**versions(), **batching(spec, profile, asked)})
     reason = refusal(chosen, allowance, backbone, prompt_shape(backbone, profile))
     if reason is not None:
         return Refusal(reason, out)
@@ -303,9 +303,9 @@ def versions() -> dict[str, str]:
     return {"answers": ANSWERS, **{name: version(name) for name in ("lmms_eval", "torch", "transformers")}}
 
 
-def batching(spec: BackboneSpec, profile: ProfileConfig) -> dict[str, str]:
-    """The batch size, where answers can depend on it: in half precision, when it is not 1."""
-    alone = profile.batch_size == 1 or spec.dtype == "float32"
+def batching(spec: BackboneSpec, profile: ProfileConfig, asked: BenchmarkSpec) -> dict[str, str]:
+    """The batch size, where answers can depend on it: in half precision, when it is not 1; turns are asked alone."""
+    alone = profile.batch_size == 1 or spec.dtype == "float32" or bool(asked.turns)
     return {} if alone else {"batch_size": str(profile.batch_size)}
 
 

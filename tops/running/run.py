@@ -16,9 +16,10 @@ from tops.evaluation.rescoring import score_again
 from tops.planning.matching_cells import SCORING
 from tops.planning.plan import Plan, PlannedCell, PlanStatus, refreshed
 from tops.planning.show import stale_lines
+from tops.running.duration import duration
 from tops.running.judging import judge_the_rest
 from tops.running.launchers import launcher
-from tops.running.progress import Progress, duration
+from tops.running.progress import Progress
 from tops.running.worker import Assignment
 from tops.settings.schema import LauncherConfig, recorded
 from tops.store.cell import Cell

@@ -121,7 +121,7 @@ class ProfileConfig:
     device_map : str
         ``auto``: as of a backbone, for all of them.
     judge_model : str
-        Name the judge's server knows the model by; empty takes the first that it lists.
+        Name the judge's server knows the model by; empty takes the only one that it lists.
     """
 
     name: str

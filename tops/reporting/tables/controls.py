@@ -10,11 +10,12 @@ from tops.planning.plan import Row
 from tops.reporting.data.headings import level_title, title_of
 from tops.reporting.data.names import backbone_title, row_title
 from tops.reporting.data.pairs import pairs
-from tops.reporting.data.resamples import Drawn, Resamples
+from tops.reporting.data.resamples import Resamples
 from tops.reporting.data.results import Entry, Results
 from tops.reporting.tables.against_each import difference
 from tops.reporting.tables.flops import costs, unit
 from tops.reporting.tables.table import Datum, Header, Line, Table, hole, number
+from tops.statistics.drawn import Drawn
 
 _HEADERS = (
     Header("ms a document", "Cost"),
@@ -27,7 +28,8 @@ _HEADERS = (
     Header("hard documents %", "Score"),
 )
 NOTES = (
-    "tokens: visual tokens a decoder layer sees at prefill, mean over layers, documents and benchmarks, as logged.",
+    "tokens: visual tokens a decoder layer sees at prefill, mean over layers, documents and benchmarks, as logged; "
+    "newline tokens, which some families put between rows, are counted beside them.",
     f'FLOPs: prefill of the mean prompt by the formula "paper", {FORMULAS["paper"]}.',
     "ms a document: median wall time, decoding and generation included, mean over benchmarks; comparable only between "
     "cells of one machine under one load. It is no latency benchmark.",
