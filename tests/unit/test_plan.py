@@ -363,7 +363,7 @@ def test_a_benchmark_without_miniature_documents_is_refused_with_those_that_have
 
 
 def test_the_field_of_benchmarks_is_planned_on_the_backbones_that_can_be_asked():
-    words = ["method=tops", "budget=0.25", "suite=field", "backbone=llava-1.5-7b"]
+    words = ["method=tops", "budget=0.25", "suite=field", "backbone=llava-next-7b"]
     cells = {c.column.benchmark: c for c in request(words).plan.cells}
     assert set(cells) == set(load_suite("field"))
     refused = {name: c.reason for name, c in cells.items() if c.status is PlanStatus.REFUSED}
