@@ -1,5 +1,6 @@
 """Plans: layout of the paper's tables, what is refused and why, what is left to do, what it costs."""
 
+import re
 import subprocess
 import sys
 import time
@@ -90,6 +91,22 @@ def test_impossible_cells_are_refused_with_the_reason():
     assert refused.status is PlanStatus.REFUSED
     assert "text_tower" in refused.reason
     assert "refused:" in plan_text(plan(exp, status=False))
+
+
+@pytest.mark.parametrize(
+    ("level", "reason"), [(5, "needs 2 tokens of every tile.*leave 1.*give 10 tokens"), (10, "^$")]
+)
+def test_a_budget_that_leaves_a_tile_too_little_is_refused(level, reason):
+    exp = {
+        "name": "x",
+        "title": "x",
+        "backbones": ["llava-next-7b"],
+        "benchmarks": ["pope"],
+        "levels": {"few": {"llava-next-7b": level}},
+        "rows": [{"methods": ["visionzip"]}],
+    }
+    (cell,) = plan(parse(Experiment, exp, "x"), status=False).cells
+    assert re.search(reason, cell.reason)
 
 
 def staged_checkpoints(folder, *names):

@@ -28,7 +28,9 @@ def prompt_shape(backbone: BackboneConfig, profile: ProfileConfig) -> PromptShap
     """The prompt a budget is checked against in the plan: one image (or video) at the configured input size."""
     if profile.miniature and (small := backbone.miniature) is not None:
         return PromptShape(small.visual * small.frames, small.depth, small.frames, backbone.name)
-    return PromptShape(backbone.visual * backbone.frames, backbone.depth, backbone.frames, backbone.name)
+    units = Inputs.of(backbone.options).laid_out(backbone.family)[1].units
+    known = (units,) if backbone.frames == 1 and sum(units) == backbone.visual else ()
+    return PromptShape(backbone.visual * backbone.frames, backbone.depth, backbone.frames, backbone.name, known)
 
 
 def profile_budget(printed: int | float, backbone: BackboneConfig, profile: ProfileConfig) -> int | float:
@@ -199,7 +201,8 @@ def refusal(method: MethodSpec, budget: Budget | None, backbone: BackboneConfig,
         lacking = sorted(needed_signals(method, budget, backbone) - signals_of(backbone))
         if lacking:
             return f"{title} needs {', '.join(lacking)}, which {backbone.title} does not have"
-        build_method(method, budget, seed=0).schedule(shape)
+        built = build_method(method, budget, seed=0)
+        built.check_quotas(built.schedule(shape), shape, signals_of(backbone))
     except ConfigurationError as error:
         return str(error)
     return None
