@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from copy import deepcopy
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-from tops.benchmarks.quiet import import_lmms_eval
 from tops.benchmarks.scorers.rule import Row, Rule, Target, accuracy, stock
 from tops.errors import ConfigurationError, nearest_names
 
@@ -45,7 +45,9 @@ def stock_rule(text: str, where: str) -> Rule:
         raise ConfigurationError(f"{where}: {STOCK}{text} is not {STOCK}FILE:FUNCTION:METRIC")
     file, function, metric = parts
     if "lmms_eval" in _source(file):
-        import_lmms_eval()  # which would change this process if the file imported it by itself
+        # It would change this process if the file imported it by itself. By name, since reports score too, and need it
+        # only for such a rule.
+        import_module("tops.benchmarks.quiet").import_lmms_eval()
     try:
         module = stock(f"tasks/{file}")
     except OSError as error:
