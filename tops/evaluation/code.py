@@ -43,11 +43,12 @@ ASKING = (
     "benchmarks.documents",
     "benchmarks.quiet",
 )
-FIDELITY = "evaluation.fidelity"
+FIDELITY, TURNS = "evaluation.fidelity", ("evaluation.turns", "benchmarks.turns")
 VLLM = "evaluation.through_vllm"
 # They find data, tell of a run, or score: none of it reaches an answer. Settings in YAML are in the key itself.
 SILENT = (
     FIDELITY,  # unless it is what is measured
+    *TURNS,  # likewise
     VLLM,  # unless it answers
     "evaluation.code",
     "evaluation.provenance",
@@ -95,7 +96,7 @@ def _answering_code(family: str, method: str, measure: str, engine: str) -> tupl
 
 
 def _asking(measure: str) -> list[Path]:
-    names = [*ASKING, *([FIDELITY] if measure == "fidelity" else [])]
+    names = [*ASKING, *([FIDELITY] if measure == "fidelity" else []), *(TURNS if measure == "turns" else [])]
     found = [PACKAGE.file(f"tops.{name}") for name in names]
     return [file for file in found if file is not None]
 

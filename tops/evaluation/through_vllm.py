@@ -161,7 +161,8 @@ class VllmAsking(Asking):
             )
         ids = torch.tensor([[*stock, *answer.ids]])
         depth = int(self._backbone.model.config.get_text_config().num_hidden_layers)
-        return Given(self.asker.reply(prepared, ids, seconds), (sum(seen for seen, _ in counts),) * depth, None)
+        seen = sum(visual for visual, _ in counts)
+        return Given(self.asker.reply(prepared, ids, seconds), (seen,) * depth, (left - seen,) * depth, None)
 
     def _shapes(self, stock: list[int], options: Mapping[str, Any], placeholders: set[int]) -> list[tuple[int, int]]:
         """Visual tokens, and placeholders, of every image of the stock prompt."""

@@ -51,8 +51,10 @@ def _check(cell: Cell, method: MethodSpec, shape: PromptShape) -> None:
         raise ConfigurationError(f"engine=vllm does not serve {spec.name}; served are {', '.join(sorted(SERVED))}")
     if benchmark.modality != "image":
         raise ConfigurationError(f"engine=vllm is for images, and {benchmark.title} has videos; use engine=library")
-    if benchmark.measure == "fidelity":
-        raise ConfigurationError(f"{benchmark.title} reads logits, which vLLM does not hand out; use engine=library")
+    if benchmark.measure != "answers":
+        raise ConfigurationError(
+            f"{benchmark.title} measures {benchmark.measure}, which needs the library's own model; use engine=library"
+        )
     if spec.attention != "sdpa":
         raise ConfigurationError(f"attention={spec.attention} is for engine=library: vLLM chooses its own kernels")
     _, layout = Inputs.of(spec.options).laid_out(spec.family)

@@ -67,7 +67,7 @@ def request(words: Sequence[str], *, multirun: bool = False) -> Request:
     given = [override.key_or_group for override in overrides]
     if not multirun:
         config = composed(words)
-        refuse_unused(given, config.profile.miniature)
+        refuse_unused(given, config.profile, config.launcher, config.tracking)
         _refuse_ignored(config, given)
         found = _experiment(config, words) if config.experiment is not None else _cells([config], words)
         return Request(with_recording(found, config), config)
@@ -75,7 +75,7 @@ def request(words: Sequence[str], *, multirun: bool = False) -> Request:
         if override.is_sweep_override() and (head := override.key_or_group.split(".")[0]) in ONE_PER_RUN:
             raise ConfigurationError(f"{head} takes one value per run; sweep the axes of a cell")
     configs = [composed_by_axis(job) for job in _expand(words)]
-    refuse_unused(given, configs[0].profile.miniature)
+    refuse_unused(given, configs[0].profile, configs[0].launcher, configs[0].tracking)
     if any(c.experiment for c in configs):
         raise ConfigurationError("an experiment is already a sweep; leave -m out, or the experiment")
     return Request(with_recording(_cells(configs, words), configs[0]), configs[0])
@@ -105,6 +105,8 @@ def _stored(paths: Sequence[str], words: Sequence[str]) -> Request:
                 "(profile.device=cpu), launcher, tracking, results and stale may be given"
             )
     config = composed([f"profile={profiles[0]}", *words])
+    given = [override.key_or_group for override in parse_overrides(words)]
+    refuse_unused(given, config.profile, config.launcher, config.tracking)
     rows: dict[Row, None] = {}
     columns: dict[Column, None] = {}
     planned = []

@@ -28,6 +28,7 @@ from tops.reporting.tables.layout import main_tables
 from tops.reporting.tables.significance import benchmark_intervals_table, intervals_table, winners_table
 from tops.reporting.tables.summary import sentences, verdict
 from tops.reporting.tables.table import Datum, Header, Line, Table
+from tops.reporting.tables.turns import turns_tables
 from tops.reporting.tables.unpruned import unpruned_table, unpruned_warnings
 
 CLAIMS_PAGE, SETTINGS_PAGE = "claims.html", "settings.html"
@@ -90,6 +91,7 @@ def make(results: Results, cache: Path | None = None, efficiency: Path | None = 
     more = [
         unpruned_table(resamples),
         *fidelity_tables(resamples),
+        *turns_tables(resamples),
         controls_table(resamples),
         paired_table(resamples),
         intervals_table(resamples),

@@ -122,7 +122,7 @@ class ProfileConfig:
     device_map : str
         ``auto``: as of a backbone, for all of them.
     judge_model : str
-        Name the judge's server knows the model by; empty takes the first that it lists.
+        Name the judge's server knows the model by; empty takes the only one that it lists.
     engine : {"library", "vllm"}
         What runs the models: this package with transformers, or vLLM with the plugin of :mod:`tops.serving`, which has
         continuous batching, for methods that look at the image alone and cut before the language model. Part of the

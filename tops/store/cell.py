@@ -49,6 +49,8 @@ class BenchmarkSpec:
     """What is asked. ``data_hash`` covers the documents; ``limit`` is None for all of them.
 
     ``source`` is the digest of a benchmark that is not part of the package: its file, and rules of the user's own.
+    ``turns`` says how many questions of a picture make a conversation and on which of them its tokens are cut
+    (:class:`tops.benchmarks.benchmark.Turns`); empty where every question stands alone.
     """
 
     name: str
@@ -59,6 +61,7 @@ class BenchmarkSpec:
     generation: dict[str, Any] = field(default_factory=dict)
     limit: int | None = None
     source: str = ""
+    turns: dict[str, Any] = field(default_factory=dict)
 
 
 # Later additions: absent from a specification where they say nothing, so that older keys stay valid.
@@ -68,6 +71,7 @@ _OPTIONAL = (
     ("backbone", "source"),
     ("backbone", "engine"),
     ("benchmark", "source"),
+    ("benchmark", "turns"),
 )
 
 
