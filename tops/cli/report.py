@@ -26,6 +26,7 @@ def _keys() -> dict[str, Key]:
         "stop": Key("separable: of a run with stop=separable", lambda: ("separable",)),
         "margin": Key("with stop: the margin of that run (default 2)"),
         "stale": Key("keep: mark cells of other code in place of leaving them out", lambda: ("refuse", "keep")),
+        "engine": Key("vllm: the cells that ran in vLLM", lambda: ("library", "vllm")),
         "tracking": Key("wandb-offline or wandb: send the tables as an artifact", partial(choice_names, "tracking")),
         "efficiency": Key("record of `tops bench efficiency --json` for table 4 (default: the newest that is found)"),
     }
@@ -54,7 +55,7 @@ def _run(words: tuple[str, ...]) -> int:
     profile = options["profile"]
     shared = [
         f"{key}={options[key]}"
-        for key in ("limit", "full", "backbones", "results", "stale", "tracking", "stop", "margin")
+        for key in ("limit", "full", "backbones", "results", "stale", "tracking", "engine", "stop", "margin")
         if options[key]
     ]
     damaged = 0

@@ -86,6 +86,9 @@ class Hooks:
         add(adapter.text_model.register_forward_hook(Hook(self._on_text_done), with_kwargs=True))
         for number, layer in enumerate(adapter.layers):
             add(layer.register_forward_pre_hook(Hook(self._layer_hook(number)), with_kwargs=True))
+        # Hooks see how a forward ends unless by Ctrl-C, which torch lets pass them.
+        add(StandIn(adapter.model, "forward", self._model_forward))
+        add(StandIn(adapter.outer, "forward", self._outer_forward))
         add(StandIn(adapter.model, "generate", self._generate))
         add(StandIn(adapter.model, "_expand_inputs_for_generation", self._expand))
         if adapter.adds_later:
@@ -233,6 +236,19 @@ class Hooks:
         if call.generation is None or not call.generation.prompts:
             expand = 1 if call.generation is None else call.generation.expand
             check_names(setup.run, len(call.prompt.layouts), expand)
+
+    def _model_forward(self, forward: Callable[..., Any], args: Args, kwargs: Kwargs) -> Any:
+        try:
+            return forward(*args, **kwargs)
+        finally:
+            calls.WANTED.set(None)
+
+    def _outer_forward(self, forward: Callable[..., Any], args: Args, kwargs: Kwargs) -> Any:
+        try:
+            return forward(*args, **kwargs)
+        except BaseException:
+            calls.abandon(self)
+            raise
 
     def _on_outer_done(self, module: nn.Module, args: Args, kwargs: Kwargs, out: Any) -> Any:
         call = calls.call_of(self)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, TypeVar
 
 from tops.backbones import family_named, family_sources
@@ -15,7 +16,8 @@ from tops.benchmarks.benchmark import benchmark_source, load_benchmark
 from tops.budget import Budget, PromptShape, Protocol
 from tops.errors import ConfigurationError, DataError
 from tops.methods import Method, method_class
-from tops.planning import staging
+from tops.miniature.benchmarks import check_twin
+from tops.planning import engines, staging
 from tops.settings.choices import backbone_config, choice_names, load_profile
 from tops.settings.methods import build_method, method_defaults, method_spec, method_title
 from tops.settings.schema import BackboneConfig, MiniatureConfig, ProfileConfig
@@ -29,7 +31,9 @@ def prompt_shape(backbone: BackboneConfig, profile: ProfileConfig) -> PromptShap
     """The prompt a budget is checked against in the plan: one image (or video) at the configured input size."""
     if profile.miniature and (small := backbone.miniature) is not None:
         return PromptShape(small.visual * small.frames, small.depth, small.frames, backbone.name)
-    return PromptShape(backbone.visual * backbone.frames, backbone.depth, backbone.frames, backbone.name)
+    units = Inputs.of(backbone.options).laid_out(backbone.family)[1].units
+    known = (units,) if backbone.frames == 1 and sum(units) == backbone.visual else ()
+    return PromptShape(backbone.visual * backbone.frames, backbone.depth, backbone.frames, backbone.name, known)
 
 
 def profile_budget(printed: int | float, backbone: BackboneConfig, profile: ProfileConfig) -> int | float:
@@ -90,6 +94,7 @@ def backbone_spec(backbone: BackboneConfig, profile: ProfileConfig) -> BackboneS
         attention=backbone.attention,
         options={**({"frames": frames} if frames > 1 else {}), **options},
         source=family_source(backbone),
+        engine="" if profile.engine == "library" else profile.engine,
     )
 
 
@@ -200,7 +205,8 @@ def refusal(method: MethodSpec, budget: Budget | None, backbone: BackboneConfig,
         lacking = sorted(needed_signals(method, budget, backbone) - signals_of(backbone))
         if lacking:
             return f"{title} needs {', '.join(lacking)}, which {backbone.title} does not have"
-        build_method(method, budget, seed=0).schedule(shape)
+        built = build_method(method, budget, seed=0)
+        built.check_quotas(built.schedule(shape), shape, signals_of(backbone))
     except ConfigurationError as error:
         return str(error)
     return None
@@ -292,9 +298,12 @@ def cell(
     except (ConfigurationError, DataError) as error:
         return Refusal(str(error))
     stored = as_stored(chosen, backbone, profile)
-    out = Cell(profile.name, spec, stored, allowance, asked, seed, {**versions(), **batching(spec, profile)})
+    packages = {**versions(), **batching(spec, profile, asked), **engines.versions(spec)}
+    out = Cell(profile.name, spec, stored, allowance, asked, seed, packages)
     shape = prompt_shape(backbone, profile)
     reason = _once(known, ("refusal", *way), lambda: refusal(chosen, allowance, backbone, shape))
+    if reason is None and spec.engine:
+        reason = engines.refusal(out, chosen, shape)
     if reason is not None:
         return Refusal(reason, out)
     try:
@@ -320,8 +329,16 @@ def _asked(
 def benchmark_spec(
     name: str, profile: ProfileConfig, limit: int | None, convention: str | None = None, family: str = ""
 ) -> BenchmarkSpec:
-    """What is asked, with the hash of the documents that are staged (empty when they are not)."""
+    """What is asked, with the hash of the documents that are staged (empty when they are not).
+
+    Raises
+    ------
+    ConfigurationError
+        If the profile asks miniature documents and the benchmark has none.
+    """
     benchmark = load_benchmark(name)
+    if profile.miniature and not Path(benchmark.data.path).is_absolute():  # a folder of the user's own
+        check_twin(benchmark.title, benchmark.data.path, benchmark.data.config)
     spec = benchmark.spec(
         staging.data(name, profile), profile=profile.name, convention=convention, family=family, limit=limit
     )
@@ -334,9 +351,11 @@ def versions() -> dict[str, str]:
     return {"answers": ANSWERS, **{name: version(name) for name in ("lmms_eval", "torch", "transformers")}}
 
 
-def batching(spec: BackboneSpec, profile: ProfileConfig) -> dict[str, str]:
-    """The batch size, where answers can depend on it: in half precision, when it is not 1."""
-    alone = profile.batch_size == 1 or spec.dtype == "float32"
+def batching(spec: BackboneSpec, profile: ProfileConfig, asked: BenchmarkSpec) -> dict[str, str]:
+    """The batch size, where answers can depend on it: in half precision, when it is not 1; turns are asked alone.
+
+    vLLM batches as it sees fit, whatever the profile says."""
+    alone = profile.batch_size == 1 or spec.dtype == "float32" or bool(asked.turns) or bool(spec.engine)
     return {} if alone else {"batch_size": str(profile.batch_size)}
 
 

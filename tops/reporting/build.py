@@ -29,6 +29,7 @@ from tops.reporting.tables.significance import benchmark_intervals_table, interv
 from tops.reporting.tables.stops import WARNING, stops_table
 from tops.reporting.tables.summary import sentences, verdict
 from tops.reporting.tables.table import Datum, Header, Line, Table
+from tops.reporting.tables.turns import turns_tables
 from tops.reporting.tables.unpruned import unpruned_table, unpruned_warnings
 
 CLAIMS_PAGE, SETTINGS_PAGE = "claims.html", "settings.html"
@@ -92,6 +93,7 @@ def make(results: Results, cache: Path | None = None, efficiency: Path | None = 
         stops_table(results),
         unpruned_table(resamples),
         *fidelity_tables(resamples),
+        *turns_tables(resamples),
         controls_table(resamples),
         paired_table(resamples),
         intervals_table(resamples),

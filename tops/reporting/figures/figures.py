@@ -21,6 +21,7 @@ from tops.reporting.figures.picture import Picture
 from tops.reporting.figures.qualitative import qualitative_pages
 from tops.reporting.figures.rank_figure import rank_intervals
 from tops.reporting.figures.style import look, place, places, save, styled
+from tops.reporting.figures.turn_curves import turn_curves
 from tops.reporting.tables.fidelity import fidelity_columns
 from tops.statistics.drawn import Drawn
 
@@ -253,6 +254,7 @@ def _heat(axes: Any, values: np.ndarray, alphas: list[float], lambdas: list[floa
 _MAKERS: tuple[Callable[[Resamples], Iterator[tuple[str, str, Any]]], ...] = (
     overview,
     fidelity_curves,
+    turn_curves,
     budget_curves,
     rank_intervals,
     radars,

@@ -28,7 +28,8 @@ _HEADERS = (
     Header("hard documents %", "Score"),
 )
 NOTES = (
-    "tokens: visual tokens a decoder layer sees at prefill, mean over layers, documents and benchmarks, as logged.",
+    "tokens: visual tokens a decoder layer sees at prefill, mean over layers, documents and benchmarks, as logged; "
+    "newline tokens, which some families put between rows, are counted beside them.",
     f'FLOPs: prefill of the mean prompt by the formula "paper", {FORMULAS["paper"]}.',
     "ms a document: median wall time, decoding and generation included, mean over benchmarks; comparable only between "
     "cells of one machine under one load. It is no latency benchmark.",
