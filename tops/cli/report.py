@@ -24,6 +24,7 @@ def _keys() -> dict[str, Key]:
         "full": Key("true: all documents, whatever the experiment's limit", lambda: ("true", "false")),
         "backbones": Key("only these: one name, or [one,another]", partial(choice_names, "backbone")),
         "stale": Key("keep: mark cells of other code in place of leaving them out", lambda: ("refuse", "keep")),
+        "engine": Key("vllm: the cells that ran in vLLM", lambda: ("library", "vllm")),
         "tracking": Key("wandb-offline or wandb: send the tables as an artifact", partial(choice_names, "tracking")),
         "efficiency": Key("record of `tops bench efficiency --json` for table 4 (default: the newest that is found)"),
     }
@@ -52,7 +53,7 @@ def _run(words: tuple[str, ...]) -> int:
     profile = options["profile"]
     shared = [
         f"{key}={options[key]}"
-        for key in ("limit", "full", "backbones", "results", "stale", "tracking")
+        for key in ("limit", "full", "backbones", "results", "stale", "tracking", "engine")
         if options[key]
     ]
     damaged = 0

@@ -29,6 +29,10 @@ def _refuse_ignored(config: Composed, given: Sequence[str]) -> None:
         raise ConfigurationError("backbones= chooses among those of an experiment; name one with backbone=NAME")
     if config.full and config.limit is not None:
         raise ConfigurationError(f"full=true asks all documents and limit={config.limit} only some; leave one out")
+    if config.record_kept and config.profile.engine != "library":
+        raise ConfigurationError(
+            f"record_kept=true: engine={config.profile.engine} does not tell which tokens stayed; leave one of them out"
+        )
     if config.experiment is None and config.method["name"] == "none" and config.budget is not None:
         raise ConfigurationError("the unpruned model has no budget; leave budget out, or name a method")
     if config.experiment is None and config.budget is None and "protocol" in given:

@@ -16,7 +16,7 @@ from tops.budget import Budget, PromptShape, Protocol
 from tops.errors import ConfigurationError, DataError
 from tops.methods import Method, method_class
 from tops.miniature.benchmarks import check_twin
-from tops.planning import staging
+from tops.planning import engines, staging
 from tops.settings.choices import backbone_config, choice_names, load_profile
 from tops.settings.methods import build_method, method_defaults, method_spec, method_title
 from tops.settings.schema import BackboneConfig, MiniatureConfig, ProfileConfig
@@ -91,6 +91,7 @@ def backbone_spec(backbone: BackboneConfig, profile: ProfileConfig) -> BackboneS
         attention=backbone.attention,
         options={**({"frames": frames} if frames > 1 else {}), **options},
         source=family_source(backbone),
+        engine="" if profile.engine == "library" else profile.engine,
     )
 
 
@@ -271,8 +272,11 @@ def cell(
     except (ConfigurationError, DataError) as error:
         return Refusal(str(error))
     stored = as_stored(chosen, backbone, profile)
-    out = Cell(profile.name, spec, stored, allowance, asked, seed, {**versions(), **batching(spec, profile, asked)})
+    known = {**versions(), **batching(spec, profile, asked), **engines.versions(spec)}
+    out = Cell(profile.name, spec, stored, allowance, asked, seed, known)
     reason = refusal(chosen, allowance, backbone, prompt_shape(backbone, profile))
+    if reason is None and spec.engine:
+        reason = engines.refusal(out, chosen, prompt_shape(backbone, profile))
     if reason is not None:
         return Refusal(reason, out)
     try:
@@ -307,8 +311,10 @@ def versions() -> dict[str, str]:
 
 
 def batching(spec: BackboneSpec, profile: ProfileConfig, asked: BenchmarkSpec) -> dict[str, str]:
-    """The batch size, where answers can depend on it: in half precision, when it is not 1; turns are asked alone."""
-    alone = profile.batch_size == 1 or spec.dtype == "float32" or bool(asked.turns)
+    """The batch size, where answers can depend on it: in half precision, when it is not 1; turns are asked alone.
+
+    vLLM batches as it sees fit, whatever the profile says."""
+    alone = profile.batch_size == 1 or spec.dtype == "float32" or bool(asked.turns) or bool(spec.engine)
     return {} if alone else {"batch_size": str(profile.batch_size)}
 
 

@@ -30,6 +30,7 @@ SCALARS = {
     "limit": "documents per benchmark",
     "full": "true: all documents, whatever the experiment says",
     "backbones": "of an experiment only these: one name, or [one,another]",
+    "engine": "vllm: models run in vLLM (needs make serving-env); library: by transformers, as ever",
     "record_kept": "true: store which tokens each cut kept, and the pictures",
     "results": "root of the result store",
     "stale": "cells that other code answered: rerun, keep (marked in reports), or refuse to mix them with new ones",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
 from hydra import compose, initialize
@@ -27,6 +27,7 @@ from tops.settings.methods import method_defaults, method_spec
 from tops.settings.own import named_words
 from tops.settings.schema import (
     BackboneConfig,
+    EngineName,
     LauncherConfig,
     ProfileConfig,
     Stale,
@@ -211,7 +212,7 @@ def _checked(values: dict[str, Any]) -> Composed:
         method=method,
         benchmark=values["benchmark"],
         suite=checked("suite"),
-        profile=checked("profile"),
+        profile=_with_engine(checked("profile"), values["engine"]),
         launcher=checked("launcher"),
         tracking=checked("tracking"),
         experiment=None if experiment is None else experiment["name"],
@@ -225,6 +226,16 @@ def _checked(values: dict[str, Any]) -> Composed:
         record_kept=typed(bool | None, values["record_kept"], "record_kept"),
         stale=typed(Stale, values["stale"], "stale"),
     )
+
+
+def _with_engine(profile: ProfileConfig, engine: Any) -> ProfileConfig:
+    """The profile with the engine of a word ``engine=vllm``, which says the same as ``profile.engine=vllm``."""
+    if engine is None:
+        return profile
+    asked = typed(EngineName, engine, "engine")
+    if profile.engine not in ("library", asked):
+        raise ConfigurationError(f"engine={asked} and profile.engine={profile.engine}; leave one of them out")
+    return replace(profile, engine=asked)
 
 
 def _check_place(results: str) -> None:

@@ -17,6 +17,7 @@ Attention = Literal["sdpa", "eager", "flash_attention_2"]
 SignalName = Literal[
     "saliency", "received", "cls", "encoder", "text_tower", "frames"
 ]  # the values of tops.signals.Signal
+EngineName = Literal["library", "vllm"]
 Stale = Literal["refuse", "rerun", "keep"]  # what becomes of cells that other code answered
 Positive = Annotated[int, 1]  # the least that it may be
 Natural = Annotated[int, 0]
@@ -122,6 +123,10 @@ class ProfileConfig:
         ``auto``: as of a backbone, for all of them.
     judge_model : str
         Name the judge's server knows the model by; empty takes the only one that it lists.
+    engine : {"library", "vllm"}
+        What runs the models: this package with transformers, or vLLM with the plugin of :mod:`tops.serving`, which has
+        continuous batching, for methods that look at the image alone and cut before the language model. Part of the
+        cell.
     """
 
     name: str
@@ -137,6 +142,7 @@ class ProfileConfig:
     judge: str | None = None
     judge_model: str = ""
     device_map: Literal["one", "auto"] = "one"
+    engine: EngineName = "library"
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ class BackboneSpec:
     attention: str = "sdpa"
     options: dict[str, Any] = field(default_factory=dict)  # image size, tiling, frames, pixel range
     source: str = ""  # digest of an adapter that is not part of the package
+    engine: str = ""  # "vllm" where that runs the model; empty for transformers
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ _OPTIONAL = (
     ("method", "weights"),
     ("method", "source"),
     ("backbone", "source"),
+    ("backbone", "engine"),
     ("benchmark", "source"),
     ("benchmark", "turns"),
 )
@@ -118,6 +120,7 @@ class Cell:
         """For people: ``llava-1.5-7b / tops@32 / pope``; a miniature says so, for its number is another model's."""
         backbone = self.backbone.name if self.profile == "paper" else f"{self.profile} {self.backbone.name}"
         backbone += "" if self.backbone.trained else " (untrained)"
+        backbone += f" in {self.backbone.engine}" if self.backbone.engine else ""
         budget = f"@{self.budget.value}" if self.budget else ""
         seed = f" seed {self.seed}" if self.seed else ""
         return f"{backbone} / {self.method.name}{budget}{seed} / {self.benchmark.name}"
