@@ -22,6 +22,7 @@ from tops.reporting.tables.against_each import paired_table
 from tops.reporting.tables.comparison import comparison_table, matches, missing, missing_table
 from tops.reporting.tables.controls import controls_table, with_true_tokens
 from tops.reporting.tables.costs_compared import costs_compared
+from tops.reporting.tables.difficulty import difficulty_tables
 from tops.reporting.tables.efficiency import efficiency_table, load_measured
 from tops.reporting.tables.fidelity import fidelity_tables
 from tops.reporting.tables.layout import main_tables
@@ -95,6 +96,7 @@ def make(results: Results, cache: Path | None = None, efficiency: Path | None = 
         *fidelity_tables(resamples),
         *turns_tables(resamples),
         controls_table(resamples),
+        *difficulty_tables(resamples),
         paired_table(resamples),
         intervals_table(resamples),
         benchmark_intervals_table(resamples),
