@@ -63,6 +63,9 @@ class Method(Protocol):
         What it needs that not every backbone has; checked before a model runs.
     role : str
         ``control`` for what a method must beat: tables set these apart.
+    reads_question : bool
+        Whether the question decides on what stays before the language model: then the same image gives other tokens to
+        another question, and a cache of image features cannot hold them.
     budget : Budget
         What it may use. The only field every method has.
     positions : str or None
@@ -74,6 +77,7 @@ class Method(Protocol):
     title: ClassVar[str] = ""
     signals: ClassVar[frozenset[Signal]] = frozenset()
     role: ClassVar[str] = "method"
+    reads_question: ClassVar[bool] = False
 
     if TYPE_CHECKING:  # fields of a frozen dataclass: read-only, and not in the way of its own at run time
 
