@@ -18,6 +18,7 @@ from tops.benchmarks.documents import question_of
 from tops.errors import DataError, UnsupportedModelError
 from tops.evaluation.batches import merge, split
 from tops.evaluation.media import Media, MediaReader
+from tops.evaluation.messages import messages
 from tops.evaluation.models import Asker, Prepared, Reply, asker_for, generate
 from tops.methods.base import InputControl
 
@@ -127,7 +128,8 @@ class Asking:
     def _prepared(self, number: int) -> Question:
         document = self._document(number)
         media = self._reading(number, document)
-        return self._posed(number, document, messages(self._task.text(document), media), media)
+        content = messages(self._task.text(document), media, interleaved=self._benchmark.interleaved)
+        return self._posed(number, document, content, media)
 
     def _posed(self, number: int, document: dict[str, Any], content: list[dict[str, Any]], media: Media) -> Question:
         """A question at the end of the given messages."""
@@ -244,15 +246,6 @@ def token_pixels(backbone: Backbone) -> int:
     if merge:
         return side * int(merge)
     return round(side / float(shuffle)) if shuffle else side
-
-
-def messages(text: str, media: Media) -> list[dict[str, Any]]:
-    """One user turn in lmms-eval's form: pictures first, as its own tasks put them."""
-    if media.video:
-        shown: list[dict[str, Any]] = [{"type": "video", "url": list(media.images)}]
-    else:
-        shown = [{"type": "image", "url": image} for image in media.images]
-    return [{"role": "user", "content": [*shown, {"type": "text", "text": text}]}]
 
 
 def tokens_unpruned(backbone: Backbone, inputs: Mapping[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:

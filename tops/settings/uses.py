@@ -41,6 +41,7 @@ USES: dict[str, Where] = {
     "profile.device_map": "both",
     "profile.judge": "both",
     "profile.judge_model": "both",
+    "profile.engine": "both",
     "profile.checkpoints": "paper",
     "profile.data": "paper",
 }

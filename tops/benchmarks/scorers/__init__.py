@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tops.benchmarks.benchmark import Benchmark, load_benchmark
-from tops.benchmarks.scorers import choice, fidelity, open, video, yes_no
+from tops.benchmarks.scorers import choice, fidelity, grounding, lettered, mmmu, open, video, written, yes_no
 from tops.benchmarks.scorers import stock as stock_module
 from tops.benchmarks.scorers import turns as turns_module
 from tops.benchmarks.scorers.code import code_of_rule
@@ -28,7 +28,7 @@ from tops.store.hashes import remember_earlier
 
 __all__ = ["RULES", "Row", "Rule", "aggregate", "metrics", "rule_code", "rule_of", "score_answers", "summarise"]
 
-_MODULES = (yes_no, choice, open, video, fidelity)
+_MODULES = (yes_no, choice, open, video, fidelity, written, lettered, mmmu, grounding)
 RULES: dict[str, Rule] = {name: rule for module in _MODULES for name, rule in module.RULES.items()}
 
 

@@ -35,8 +35,8 @@ class Brief:
     ----------
     ids : array of int, shape (documents,)
         Rising document numbers.
-    right : array of bool, shape (documents,)
-        At least half of the score.
+    scores : array, shape (documents,)
+        Of each document alone, 0 to 1.
     layers : array, shape (depth,)
         Visual tokens each decoder layer saw, averaged over documents.
     newlines : float
@@ -48,12 +48,18 @@ class Brief:
     """
 
     ids: np.ndarray
-    right: np.ndarray
+    scores: Floats
     layers: Floats
     newlines: float
     seconds: float
     asked: str
     prompts: str
+
+    @property
+    def right(self) -> np.ndarray:
+        """Documents with at least half of the score, bool."""
+        out: np.ndarray = self.scores >= 0.5
+        return out
 
     @property
     def layer_average(self) -> float:
@@ -108,8 +114,8 @@ class Documents:
     @property
     def brief(self) -> Brief:
         """The part that later tables and figures need."""
-        right = np.asarray(self.columns["score"], dtype=np.float64) >= 0.5
-        return Brief(self.ids, right, self.layers, self.newlines, self.seconds, self.asked, self.prompts)
+        scores = np.asarray(self.columns["score"], dtype=np.float64)
+        return Brief(self.ids, scores, self.layers, self.newlines, self.seconds, self.asked, self.prompts)
 
 
 def load_documents(record: Record, scorer: str, cache: Path | None = None) -> Documents:

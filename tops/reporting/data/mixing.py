@@ -54,6 +54,7 @@ _SOFTWARE: dict[str, Callable[[Record], str]] = {
     "package versions": lambda r: _text({**r.spec.versions, **r.provenance.get("versions", {})}),
     "number format": lambda r: r.spec.backbone.dtype,
     "attention implementation": lambda r: r.spec.backbone.attention,
+    "engine": lambda r: r.spec.backbone.engine or "library",
     "device": _device,
 }
 
