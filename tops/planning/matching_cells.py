@@ -167,7 +167,7 @@ def _text(value: Any) -> str:
 
 def _other_question(here: dict[str, Any], there: dict[str, Any]) -> str:
     """What is known here and not the same there; empty when nothing is."""
-    if edited := [p for p, a, b in zip(_OWN, here["own"], there["own"], strict=True) if a != b]:
+    if edited := [p for p, a, b in zip(_OWN, here["own"], there["own"], strict=True) if not same_content(a, b)]:
         return f"an earlier content of the {' and '.join(edited)}'s own file: it was edited since"
     for name in ("data", "weights", "weights of the method"):
         if here[name] and not same_content(here[name], there[name]):
@@ -190,7 +190,7 @@ def _rescored_since(record: Record) -> list[str]:
         now = rule_code(load_benchmark(record.spec.benchmark.name), record.default_scorer)
     except TopsError:
         return [SCORING]
-    return [SCORING] if code is not None and code != now else []
+    return [SCORING] if code is not None and not same_content(now, code) else []
 
 
 def why_stale(parts: list[str], record: Record, planned: Cell) -> str:
