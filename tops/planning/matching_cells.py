@@ -58,14 +58,22 @@ class MatchingCells:
     data nor weights: what it cannot know (an empty hash) is not asked for. What it does know must agree: a cell of
     other data or weights answers nothing here. A cell of other package versions answers, as a stale one. Of several,
     the one whose circumstances most of the store shares is taken.
+
+    One of these is one look at the store: what it has found once it does not look for again.
     """
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self._records: dict[str, Record] = {}
+        self._found: dict[str, Match] = {}
 
     def find(self, cell: Cell) -> Match:
         """The stored cell that answers a planned one; of status ``MISSING`` when there is none. It never raises."""
+        if cell.key not in self._found:
+            self._found[cell.key] = self._find(cell)
+        return self._found[cell.key]
+
+    def _find(self, cell: Cell) -> Match:
         status = self.store.status(cell.key)
         if status is not CellStatus.MISSING:
             return self._stored(cell, cell.key, status)
