@@ -18,6 +18,7 @@ SignalName = Literal[
     "saliency", "received", "cls", "encoder", "text_tower", "frames"
 ]  # the values of tops.signals.Signal
 EngineName = Literal["library", "vllm"]
+Stop = Literal["separable"]  # when a column asks no further documents
 Stale = Literal["refuse", "rerun", "keep"]  # what becomes of cells that other code answered
 Positive = Annotated[int, 1]  # the least that it may be
 Natural = Annotated[int, 0]
@@ -291,6 +292,20 @@ class Experiment:
     limit: dict[str, int] = field(default_factory=dict)
     record_kept: bool | dict[str, int] = False
     subject: str = "tops"
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """``stop=separable``: a column asks no further documents once its methods are told apart.
+
+    Attributes
+    ----------
+    margin : float
+        Differences of the mean score below it, in points of 100, do not matter: two methods that are closer count as
+        told. 0: no difference is too small to matter.
+    """
+
+    margin: float = 2.0
 
 
 def recorded(experiment: Experiment, profile: str) -> bool | int:
