@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tops.reporting.data.account import account_text
 from tops.reporting.data.headings import heading_of
+from tops.reporting.data.imported import imported_rows
 from tops.reporting.data.kept import unrecorded
 from tops.reporting.data.mixing import unmixed
 from tops.reporting.data.names import backbone_title
@@ -24,6 +25,7 @@ from tops.reporting.tables.controls import controls_table, with_true_tokens
 from tops.reporting.tables.costs_compared import costs_compared
 from tops.reporting.tables.efficiency import efficiency_table, load_measured
 from tops.reporting.tables.fidelity import fidelity_tables
+from tops.reporting.tables.imported import imported_table, with_imported
 from tops.reporting.tables.layout import main_tables
 from tops.reporting.tables.significance import benchmark_intervals_table, intervals_table, winners_table
 from tops.reporting.tables.summary import sentences, verdict
@@ -105,7 +107,10 @@ def make(results: Results, cache: Path | None = None, efficiency: Path | None = 
         for b in results.untrained
     )
     warnings = (*plumbing, *unpruned_warnings(resamples), *results.warnings, *resamples.faults, *unrecorded(results))
-    main = main_tables(with_true_tokens(resamples), bold)
+    imported, unread = imported_rows(resamples)
+    more.append(imported_table(results, imported))
+    warnings = (*warnings, *unread)
+    main = [with_imported(results, t, imported) for t in main_tables(with_true_tokens(resamples), bold)]
     if results.plan.experiment.layout == "efficiency":
         measured = load_measured(results, efficiency)
         main = [efficiency_table(resamples, measured, bold)]
