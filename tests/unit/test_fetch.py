@@ -185,6 +185,25 @@ def test_videos_are_unpacked_once(hub, fetcher, tmp_path):
     assert again.missing(again.dataset(bench)) == {}
 
 
+def test_videos_that_lie_open_go_where_the_task_looks(hub, fetcher, tmp_path):
+    hub.files = {
+        "README.md": b"r",
+        "json/action_count.json": b"[]",
+        "test.json": b"[]",
+        "perception/videos/a.mp4": b"1" * 10,
+        "tvqa/b.mp4": b"2" * 10,
+    }
+    bench = load_benchmark("mvbench")
+    list(fetcher.stage(fetcher.dataset(bench)))
+    assert names(tmp_path / "hf_home") == ["mvbench_video/perception/videos/a.mp4", "mvbench_video/tvqa/b.mp4"]
+    below = "OpenGVLab/MVBench"
+    assert names(tmp_path / "mirror") == [f"{below}/README.md", f"{below}/json/action_count.json"]
+    assert missing(bench, DataRoot.at(tmp_path)) is None
+    assert "/revision/video?" in hub.requests[0][1]  # the branch, whose newest commit is noted
+    again = Fetcher(tmp_path, endpoint=hub.url)
+    assert again.missing(again.dataset(bench)) == {}
+
+
 def test_gated_set_says_how_to_get_access(hub, fetcher):
     hub.gated = True
     with pytest.raises(DataError, match=r"accept its licence at https://huggingface.co/datasets/longvideobench"):

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from tops.benchmarks.archives import is_archive, unpack, wholes
 from tops.benchmarks.benchmark import Benchmark, load_benchmark
-from tops.benchmarks.data import DataRoot
+from tops.benchmarks.data import VIDEOS, DataRoot
 from tops.errors import DataError
 from tops.store.answers import write_atomically
 
@@ -39,7 +39,7 @@ class Item:
     target : Path or None
         Folder; None: the hub cache.
     unpack_to : Path or None
-        Where archives are unpacked.
+        Where archives are unpacked, and where videos go that lie open in the repository.
     """
 
     kind: Literal["dataset", "model"]
@@ -54,6 +54,10 @@ class Item:
     def bytes(self) -> int:
         """Size of all files."""
         return sum(self.files.values())
+
+    def folder_of(self, name: str) -> Path | None:
+        """Folder that a file goes into; None for the hub cache."""
+        return self.unpack_to if self.unpack_to is not None and Path(name).suffix in VIDEOS else self.target
 
 
 @dataclass
@@ -117,8 +121,9 @@ class Fetcher:
         return {n: s for n, s in item.files.items() if n not in done and not self._there(item, n, s)}
 
     def _there(self, item: Item, name: str, size: int) -> bool:
-        if item.target is not None:
-            file = item.target / name
+        folder = item.folder_of(name)
+        if folder is not None:
+            file = folder / name
             return file.is_file() and file.stat().st_size == size
         from huggingface_hub import try_to_load_from_cache
 
@@ -152,16 +157,20 @@ class Fetcher:
         """Several files at once, through the hub's library. A file that is whole is not fetched again."""
         from huggingface_hub import snapshot_download
 
-        snapshot_download(
-            item.repository,
-            repo_type=item.kind,
-            revision=item.commit,
-            local_dir=item.target,
-            allow_patterns=[escape(name) for name in names],
-            token=None if item.gated else False,
-            endpoint=self.endpoint,
-            max_workers=FILES_AT_ONCE,
-        )
+        folders: dict[Path | None, list[str]] = {}
+        for name in names:
+            folders.setdefault(item.folder_of(name), []).append(name)
+        for folder, there in folders.items():
+            snapshot_download(
+                item.repository,
+                repo_type=item.kind,
+                revision=item.commit,
+                local_dir=folder,
+                allow_patterns=[escape(name) for name in there],
+                token=None if item.gated else False,
+                endpoint=self.endpoint,
+                max_workers=FILES_AT_ONCE,
+            )
 
     def check_room(self, items: Iterable[Item]) -> list[str]:
         """What each disk must take and has, for people.

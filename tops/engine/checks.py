@@ -116,7 +116,7 @@ def check_signals(method: Method, adapter: Adapter, encoder: TextEncoder | None)
     MissingSignalError
         The message names what is missing and what would provide it.
     """
-    have = adapter.signals | ({Signal.TEXT_TOWER} if encoder is not None else frozenset())
+    have = adapter.own_signals | ({Signal.TEXT_TOWER} if encoder is not None else frozenset())
     missing = sorted(method.needs(have) - have)
     if missing:
         hint = (
@@ -126,7 +126,7 @@ def check_signals(method: Method, adapter: Adapter, encoder: TextEncoder | None)
         )
         raise MissingSignalError(
             f"{method.title} needs {', '.join(missing)}, and {adapter.family} has "
-            f"{', '.join(sorted(have)) or 'none'}{hint}"
+            f"{', '.join(sorted(have)) or 'none'}{adapter.lacks and f' ({adapter.lacks})'}{hint}"
         )
 
 

@@ -18,6 +18,7 @@ from tops.benchmarks.documents import question_of
 from tops.errors import DataError, UnsupportedModelError
 from tops.evaluation.batches import merge, split
 from tops.evaluation.media import Media, MediaReader
+from tops.evaluation.messages import messages
 from tops.evaluation.models import Asker, Prepared, Reply, asker_for, generate
 from tops.methods.base import InputControl
 
@@ -50,6 +51,7 @@ class Given:
 
     reply: Reply
     visual_tokens_per_layer: tuple[int, ...]
+    newlines_per_layer: tuple[int, ...]
     kept: dict[str, Any] | None
     measured: dict[str, Any] | None = None
     turn: int = 0
@@ -126,7 +128,8 @@ class Asking:
     def _prepared(self, number: int) -> Question:
         document = self._document(number)
         media = self._reading(number, document)
-        return self._posed(number, document, messages(self._task.text(document), media), media)
+        content = messages(self._task.text(document), media, interleaved=self._benchmark.interleaved)
+        return self._posed(number, document, content, media)
 
     def _posed(self, number: int, document: dict[str, Any], content: list[dict[str, Any]], media: Media) -> Question:
         """A question at the end of the given messages."""
@@ -190,12 +193,14 @@ class Asking:
             for place, (reply, prompt) in enumerate(zip(replies, prompts, strict=True))
         ]
 
-    def _seen(self, prompt: Prepared, record: PromptRecord | None) -> tuple[tuple[int, ...], dict[str, Any] | None]:
-        """Visual tokens that each layer saw, and those that were kept where this is recorded."""
+    def _seen(
+        self, prompt: Prepared, record: PromptRecord | None
+    ) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, Any] | None]:
+        """Visual tokens that each layer saw, newlines beside them, and what was kept where this is recorded."""
         if record is None:
-            return tokens_unpruned(self._backbone, prompt.options), None
-        tokens = tuple(int(n) for n in record.visual_tokens_per_layer)
-        return tokens, None if record.kept is None else self._kept(record)
+            return *tokens_unpruned(self._backbone, prompt.options), None
+        tokens, newlines = (tuple(map(int, n)) for n in (record.visual_tokens_per_layer, record.newlines_per_layer))
+        return tokens, newlines, None if record.kept is None else self._kept(record)
 
 
 def asker_and_reader(
@@ -243,17 +248,8 @@ def token_pixels(backbone: Backbone) -> int:
     return round(side / float(shuffle)) if shuffle else side
 
 
-def messages(text: str, media: Media) -> list[dict[str, Any]]:
-    """One user turn in lmms-eval's form: pictures first, as its own tasks put them."""
-    if media.video:
-        shown: list[dict[str, Any]] = [{"type": "video", "url": list(media.images)}]
-    else:
-        shown = [{"type": "image", "url": image} for image in media.images]
-    return [{"role": "user", "content": [*shown, {"type": "text", "text": text}]}]
-
-
-def tokens_unpruned(backbone: Backbone, inputs: Mapping[str, Any]) -> tuple[int, ...]:
-    """Visual tokens that each decoder layer of the unpruned model sees, newlines not counted.
+def tokens_unpruned(backbone: Backbone, inputs: Mapping[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Visual tokens that each decoder layer of the unpruned model sees, and the newline tokens beside them.
 
     Parameters
     ----------
@@ -265,8 +261,6 @@ def tokens_unpruned(backbone: Backbone, inputs: Mapping[str, Any]) -> tuple[int,
     adapter = backbone.adapter
     ids = inputs["input_ids"]
     count = int(sum((ids == token).sum() for token in adapter.placeholder_ids))
-    seen = 0
-    if count:
-        layout = adapter.layout(inputs, [count])[0]
-        seen = int((~layout.newline).sum())
-    return (seen,) * len(adapter.layers)
+    newlines = int(adapter.layout(inputs, [count])[0].newline.sum()) if count else 0
+    depth = len(adapter.layers)
+    return (count - newlines,) * depth, (newlines,) * depth

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 ROOM = "; free the GPU or choose a larger one, profile.batch_size=1, fewer frames"
+AT_ONCE = 64  # prompts handed to an engine that batches by itself
 HOPELESS = 5  # failures with which a cell must begin to be given up
 
 
@@ -207,6 +208,7 @@ class _Session:
                 resumed=resumed,
                 device=str(self.backbone.model.device),
                 batch_size=self.largest,
+                engine=self.cell.backbone.engine or "library",
             )
             status = self._seal(record)
             return status
@@ -216,7 +218,8 @@ class _Session:
 
     @contextmanager
     def _pruned(self) -> Iterator[Run | None]:
-        if self.method is None or self.benchmark.measure == "fidelity":  # which needs the unpruned model too
+        # Fidelity needs the unpruned model too; vLLM prunes by itself.
+        if self.method is None or self.benchmark.measure == "fidelity" or self.cell.backbone.engine:
             yield None
             return
         with self.backbone.prune(self.method, record_kept=bool(self.record_kept)) as run:
@@ -260,7 +263,12 @@ class _Session:
             turns, groups = TurnsAsking(*parts), task.conversations(self.cell.benchmark.limit)
             yield from in_conversations(turns, groups, self.writer.answers, self._answer, failed, let_through)
             return
-        asking = (FidelityAsking if self.benchmark.measure == "fidelity" else Asking)(*parts)
+        kind: type[Asking] = FidelityAsking if self.benchmark.measure == "fidelity" else Asking
+        if self.cell.backbone.engine:
+            from tops.evaluation.through_vllm import VllmAsking
+
+            kind = VllmAsking
+        asking = kind(*parts)
 
         def prepared(number: int) -> Question | tuple[int, Exception]:
             try:
@@ -301,7 +309,9 @@ class _Session:
                     yield from ask(questions)
 
         with asking.shown():
-            if self.batch_size == "auto":
+            if self.cell.backbone.engine:
+                yield from in_batches(numbers, AT_ONCE)
+            elif self.batch_size == "auto":
                 with measured(self.backbone.model.device) as room:
                     yield from in_batches(numbers[:1], 1)
                 yield from in_batches(numbers[1:], room.prompts)
@@ -327,6 +337,7 @@ class _Session:
             target={**target, TURN: given.turn} if given.turn else target,
             output_tokens=reply.output_tokens,
             visual_tokens_per_layer=given.visual_tokens_per_layer,
+            newlines_per_layer=given.newlines_per_layer if any(given.newlines_per_layer) else (),
             kept=given.kept if question.number in self.recorded else None,
             seconds=round(reply.seconds, 4),
             image=self._picture(question.number, raw) if question.number in self.recorded else None,

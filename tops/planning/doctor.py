@@ -189,13 +189,24 @@ def _largest_gpu() -> int | None:
 
 
 def _suites(profile: ProfileConfig, *, judged: bool) -> Iterator[Finding]:
+    from tops.miniature.benchmarks import has_twin
     from tops.planning import staging
 
     root: DataRoot = staging.data_root(profile)
+    small = profile.miniature
     for suite in suite_names():
-        names = load_suite(suite)
+        whole = load_suite(suite)
+        twins = [load_benchmark(n).data for n in whole]
+        names = [n for n, data in zip(whole, twins, strict=True) if not small or has_twin(data.path, data.config)]
+        if not names:
+            yield Finding(
+                f"suite {suite}", "missing", "its benchmarks have no miniature documents; profile=paper asks them"
+            )
+            continue
         silent = [load_benchmark(n).title for n in names if load_benchmark(n).judged and not judged]
         note = f"; without a judge {', '.join(silent)} ends answered, with no number" if silent else ""
+        left_out = ", ".join(n for n in whole if n not in names)
+        note += f"; {left_out} left out: no miniature documents" if left_out else ""
         lacking = [name for name in names if missing(load_benchmark(name), root) is not None]
         there = [name for name in names if name not in lacking]
         if lacking and profile.miniature:

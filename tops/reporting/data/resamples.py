@@ -37,6 +37,8 @@ class Resamples:
     ----------
     faults : list of str
         Cells whose stored score is not what their stored answers give, and columns that cannot be paired.
+    clusters : dict of (str, str) to Clusters
+        Of the documents of each backbone's benchmarks.
     """
 
     results: Results
@@ -46,6 +48,7 @@ class Resamples:
     places: dict[tuple[Row, Column], Drawn] = field(default_factory=dict)
     scales: dict[str, Scale | None] = field(default_factory=dict)
     documents: dict[str, Brief] = field(default_factory=dict)
+    clusters: dict[tuple[str, str], Clusters] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for backbone in self.results.backbones:
@@ -84,6 +87,7 @@ class Resamples:
         by_scorer = {d.scorer: d for d in reversed(loaded.values())}
         nested = [g for d in by_scorer.values() for m in d.metrics.values() for g in m.nested]
         clusters = Clusters.of(next(iter(loaded.values())).clusters, *nested)
+        self.clusters[columns[0].backbone, benchmark] = clusters
         checked = {id(e): e for e in entries if self._adds_up(e, loaded)}
         metrics = {
             (name, n): loaded[_scored(record)].metrics[metric_name(entry.column)]
@@ -187,6 +191,8 @@ class Resamples:
         base = self.acc(backbone, reference, scale) if reference is not None else None
         if mine is None or base is None or base.point == 0:
             return None
+        if row == reference:  # 100 by definition: nothing about it is uncertain
+            return Drawn(100.0, np.full_like(mine.resampled, 100.0), {})
         with np.errstate(divide="ignore", invalid="ignore"):
             return mine.per(base)
 

@@ -58,9 +58,9 @@ def launch(assignment: Assignment, folder: Path, choice: LauncherConfig, emit: C
     """
     gpus = visible_gpus() if assignment.profile.device != "cpu" else []
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if gpus and choice.gpus_per_worker > len(gpus):
+    if choice.gpus_per_worker > max(len(gpus), 1):
         raise ConfigurationError(
-            f"launcher.gpus_per_worker={choice.gpus_per_worker}, but {len(gpus)} GPU(s) are seen here; ask for "
+            f"launcher.gpus_per_worker={choice.gpus_per_worker}, but {len(gpus)} GPU(s) are used here; ask for "
             "fewer, or use launcher=slurm"
         )
     each = choice.gpus_per_worker
