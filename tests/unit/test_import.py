@@ -136,7 +136,7 @@ def test_the_command_ends_with_one_sentence(tmp_path: Path, capsys: pytest.Captu
         (str(tmp_path / "empty"),): "no log lies below",
         (str(tmp_path / "notes.json"),): "neither lmms-eval nor AngelSlim writes such a file",
         (str(results),): "results without the answers",
-        (str(unknown),): "no benchmark here asks lmms-eval's task 'pope_ful'. Did you mean pope",
+        (str(unknown),): "no benchmark here asks lmms-eval's task 'pope_ful'. Did you mean 'pope'",
         (str(unknown), "backbone=llava"): "llava-1.5-7b",
         (): "give one file or folder, not 0",
     }.items():
