@@ -226,7 +226,8 @@ def plan(
             rows.append(row)
             for column in columns:
                 if block.backbones is None or column.backbone in block.backbones:
-                    cells += _cells(row, options, block, column, exp, prof, documents)
+                    limited = documents.get(column.benchmark) if isinstance(documents, dict) else documents
+                    cells += _cells(row, options, block, column, exp, prof, limited)
     where = results if status else None
     return assemble(exp, prof, tuple(rows), columns, cells, documents, results=where, absent=absent, stale=stale)
 
@@ -237,7 +238,7 @@ def assemble(
     rows: tuple[Row, ...],
     columns: tuple[Column, ...],
     cells: list[PlannedCell],
-    documents: int | None,
+    documents: int | dict[str, int] | None,
     *,
     results: str | Path | None,
     absent: tuple[str, ...] = (),
@@ -270,6 +271,16 @@ def _check_numbers(exp: Experiment) -> None:
                     f"{exp.name}: level {level!r} gives {backbone} a budget of {budget!r}; it is a count of 1 or more "
                     "(64), or a keep ratio above 0 and up to 1 (0.25)"
                 )
+    asked = {column.benchmark for column in exp.benchmarks}
+    for profile, limits in exp.limit.items():
+        for name, number in limits.items() if isinstance(limits, dict) else [("", limits)]:
+            if name and name not in asked:
+                raise ConfigurationError(
+                    f"{exp.name}: limit of profile {profile} names {name!r}, which is none of its benchmarks. "
+                    f"{nearest_names(name, asked)}"
+                )
+            if number < 1:
+                raise ConfigurationError(f"{exp.name}: limit of profile {profile} is {number}; it must be 1 or more")
     for seed in {seed for row in exp.rows for seed in row.seeds}:
         if not 0 <= seed < 2**63:
             raise ConfigurationError(f"{exp.name}: seed {seed} is not from 0 to 2**63 - 1; a generator takes no other")
@@ -378,7 +389,7 @@ def plan_status(match: Match) -> PlanStatus:
     return PlanStatus(match.status.value)
 
 
-def _note(prof: ProfileConfig, documents: int | None, absent: tuple[str, ...]) -> str:
+def _note(prof: ProfileConfig, documents: int | dict[str, int] | None, absent: tuple[str, ...]) -> str:
     parts = []
     if prof.miniature:
         parts.append("miniature models and benchmarks, budgets at the paper's keep ratio")
@@ -386,7 +397,10 @@ def _note(prof: ProfileConfig, documents: int | None, absent: tuple[str, ...]) -
         names = ", ".join(backbone_config(b).title for b in absent)
         parts.append(f"without {names}: the miniature has one size per family")
     if documents is not None:
-        parts.append(f"{documents} documents of each benchmark, drawn over all of them")
+        counts = sorted(set(documents.values())) if isinstance(documents, dict) else [documents]
+        several = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
+        which = "limited benchmark" if isinstance(documents, dict) else "benchmark"
+        parts.append(f"{several} documents of each {which}, drawn over all of them")
     return "; ".join(parts)
 
 

@@ -264,7 +264,8 @@ class Experiment:
         Whose words and rules the columns have that name none: the convention and the scorer called so, of those
         benchmarks that have them.
     limit : dict
-        Profile to documents per benchmark; a profile that is not named runs all of them.
+        Profile to documents of each benchmark, or to those of the benchmarks by name, for one that is noisier needs
+        more; a profile or benchmark that is not named runs all of them.
     record_kept : bool or dict
         Store which tokens each cut kept, for figures and overlays: of all documents, or profile to a number of them.
     subject : str
@@ -282,7 +283,7 @@ class Experiment:
     toolkit: str = ""
     acc: Acc = "llava"
     layout: Layout = "benchmarks"
-    limit: dict[str, int] = field(default_factory=dict)
+    limit: dict[str, int | dict[str, int]] = field(default_factory=dict)
     record_kept: bool | dict[str, int] = False
     subject: str = "tops"
 
