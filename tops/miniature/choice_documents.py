@@ -15,20 +15,18 @@ from tops.miniature.words import CHINESE, ENGLISH, Words
 
 CIRCULAR_STEP = 1_000_000
 INSTANCE, ACROSS = "finegrained_perception (instance-level)", "finegrained_perception (cross-instance)"
-# Kinds that the miniature models answer at chance with the letter of an option (sides, backgrounds, sums) are left out:
-# a guess tells no two methods apart.
+# Kinds that the miniature models answer at chance with the letter of an option (sides, backgrounds, sums), or not often
+# enough to be right in all rotations (counts, where something is), are left out: a guess tells no two methods apart.
 # question kind -> MMBench category and level-2 category
 MMBENCH_KINDS = {
     "colour": ("attribute_recognition", INSTANCE),
     "shape": ("attribute_recognition", INSTANCE),
     "digit": ("ocr", INSTANCE),
-    "count": ("object_localization", INSTANCE),
-    "location": ("object_localization", INSTANCE),
     "neighbour": ("spatial_relationship", ACROSS),
     "place": ("object_localization", INSTANCE),
     "contents": ("image_topic", "coarse_perception"),
 }
-# What LLaVA-1.5 answers in Chinese: colours, counts and both ways to ask for a place are at chance there.
+# What LLaVA-1.5 answers in Chinese: colours and places are at chance there.
 READ_IN_CHINESE = ("shape", "digit", "neighbour", "contents")
 # MMStar category -> (level-2 category, question kinds)
 MMSTAR_KINDS = {

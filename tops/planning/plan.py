@@ -210,7 +210,7 @@ def plan(
     if backbones is not None:
         exp = replace(exp, backbones=_subset(tuple(backbones), exp))
     documents = None if full else (limit if limit is not None else exp.limit.get(prof.name))
-    exp = replace(exp, benchmarks=tuple(by_toolkit(choice, exp) for choice in exp.benchmarks))
+    exp = replace(exp, benchmarks=tuple(by_toolkit(choice, exp, prof) for choice in exp.benchmarks))
     _check_numbers(exp)
     exp, absent = _present(exp, prof)
     columns = tuple(

@@ -116,6 +116,9 @@ class ProfileConfig:
     allow_empty : bool
         Whether an empty answer counts as a wrong one that no rule could read. Otherwise its document has failed, and
         the cell has no score. Part of the cell.
+    stock_words : tuple of str
+        Benchmarks that are asked in lmms-eval's own words where an experiment's toolkit would choose others: the models
+        of the profile were not taught those.
     judge : str or None
         Address of the judge model of judged benchmarks, OpenAI-compatible; None for that of ``TOPS_JUDGE_URL``, if any.
     device_map : str
@@ -134,6 +137,7 @@ class ProfileConfig:
     batch_size: Literal["auto"] | Positive = 1
     vision_memory_gb: Annotated[float, 0] = 0.0
     allow_empty: bool = False
+    stock_words: tuple[str, ...] = ()
     judge: str | None = None
     judge_model: str = ""
     device_map: Literal["one", "auto"] = "one"
