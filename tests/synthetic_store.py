@@ -10,7 +10,8 @@ import numpy as np
 
 from tops.benchmarks.benchmark import load_benchmark
 from tops.benchmarks.scorers import score_answers, summarise
-from tops.planning.plan import PlanStatus, plan
+from tops.evaluation.code import answering_code
+from tops.planning.plan import Plan, PlanStatus, plan, refreshed
 from tops.store.answers import Answer
 from tops.store.store import Store
 
@@ -127,22 +128,23 @@ def fill(
 ):
     """Run a plan in pretence; returns the plan as it then stands.
 
-    ``only(planned)`` chooses the cells. ``provenance=f``: ``f(planned)`` adds to what is recorded.
+    ``experiment`` may be a plan. ``only(planned)`` chooses the cells. ``provenance=f``: ``f(planned)`` adds to what is
+    recorded; ``coded=True`` records today's code.
     """
-    planned = plan(experiment, profile, results=root)
+    planned = experiment if isinstance(experiment, Plan) else plan(experiment, profile, results=root)
     store = Store(root, profile)
     with no_sync():
         for one in planned.unique().values():
             if one.status is not PlanStatus.MISSING or (only is not None and not only(one)):
                 continue
             _write(store, one, documents, hostile, pictures, **more)
-    return plan(experiment, profile, results=root)
+    return refreshed(planned)
 
 
-def _write(store, planned, documents, hostile, pictures, provenance=None, **how):
+def _write(store, planned, documents, hostile, pictures, provenance=None, coded=False, **how):
     bench = load_benchmark(planned.cell.benchmark.name)
     found = list(answers(planned, documents, hostile=hostile, **how))
-    with store.open_cell(planned.cell) as writer:
+    with store.open_cell(planned.cell, answering_code(planned.cell) if coded else None) as writer:
         if pictures:
             found = [replace(a, image=picture(writer.path, a.doc_id)) for a in found]
         for answer in found:

@@ -1,5 +1,6 @@
 """Plans: layout of the paper's tables, what is refused and why, what is left to do, what it costs."""
 
+import re
 import subprocess
 import sys
 import time
@@ -90,6 +91,22 @@ def test_impossible_cells_are_refused_with_the_reason():
     assert refused.status is PlanStatus.REFUSED
     assert "text_tower" in refused.reason
     assert "refused:" in plan_text(plan(exp, status=False))
+
+
+@pytest.mark.parametrize(
+    ("level", "reason"), [(5, "needs 2 tokens of every tile.*leave 1.*give 10 tokens"), (10, "^$")]
+)
+def test_a_budget_that_leaves_a_tile_too_little_is_refused(level, reason):
+    exp = {
+        "name": "x",
+        "title": "x",
+        "backbones": ["llava-next-7b"],
+        "benchmarks": ["pope"],
+        "levels": {"few": {"llava-next-7b": level}},
+        "rows": [{"methods": ["visionzip"]}],
+    }
+    (cell,) = plan(parse(Experiment, exp, "x"), status=False).cells
+    assert re.search(reason, cell.reason)
 
 
 def staged_checkpoints(folder, *names):
@@ -364,3 +381,23 @@ def test_documents_are_limited_by_benchmark():
         plan(replace(smoke, limit={"miniature": {"popp": 6}}), "miniature", status=False)
     with pytest.raises(ConfigurationError, match="limit of profile miniature is 0"):
         plan(replace(smoke, limit={"miniature": 0}), "miniature", status=False)
+
+
+def test_a_benchmark_without_miniature_documents_is_refused_with_those_that_have_some():
+    words = ["backbone=llava-1.5-7b", "method=tops", "budget=64", "benchmark=docvqa"]
+    (refused,) = request([*words, "profile=miniature"]).plan.cells
+    assert refused.status is PlanStatus.REFUSED
+    assert "DocVQA has no miniature documents; ask it with profile=paper" in refused.reason
+    assert "gqa, scienceqa_img" in refused.reason
+    (asked,) = request([*words, "profile=paper"]).plan.cells
+    assert asked.status is PlanStatus.MISSING
+    assert asked.cell.benchmark.generation["max_new_tokens"] == 32
+
+
+def test_the_field_of_benchmarks_is_planned_on_the_backbones_that_can_be_asked():
+    words = ["method=tops", "budget=0.25", "suite=field", "backbone=llava-next-7b"]
+    cells = {c.column.benchmark: c for c in request(words).plan.cells}
+    assert set(cells) == set(load_suite("field"))
+    refused = {name: c.reason for name, c in cells.items() if c.status is PlanStatus.REFUSED}
+    assert list(refused) == ["mvbench"]
+    assert "not shown videos" in refused["mvbench"]

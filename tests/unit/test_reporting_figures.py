@@ -1,5 +1,6 @@
 """Figures from a synthetic store, and the measures they print."""
 
+import base64
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from tops.reporting.data.kept import Kept, gini, jaccard, kept_tokens, normalise
 from tops.reporting.data.results import collect
 from tops.reporting.data.samples import _bits, browser_data, grid
 from tops.reporting.figures.figures import write_figures
-from tops.reporting.figures.qualitative import _mask, _shaded
+from tops.reporting.figures.qualitative import _shaded
 from tops.reporting.figures.style import look, place, places
 from tops.settings.schema import ColumnConfig, Experiment, PaperReference, RowConfig
 
@@ -60,14 +61,17 @@ def test_selections_are_drawn_as_places_evenness_and_documents(tmp_path):
     files, pictures = write_figures(made(tmp_path, "places"), tmp_path / "out")
     stems = {f.stem.split("_")[1] for f in files}
     assert stems == {"places", "evenness", "documents"}
-    assert not any("tokens that TOPS keeps" in p.title for p in pictures)  # too large for a page
+    (page,) = [f for f in files if "documents" in f.stem and f.suffix == ".pdf"]
+    assert page.stat().st_size < 1_000_000
+    assert [f.suffix for f in files if "documents" in f.stem] == [".pdf", ".png"]  # the page draws its own
+    assert not any("disagree" in p.title for p in pictures)
 
 
 def test_what_a_page_calls_kept_is_what_was_stored():
     kept = [0, 5, 143]
-    bits = _bits(kept, 144)
-    assert np.flatnonzero(_mask(bits, grid("llava-1.5", 144))).tolist() == kept
-    shaded = _shaded(np.full((24, 24, 3), 200, np.uint8), _mask(bits, grid("llava-1.5", 144)))
+    mask = np.unpackbits(np.frombuffer(base64.b64decode(_bits(kept, 144)), np.uint8)).astype(bool)
+    assert np.flatnonzero(mask).tolist() == kept
+    shaded = _shaded(np.full((24, 24, 3), 200, np.uint8), mask.reshape(12, 12))
     assert (shaded[:2, :2] == 200).all()
     assert (shaded[:2, 2:4] < 100).all()
 

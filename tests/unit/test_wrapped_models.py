@@ -14,9 +14,9 @@ from oracles.reference import generate, worst
 from probes import Fixed
 from torch import distributed, nn
 
-from tops import TOPS, prune
+from tops import TOPS, Uniform, VisionZip, prune
 from tops.backbones import adapter_for
-from tops.errors import UnsupportedModelError
+from tops.errors import MissingSignalError, UnsupportedModelError
 from tops.methods import build
 
 METHOD = Fixed((0, 2))
@@ -90,11 +90,14 @@ def test_parts_that_run_past_the_hooks_are_noticed(part: str, words: str) -> Non
             case.model(**case.inputs)
 
 
-def test_a_tower_of_windows_alone_is_refused_by_name() -> None:
+def test_a_tower_of_windows_alone_has_no_saliency() -> None:
     case = tiny_families.qwen25vl()
     case.model.model.visual.fullatt_block_indexes = []
-    with pytest.raises(UnsupportedModelError, match=r"fullatt_block_indexes=\[\]"), prune(case.model, METHOD):
+    with pytest.raises(MissingSignalError, match=r"fullatt_block_indexes=\[\]"), prune(case.model, VisionZip(budget=4)):
         pass
+    with prune(case.model, Uniform(budget=4)) as run:
+        case.model(**case.inputs)
+    assert run.visual_tokens_per_layer == [4] * tiny.DEPTH
 
 
 @pytest.mark.parametrize("build_case", [tiny.llava, *tiny_families.FAMILIES.values()])

@@ -233,6 +233,16 @@ class Adapter:
         """Signals of the family, CLIP's text tower included where its vision tower is CLIP's."""
         return cls.signals | ({Signal.TEXT_TOWER} if Signal.ENCODER in cls.signals else frozenset())
 
+    @property
+    def own_signals(self) -> frozenset[Signal]:
+        """Signals of this model: the family's, unless its settings leave some out."""
+        return self.signals
+
+    @property
+    def lacks(self) -> str:
+        """Why this model lacks a signal that its family has; empty where it has all."""
+        return ""
+
     # -- image layouts ------------------------------------------------------------------------------------------------
 
     @classmethod

@@ -42,9 +42,9 @@ class InternVL3(Adapter):
     image_layouts: ClassVar[Mapping[str, ImageLayout]] = {
         "dynamic": ImageLayout("dynamic", tiles=(1, 12)),
         # Four tiles, 2 x 2 or in a row as the image is shaped, and the thumbnail.
-        "fixed-5-tiles": ImageLayout("fixed-5-tiles", tokens=1280, tiles=(4, 4), view=448),
+        "fixed-5-tiles": ImageLayout("fixed-5-tiles", tokens=1280, tiles=(4, 4), view=448, units=(256,) * 5),
         # The paper's: every image 896 x 896, so 2 x 2 tiles and the thumbnail (CDPruner's issue 17).
-        "fixed-896": ImageLayout("fixed-896", tokens=1280, side=896, tiles=(4, 4), view=448),
+        "fixed-896": ImageLayout("fixed-896", tokens=1280, side=896, tiles=(4, 4), view=448, units=(256,) * 5),
     }
 
     @property

@@ -48,7 +48,7 @@ class LlavaOnevision(SiglipLlava):
     image_layouts: ClassVar[Mapping[str, ImageLayout]] = {
         "native": NATIVE,
         # Padded to a square: the base view and 2 x 2 tiles of 27 x 27 tokens; the 54 newlines are not counted.
-        "fixed-768": ImageLayout("fixed-768", tokens=3645, side=768, pad=True, view=384),
+        "fixed-768": ImageLayout("fixed-768", tokens=3645, side=768, pad=True, view=384, units=(729, 2916)),
     }
 
     @property

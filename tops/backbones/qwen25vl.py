@@ -92,13 +92,20 @@ class Qwen25VL(Adapter):
         """The last block with full attention: the others see windows only."""
         return self.tower.feature
 
-    def check(self) -> None:
-        """Refuse towers of windows alone: no block of theirs sees a whole image, so there is no saliency."""
-        if not self.tower.whole:
-            raise UnsupportedModelError(
-                f"fullatt_block_indexes={list(self.visual.fullatt_block_indexes)} names none of the tower's "
-                f"{len(self.visual.blocks)} blocks; saliency needs one with full attention"
-            )
+    @property
+    def own_signals(self) -> frozenset[Signal]:
+        """Without saliency on a tower of windows alone: no block of it sees a whole image."""
+        return self.signals if self.tower.whole else self.signals - {Signal.SALIENCY}
+
+    @property
+    def lacks(self) -> str:
+        """The setting that leaves windows alone."""
+        if self.tower.whole:
+            return ""
+        return (
+            f"fullatt_block_indexes={list(self.visual.fullatt_block_indexes)} names none of the tower's "
+            f"{len(self.visual.blocks)} blocks, and saliency needs one with full attention"
+        )
 
     def layout(self, call: Call, placeholders: Sequence[int]) -> list[Layout]:
         """Each temporal step of an image or video a grid of merged tokens."""

@@ -39,7 +39,7 @@ class SmolVLM(Adapter):
     image_layouts: ClassVar[Mapping[str, ImageLayout]] = {
         "native": NATIVE,
         # 4 x 4 tiles and the whole view, 81 tokens each.
-        "fixed-1536": ImageLayout("fixed-1536", tokens=1377, side=1536, view=384),
+        "fixed-1536": ImageLayout("fixed-1536", tokens=1377, side=1536, view=384, units=(81,) * 17),
     }
 
     @property

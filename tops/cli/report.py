@@ -23,7 +23,10 @@ def _keys() -> dict[str, Key]:
         "limit": Key("documents per benchmark that the run was limited to"),
         "full": Key("true: all documents, whatever the experiment's limit", lambda: ("true", "false")),
         "backbones": Key("only these: one name, or [one,another]", partial(choice_names, "backbone")),
+        "stop": Key("separable: of a run with stop=separable", lambda: ("separable",)),
+        "margin": Key("with stop: the margin of that run (default 2)"),
         "stale": Key("keep: mark cells of other code in place of leaving them out", lambda: ("refuse", "keep")),
+        "engine": Key("vllm: the cells that ran in vLLM", lambda: ("library", "vllm")),
         "tracking": Key("wandb-offline or wandb: send the tables as an artifact", partial(choice_names, "tracking")),
         "efficiency": Key("record of `tops bench efficiency --json` for table 4 (default: the newest that is found)"),
     }
@@ -52,7 +55,7 @@ def _run(words: tuple[str, ...]) -> int:
     profile = options["profile"]
     shared = [
         f"{key}={options[key]}"
-        for key in ("limit", "full", "backbones", "results", "stale", "tracking")
+        for key in ("limit", "full", "backbones", "results", "stale", "tracking", "engine", "stop", "margin")
         if options[key]
     ]
     damaged = 0
@@ -66,6 +69,7 @@ def _run(words: tuple[str, ...]) -> int:
             full=asked.full,
             backbones=asked.backbones,
             stale=asked.stale,
+            stop=asked.stop,
         )
         results = collect(planned, asked.results)
         measured = Path(options["efficiency"]) if options["efficiency"] else None

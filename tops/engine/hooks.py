@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from tops.backbones.base import Adapter, Seen, Watch
 from tops.engine import calls
-from tops.engine.arguments import check_arguments, check_positions, wanted_places
+from tops.engine.arguments import check_arguments, check_positions, position_axes, wanted_places
 from tops.engine.cache import attach, state_of
 from tops.engine.calls import Block, Call, Generation, Replay
 from tops.engine.checks import check_generation, check_mode, check_names, check_prefill, check_step
@@ -86,6 +86,9 @@ class Hooks:
         add(adapter.text_model.register_forward_hook(Hook(self._on_text_done), with_kwargs=True))
         for number, layer in enumerate(adapter.layers):
             add(layer.register_forward_pre_hook(Hook(self._layer_hook(number)), with_kwargs=True))
+        # Hooks see how a forward ends unless by Ctrl-C, which torch lets pass them.
+        add(StandIn(adapter.model, "forward", self._model_forward))
+        add(StandIn(adapter.outer, "forward", self._outer_forward))
         add(StandIn(adapter.model, "generate", self._generate))
         add(StandIn(adapter.model, "_expand_inputs_for_generation", self._expand))
         if adapter.adds_later:
@@ -217,7 +220,9 @@ class Hooks:
             new = given["input_ids"] if given.get("input_ids") is not None else given["inputs_embeds"]
             past = state.prompt_length + state.generated
             check_positions(setup.adapter, given.get("position_ids"), *new.shape[:2], past=past)
-            if given.get("position_ids") is None:
+            # Under multimodal RoPE generation counts from what the model remembers of its last prompt, whosever it was.
+            guessed = call.generation is not None and position_axes(setup.adapter) == 3
+            if guessed or given.get("position_ids") is None:
                 steps = torch.arange(new.shape[1], device=state.next_position.device)
                 given["position_ids"] = state.next_position + state.generated + steps
             call.step = state
@@ -231,6 +236,19 @@ class Hooks:
         if call.generation is None or not call.generation.prompts:
             expand = 1 if call.generation is None else call.generation.expand
             check_names(setup.run, len(call.prompt.layouts), expand)
+
+    def _model_forward(self, forward: Callable[..., Any], args: Args, kwargs: Kwargs) -> Any:
+        try:
+            return forward(*args, **kwargs)
+        finally:
+            calls.WANTED.set(None)
+
+    def _outer_forward(self, forward: Callable[..., Any], args: Args, kwargs: Kwargs) -> Any:
+        try:
+            return forward(*args, **kwargs)
+        except BaseException:
+            calls.abandon(self)
+            raise
 
     def _on_outer_done(self, module: nn.Module, args: Args, kwargs: Kwargs, out: Any) -> Any:
         call = calls.call_of(self)

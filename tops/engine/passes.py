@@ -304,6 +304,7 @@ class Prefill(_Pass):
             out.append(
                 PromptRecord(
                     visual_tokens_per_layer=tuple(int(row.candidate.sum()) for row in rows),
+                    newlines_per_layer=tuple(int((row.visual & ~row.candidate).sum()) for row in rows),
                     tokens_per_layer=tuple(len(row) for row in rows),
                     kept=kept,
                     scheduled=schedule.tokens_per_layer if schedule else (0,) * depth,

@@ -17,7 +17,7 @@ from tops.budget import Budget, Cut, NoBudget, PromptShape, Schedule
 from tops.errors import BudgetError
 from tops.methods._options import check_options
 from tops.methods.cuts import before_model, one_cut, pyramid, refuse_budget, scaled_layers
-from tops.methods.units import Group, Rows, Scope, assembled, everything, groups
+from tops.methods.units import Group, Rows, Scope, assembled, check_units, everything, groups
 from tops.signals import PruningPoint, Signal, Tower
 
 if TYPE_CHECKING:
@@ -63,6 +63,9 @@ class Method(Protocol):
         What it needs that not every backbone has; checked before a model runs.
     role : str
         ``control`` for what a method must beat: tables set these apart.
+    reads_question : bool
+        Whether the question decides on what stays before the language model: then the same image gives other tokens to
+        another question, and a cache of image features cannot hold them.
     budget : Budget
         What it may use. The only field every method has.
     positions : str or None
@@ -74,6 +77,7 @@ class Method(Protocol):
     title: ClassVar[str] = ""
     signals: ClassVar[frozenset[Signal]] = frozenset()
     role: ClassVar[str] = "method"
+    reads_question: ClassVar[bool] = False
 
     if TYPE_CHECKING:  # fields of a frozen dataclass: read-only, and not in the way of its own at run time
 
@@ -108,6 +112,24 @@ class Method(Protocol):
     def schedule(self, shape: PromptShape) -> Schedule:
         """Cuts on a prompt of this shape; raises ``BudgetError`` when the budget cannot be met."""
         ...
+
+    def check_quotas(self, schedule: Schedule, shape: PromptShape, have: frozenset[Signal]) -> None:
+        """Refuse cuts that leave a tile or frame fewer tokens than the method can keep there; by default any will do.
+
+        Parameters
+        ----------
+        schedule : Schedule
+            What :meth:`schedule` gave for this shape.
+        shape : PromptShape
+            The prompt.
+        have : frozenset of Signal
+            What the backbone has.
+
+        Raises
+        ------
+        BudgetError
+            With the next budget that is enough.
+        """
 
     def select(self, point: PruningPoint) -> Selection:
         """Which of ``point.tokens`` stay. Called once per cut and sample."""
@@ -272,6 +294,23 @@ class BeforeModel(_Selecting):
     def scope_at(self, point: PruningPoint) -> Scope:
         """Tile by tile, frame by frame."""
         return "unit"
+
+    def least_of_unit(self, have: frozenset[Signal]) -> int:
+        """Fewest tokens that a tile or frame must keep where it keeps any, on a backbone that has ``have``."""
+        return 1
+
+    def check_quotas(self, schedule: Schedule, shape: PromptShape, have: frozenset[Signal]) -> None:
+        """Refuse fewer tokens of a tile or frame than :meth:`least_of_unit`.
+
+        Raises
+        ------
+        BudgetError
+            With the next budget that is enough.
+        """
+        first = next((cut.keep for cut in schedule.cuts if cut.layer == 0), None)
+        if first is not None and not self.follows_prompt:
+            proportional = isinstance(self.allowance.value, float)
+            check_units(first, shape, self.least_of_unit(have), proportional=proportional, title=self.title)
 
     def cuts(self, shape: PromptShape) -> Schedule:
         """One cut before the language model; without a budget the count announced is an upper bound."""

@@ -1,4 +1,4 @@
-"""The fourteen miniature benchmarks: the stock task each one feeds, where its files go, who makes its documents."""
+"""The miniature benchmarks: the stock task each one feeds, where its files go, who makes its documents."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tops.errors import ConfigurationError
 from tops.miniature import choice_documents, edited_documents, open_documents, video_documents
 from tops.miniature.documents import Part
 
@@ -91,3 +92,23 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     ),
     "videomme": Benchmark("Video-MME", _VIDEO_MME, ("videomme", "videomme_w_subtitle"), "videomme", "test"),
 }
+
+
+def has_twin(repository: str, config: str | None) -> bool:
+    """Whether there are miniature documents of a data set, as a benchmark's YAML names it."""
+    return any((b.data.repository, b.config) == (repository, config or "") for b in BENCHMARKS.values())
+
+
+def check_twin(title: str, repository: str, config: str | None) -> None:
+    """Refuse a benchmark of which there are no miniature documents.
+
+    Raises
+    ------
+    ConfigurationError
+        With the names of those that have some.
+    """
+    if not has_twin(repository, config):
+        raise ConfigurationError(
+            f"{title} has no miniature documents; ask it with profile=paper, or take one that has: "
+            f"{', '.join(BENCHMARKS)}"
+        )

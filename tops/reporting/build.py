@@ -22,12 +22,15 @@ from tops.reporting.tables.against_each import paired_table
 from tops.reporting.tables.comparison import comparison_table, matches, missing, missing_table
 from tops.reporting.tables.controls import controls_table, with_true_tokens
 from tops.reporting.tables.costs_compared import costs_compared
+from tops.reporting.tables.difficulty import difficulty_tables
 from tops.reporting.tables.efficiency import efficiency_table, load_measured
 from tops.reporting.tables.fidelity import fidelity_tables
 from tops.reporting.tables.layout import main_tables
 from tops.reporting.tables.significance import benchmark_intervals_table, intervals_table, winners_table
+from tops.reporting.tables.stops import WARNING, stops_table
 from tops.reporting.tables.summary import sentences, verdict
 from tops.reporting.tables.table import Datum, Header, Line, Table
+from tops.reporting.tables.turns import turns_tables
 from tops.reporting.tables.unpruned import unpruned_table, unpruned_warnings
 
 CLAIMS_PAGE, SETTINGS_PAGE = "claims.html", "settings.html"
@@ -88,9 +91,12 @@ def make(results: Results, cache: Path | None = None, efficiency: Path | None = 
 
     compared, absent = matches(resamples), missing(resamples)
     more = [
+        stops_table(results),
         unpruned_table(resamples),
         *fidelity_tables(resamples),
+        *turns_tables(resamples),
         controls_table(resamples),
+        *difficulty_tables(resamples),
         paired_table(resamples),
         intervals_table(resamples),
         benchmark_intervals_table(resamples),
@@ -102,7 +108,15 @@ def make(results: Results, cache: Path | None = None, efficiency: Path | None = 
         f"The weights of {backbone_title(b)} were never trained: its numbers show that it runs, nothing else."
         for b in results.untrained
     )
-    warnings = (*plumbing, *unpruned_warnings(resamples), *results.warnings, *resamples.faults, *unrecorded(results))
+    told = (WARNING,) if results.plan.stops else ()
+    warnings = (
+        *told,
+        *plumbing,
+        *unpruned_warnings(resamples),
+        *results.warnings,
+        *resamples.faults,
+        *unrecorded(results),
+    )
     main = main_tables(with_true_tokens(resamples), bold)
     if results.plan.experiment.layout == "efficiency":
         measured = load_measured(results, efficiency)

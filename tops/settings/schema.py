@@ -17,6 +17,8 @@ Attention = Literal["sdpa", "eager", "flash_attention_2"]
 SignalName = Literal[
     "saliency", "received", "cls", "encoder", "text_tower", "frames"
 ]  # the values of tops.signals.Signal
+EngineName = Literal["library", "vllm"]
+Stop = Literal["separable"]  # when a column asks no further documents
 Stale = Literal["refuse", "rerun", "keep"]  # what becomes of cells that other code answered
 Positive = Annotated[int, 1]  # the least that it may be
 Natural = Annotated[int, 0]
@@ -124,7 +126,11 @@ class ProfileConfig:
     device_map : str
         ``auto``: as of a backbone, for all of them.
     judge_model : str
-        Name the judge's server knows the model by; empty takes the first that it lists.
+        Name the judge's server knows the model by; empty takes the only one that it lists.
+    engine : {"library", "vllm"}
+        What runs the models: this package with transformers, or vLLM with the plugin of :mod:`tops.serving`, which has
+        continuous batching, for methods that look at the image alone and cut before the language model. Part of the
+        cell.
     """
 
     name: str
@@ -141,6 +147,7 @@ class ProfileConfig:
     judge: str | None = None
     judge_model: str = ""
     device_map: Literal["one", "auto"] = "one"
+    engine: EngineName = "library"
 
 
 @dataclass(frozen=True)
@@ -290,6 +297,20 @@ class Experiment:
     limit: dict[str, int | dict[str, int]] = field(default_factory=dict)
     record_kept: bool | dict[str, int] = False
     subject: str = "tops"
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """``stop=separable``: a column asks no further documents once its methods are told apart.
+
+    Attributes
+    ----------
+    margin : float
+        Differences of the mean score below it, in points of 100, do not matter: two methods that are closer count as
+        told. 0: no difference is too small to matter.
+    """
+
+    margin: float = 2.0
 
 
 def recorded(experiment: Experiment, profile: str) -> bool | int:

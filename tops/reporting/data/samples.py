@@ -79,7 +79,7 @@ def _choose(resamples: Resamples, column: Column, records: dict[Row, Record], co
     return sorted(list(chosen)[:count])
 
 
-def _answers(record: Record, wanted: set[int]) -> Iterable[Answer]:
+def answers_of(record: Record, wanted: set[int]) -> Iterable[Answer]:
     """Only these documents, and no further than the last of them."""
     left = set(wanted)
     with (record.path / "answers.jsonl").open("rb") as lines:
@@ -110,7 +110,7 @@ def _documents(
     found: dict[int, dict[str, Any]] = {}
     whole: dict[int, int] = {}  # visual tokens before any cut, as the unpruned model saw them
     for row, record in sorted(records.items(), key=lambda item: item[0].role != "reference"):
-        for answer in _answers(record, set(chosen)):
+        for answer in answers_of(record, set(chosen)):
             document = found.setdefault(
                 answer.doc_id,
                 {

@@ -13,7 +13,7 @@ from tops.planning.plan import Row
 from tops.planning.printed import compared_rows
 from tops.reporting.data.headings import level_title
 from tops.reporting.data.names import backbone_title, benchmark_title, row_title
-from tops.reporting.data.resamples import Drawn, Resamples
+from tops.reporting.data.resamples import Resamples
 from tops.reporting.figures.fidelity_curves import fidelity_curves
 from tops.reporting.figures.kept_figures import agreement_maps, evenness_curves, keep_maps
 from tops.reporting.figures.overview import overview
@@ -21,7 +21,9 @@ from tops.reporting.figures.picture import Picture
 from tops.reporting.figures.qualitative import qualitative_pages
 from tops.reporting.figures.rank_figure import rank_intervals
 from tops.reporting.figures.style import look, place, places, save, styled
+from tops.reporting.figures.turn_curves import turn_curves
 from tops.reporting.tables.fidelity import fidelity_columns
+from tops.statistics.drawn import Drawn
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,9 +40,11 @@ def write_figures(resamples: Resamples, folder: Path) -> tuple[list[Path], list[
     with styled():
         for maker in _MAKERS:
             for name, title, figure in maker(resamples):
-                files, svg = save(figure, folder / f"{resamples.results.name}_{name}")
+                print_only = maker is qualitative_pages  # pictures: the page draws documents by itself
+                kinds = ("pdf", "png") if print_only else ("svg", "pdf", "png")
+                files, svg = save(figure, folder / f"{resamples.results.name}_{name}", kinds)
                 paths += files
-                if maker is qualitative_pages:  # megabytes: files for print; the page draws documents by itself
+                if print_only:
                     continue
                 pictures.append(Picture(prefix + title, title, svg, first=maker in (budget_curves, rank_intervals)))
     return paths, pictures
@@ -250,6 +254,7 @@ def _heat(axes: Any, values: np.ndarray, alphas: list[float], lambdas: list[floa
 _MAKERS: tuple[Callable[[Resamples], Iterator[tuple[str, str, Any]]], ...] = (
     overview,
     fidelity_curves,
+    turn_curves,
     budget_curves,
     rank_intervals,
     radars,

@@ -177,7 +177,8 @@ def mismatch(results: Results, measured: Measured, backbone: str, row: Row) -> s
 
 def _notes(measured: Measured) -> tuple[str, ...]:
     notes = [
-        "tokens: visual tokens a decoder layer sees at prefill, mean over layers and documents, as logged.",
+        "tokens: visual tokens a decoder layer sees at prefill, mean over layers and documents, as logged; newline "
+        "tokens are counted beside them.",
         f'FLOPs: prefill of the mean prompt by the formula "paper", {FORMULAS["paper"]}.',
     ]
     if measured.rows:
