@@ -1,6 +1,7 @@
 """Figures from a synthetic store, and the measures they print."""
 
 import base64
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -13,8 +14,10 @@ from tops.reporting.data.kept import Kept, gini, jaccard, kept_tokens, normalise
 from tops.reporting.data.results import collect
 from tops.reporting.data.samples import _bits, browser_data, grid
 from tops.reporting.figures.figures import write_figures
+from tops.reporting.figures.frontier import frontier
 from tops.reporting.figures.qualitative import _shaded
-from tops.reporting.figures.style import look, place, places
+from tops.reporting.figures.style import look, place, places, styled
+from tops.reporting.tables.efficiency import Measured, mismatch
 from tops.settings.schema import ColumnConfig, Experiment, PaperReference, RowConfig
 
 BACKBONE = "llava-1.5-7b"
@@ -65,6 +68,42 @@ def test_selections_are_drawn_as_places_evenness_and_documents(tmp_path):
     assert page.stat().st_size < 1_000_000
     assert [f.suffix for f in files if "documents" in f.stem] == [".pdf", ".png"]  # the page draws its own
     assert not any("disagree" in p.title for p in pictures)
+
+
+def test_the_frontier_sets_scores_against_measured_time_and_names_who_is_absent(store, tmp_path):
+    times = {"none": 100.0, "divprune": 60.0, "tops": 50.0}
+    row = {"visual_tokens_per_layer": [], "over_limit": 0.1}
+    rows = [
+        {**row, "method": m, "protocol": "" if m == "none" else "layer_average", "prefill_ms": {"median": t, "p95": t}}
+        for m, t in times.items()
+    ]
+    setting = {"model": "miniature of LLaVA-1.5-7B", "visual_tokens": 576, "budget": 64}
+    record = {"benchmark": "efficiency", "setting": setting, "machine": {"device": "cpu"}, "repeats": 3, "rows": rows}
+    (tmp_path / "efficiency.json").write_text(json.dumps(record))
+    found = collect(plan(EXPERIMENTS["budgets"], "miniature", results=store), store)
+    report = make(found, efficiency=tmp_path / "efficiency.json")
+    with styled():
+        ((name, text, figure),) = frontier(report.resamples, report.measured)
+    assert name == f"frontier_{BACKBONE}_88.9"
+    assert "Without Random (not among the methods that were measured)." in text
+    drawn = {line.get_label(): line for line in figure.axes[1].lines if line.get_marker() in "os*D^v"}
+    assert sorted(float(line.get_xdata()[0]) for line in drawn.values()) == [50.0, 60.0, 100.0]
+    assert list(frontier(report.resamples, make(found).measured)) == []
+
+
+def test_a_time_is_set_beside_the_budget_of_its_own_model(tmp_path):
+    results = collect(
+        plan("table1", "miniature", results=tmp_path), tmp_path
+    )  # 77.8 %: 32 of 144, and 64 of 288 tokens
+    rows = {"tops": {"protocol": "layer_average"}}
+    measured = Measured({"model": "miniature of LLaVA-NeXT-7B", "budget": 80, "visual_tokens": 720}, rows=rows)
+    said = {
+        row.level: mismatch(results, measured, "llava-next-7b", row)
+        for row in results.rows("llava-next-7b")
+        if results.is_subject(row) and row.protocol == "layer_average"
+    }
+    assert said["77.8"] == "measured at 80 of 720 tokens, not 64 of 288"
+    assert said["88.9"] == ""
 
 
 def test_what_a_page_calls_kept_is_what_was_stored():

@@ -12,6 +12,7 @@ import pytest
 from fake_runs import FakeEvaluator, answer, cell
 from synthetic_store import fill
 
+from tops import fingerprint
 from tops.benchmarks.built import note_built, verified
 from tops.benchmarks.data import data_hash
 from tops.benchmarks.surroundings import scrub
@@ -19,6 +20,7 @@ from tops.cli.main import main
 from tops.errors import ConfigurationError
 from tops.evaluation import code
 from tops.evaluation.judge import Judge
+from tops.fingerprint import hash_of_class
 from tops.planning.matching_cells import MatchingCells
 from tops.planning.plan import PlanStatus, plan
 from tops.planning.request import request
@@ -38,8 +40,6 @@ from tops.settings.schema import (
     TrackingConfig,
 )
 from tops.settings.uses import LAUNCHES, TRACKS, USES
-from tops.store import fingerprint
-from tops.store.fingerprint import hash_of_class
 from tops.store.hashes import HashMemory, remember_earlier
 from tops.store.secrets import without_secrets
 from tops.store.store import CellStatus, Store

@@ -112,6 +112,7 @@ def plan(
     status: bool = True,
     stale: Stale = "refuse",
     stop: Stopping | None = None,
+    look: MatchingCells | None = None,
 ) -> Plan:
     """Lay out an experiment. No model is loaded, no network used, torch not imported.
 
@@ -133,6 +134,8 @@ def plan(
         What becomes of stale cells.
     stop : Stopping, optional
         Let each column end when its methods are told apart; the plan then holds its present round.
+    look : MatchingCells, optional
+        What another plan has found in the same store: several experiments share cells.
 
     Raises
     ------
@@ -157,6 +160,9 @@ def plan(
     rows = tuple(row for _, row, _ in laid_out)
 
     known: resolve.Known = {}
+    where = results if status else None
+    if look is None and where is not None:
+        look = MatchingCells(Store(where, prof.name))
 
     def planned(column: Column, limit: int | None) -> list[PlannedCell]:
         return [
@@ -169,15 +175,13 @@ def plan(
     def limited(benchmark: str) -> int | None:
         return documents.get(benchmark) if isinstance(documents, dict) else documents
 
-    where = results if status else None
-    stops: dict[Column, Stop] = {}
-    if stop is not None:
-        matching = None if where is None else MatchingCells(Store(where, prof.name))
-        stops = stops_of(exp, prof, columns, limited, stop, planned, matching)
+    stops = {} if stop is None else stops_of(exp, prof, columns, limited, stop, planned, look)
     place = {row: i for i, row in enumerate(rows)}
     cells = [cell for c in columns for cell in planned(c, stops[c].limit if stops else limited(c.benchmark))]
     cells.sort(key=lambda cell: place[cell.row])  # row by row, as a table is read
-    return assemble(exp, prof, rows, columns, cells, documents, results=where, absent=absent, stale=stale, stops=stops)
+    return assemble(
+        exp, prof, rows, columns, cells, documents, results=where, absent=absent, stale=stale, stops=stops, look=look
+    )
 
 
 def assemble(
@@ -192,10 +196,11 @@ def assemble(
     absent: tuple[str, ...] = (),
     stale: Stale = "refuse",
     stops: Mapping[Column, Stop] | None = None,
+    look: MatchingCells | None = None,
 ) -> Plan:
     """A plan from its cells, with the store's word on each of them (``results=None``: without)."""
     if results is not None:
-        cells = _with_status(cells, MatchingCells(Store(results, profile.name)))
+        cells = _with_status(cells, look or MatchingCells(Store(results, profile.name)))
     note = _note(profile, documents, absent, stops or {})
     where = None if results is None else Path(results)
     return Plan(experiment, profile, rows, columns, tuple(cells), note, _count(cells), where, stale, stops or {})

@@ -23,6 +23,7 @@ from tops.settings.methods import build_method, method_defaults, method_spec, me
 from tops.settings.schema import BackboneConfig, MiniatureConfig, ProfileConfig
 from tops.signals import Signal
 from tops.store.cell import BackboneSpec, BenchmarkSpec, Cell, MethodSpec
+from tops.store.hashes import remember_earlier
 
 T = TypeVar("T")
 
@@ -101,7 +102,10 @@ def backbone_spec(backbone: BackboneConfig, profile: ProfileConfig) -> BackboneS
 def family_source(backbone: BackboneConfig) -> str:
     """Digest of the adapter of a backbone whose family is not part of the package; empty for those that are."""
     own = family_sources().get(backbone.family)
-    return "" if own is None else own.digest
+    if own is None:
+        return ""
+    remember_earlier(own.digest, own.earlier)
+    return own.digest
 
 
 def _small(backbone: BackboneConfig, small: MiniatureConfig) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from tops.reporting.tables.comparison import comparison_table, matches, missing,
 from tops.reporting.tables.controls import controls_table, with_true_tokens
 from tops.reporting.tables.costs_compared import costs_compared
 from tops.reporting.tables.difficulty import difficulty_tables
-from tops.reporting.tables.efficiency import efficiency_table, load_measured
+from tops.reporting.tables.efficiency import Measured, efficiency_table, load_measured
 from tops.reporting.tables.fidelity import fidelity_tables
 from tops.reporting.tables.layout import main_tables
 from tops.reporting.tables.significance import benchmark_intervals_table, intervals_table, winners_table
@@ -53,6 +53,8 @@ class Report:
         Who leads where, and how large a difference the run can show.
     verdict : str
         The one sentence on top.
+    measured : Measured, optional
+        Times of ``tops bench efficiency``, or why there are none.
     """
 
     resamples: Resamples
@@ -61,6 +63,7 @@ class Report:
     warnings: tuple[str, ...]
     summary: list[str]
     verdict: str = ""
+    measured: Measured | None = None
 
     @property
     def name(self) -> str:
@@ -78,7 +81,7 @@ def make(results: Results, cache: Path | None = None, efficiency: Path | None = 
     cache : path, optional
         Folder for parsed answers.
     efficiency : path, optional
-        Record of ``tops bench efficiency`` for Table 4; the newest beside the store by default.
+        Record of ``tops bench efficiency`` for Table 4 and the frontier; the newest beside the store by default.
     """
     resamples = Resamples(unmixed(results), cache)
     results = resamples.results
@@ -118,11 +121,12 @@ def make(results: Results, cache: Path | None = None, efficiency: Path | None = 
         *unrecorded(results),
     )
     main = main_tables(with_true_tokens(resamples), bold)
+    measured = load_measured(results, efficiency)
     if results.plan.experiment.layout == "efficiency":
-        measured = load_measured(results, efficiency)
         main = [efficiency_table(resamples, measured, bold)]
         more.append(costs_compared(resamples, measured))
-    return Report(resamples, main, [t for t in more if t.lines], warnings, sentences(resamples, best), verdict(best))
+    shown = [t for t in more if t.lines]
+    return Report(resamples, main, shown, warnings, sentences(resamples, best), verdict(best), measured)
 
 
 def write_tables(name: str, tables: Sequence[Table], folder: Path, warnings: Sequence[str] = ()) -> list[Path]:
@@ -187,7 +191,7 @@ def build(results: Results, folder: Path, efficiency: Path | None = None) -> lis
 
 def build_from(report: Report, folder: Path, links: Sequence[tuple[str, str]] = ()) -> list[Path]:
     """Write a report that has been made; returns the paths of all files."""
-    figures, pictures = write_figures(report.resamples, folder)
+    figures, pictures = write_figures(report.resamples, folder, report.measured)
     tables = write_tables(report.name, [*report.main, *report.more], folder, report.warnings)
     return [*tables, *figures, write_page(report, folder, pictures, links)]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from tops.errors import DataError, TopsError
 from tops.paper.audit import audit
+from tops.planning.matching_cells import MatchingCells
 from tops.planning.plan import plan
 from tops.reporting.build import CLAIMS_PAGE, SETTINGS_PAGE, SETTINGS_TITLE, Report, build_from, make
 from tops.reporting.data.account import account
@@ -60,10 +62,11 @@ def build_site(profile: str, results: Path, folder: Path, say: Callable[[str], N
     """
     folder.mkdir(parents=True, exist_ok=True)
     miniature = load_profile(profile).miniature
-    asked = _asked(Store(results, profile))
+    look = MatchingCells(Store(results, profile))
+    asked = _asked(look.store)
     shown = []
     for name in choice_names("experiment"):
-        shown.append(_experiment(load_experiment(name), profile, results, folder, asked))
+        shown.append(_experiment(load_experiment(name), profile, results, folder, asked, look))
         if shown[-1].report is not None:
             say(str(folder / f"{name}.html"))
     known = {
@@ -109,19 +112,34 @@ def _may_have_numbers(experiment: Experiment, profile: str, asked: Asked) -> boo
     )
 
 
-def _experiment(experiment: Experiment, profile: str, results: Path, folder: Path, asked: Asked) -> Shown:
+def _experiment(
+    experiment: Experiment, profile: str, results: Path, folder: Path, asked: Asked, look: MatchingCells
+) -> Shown:
     """One damaged experiment takes no other down; one that the store has no cell of is not planned at all."""
     if not _may_have_numbers(experiment, profile, asked):
         return Shown(experiment)
     try:
-        planned = plan(experiment, profile, results=results)
+        planned = plan(experiment, profile, results=results, look=look)
         if not any(p.status.done for p in planned.unique().values()):
             return Shown(experiment)
-        report = make(collect(planned, results), folder / ".cache")
-        build_from(report, folder, links=BACK)
+        report = make(collect(planned, results, look), folder / ".cache")
+        note, state = folder / ".cache" / f"{experiment.name}.built", _state_of(report)
+        if not (note.exists() and note.read_text() == state and (folder / f"{experiment.name}.html").exists()):
+            build_from(report, folder, links=BACK)
+            note.write_text(state)
     except TopsError as error:
         return Shown(experiment, fault=str(error))
     return Shown(experiment, report)
+
+
+def _state_of(report: Report) -> str:
+    """Digest of all that a report is made of, the program too; one that is as it was is not drawn again."""
+    results = report.resamples.results
+    total = hashlib.sha256(repr((results.plan, results.entries, report.warnings, report.main, report.more)).encode())
+    for file in sorted(Path(__file__).parent.rglob("*")):
+        if file.suffix in (".py", ".js", ".css", ".j2"):
+            total.update(file.read_bytes())
+    return total.hexdigest()
 
 
 def _index(profile: str, shown: list[Shown], miniature: bool) -> str:

@@ -35,7 +35,7 @@ class MethodSpec:
     """``name`` in the method registry ("none" for the unpruned model) and every option, defaults included.
 
     ``weights`` names those that a method brings beside the backbone's, such as CLIP's text tower, with their revision.
-    ``source`` is the digest of a method that is not part of the package (:func:`tops.references.digest`).
+    ``source`` is the digest of a method that is not part of the package (:func:`tops.fingerprint.of_file`).
     """
 
     name: str

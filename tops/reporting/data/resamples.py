@@ -191,6 +191,8 @@ class Resamples:
         base = self.acc(backbone, reference, scale) if reference is not None else None
         if mine is None or base is None or base.point == 0:
             return None
+        if row == reference:  # 100 by definition: nothing about it is uncertain
+            return Drawn(100.0, np.full_like(mine.resampled, 100.0), {})
         with np.errstate(divide="ignore", invalid="ignore"):
             return mine.per(base)
 
