@@ -65,11 +65,11 @@ def target(benchmark, i):
     }.get(benchmark) or ({"index": i // 2 + 1_000_000 * (i % 2), "answer": letter, "category": "c", **options}, letter)
 
 
-def answers(planned, documents, *, hostile=False, right=None, layers=None, record=True):
+def answers(planned, documents, *, hostile=False, right=None, layers=None, record=True, kept=None):
     """Answers of one cell; with ``hostile`` texts try to break out of HTML, LaTeX and Markdown.
 
     ``right(i)`` decides for all methods alike which documents are answered right; ``layers(planned)`` is what every
-    layer saw, None for the budget; ``record=False`` stores no kept tokens.
+    layer saw, None for the budget; ``record=False`` stores no kept tokens, ``kept`` is what pruned answers store.
     """
     decided = right
     cell = planned.cell
@@ -99,9 +99,14 @@ def answers(planned, documents, *, hostile=False, right=None, layers=None, recor
             target=facts,
             output_tokens=2,
             visual_tokens_per_layer=seen,
-            kept={"0": sorted(order[: 2 * keep]), "4": sorted(order[:keep])} if record and 2 * keep <= 144 else None,
+            kept=(kept if cell.budget else None) or _cuts(order, keep, record),
             seconds=0.1,
         )
+
+
+def _cuts(order, keep, record):
+    """Two cuts of the same order, where tokens are recorded and enough of them are dropped."""
+    return {"0": sorted(order[: 2 * keep]), "4": sorted(order[:keep])} if record and 2 * keep <= 144 else None
 
 
 @contextmanager
