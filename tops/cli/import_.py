@@ -46,9 +46,7 @@ def _run(words: tuple[str, ...]) -> int:
     paths = [word for word in words if "=" not in word or Path(word).exists()]
     options = values([word for word in words if word not in paths], _keys(), EXAMPLE)
     if len(paths) != 1:
-        raise ConfigurationError(
-            f"{len(paths)} files were given, and one file or folder is wanted; for example: {EXAMPLE}"
-        )
+        raise ConfigurationError(f"give one file or folder, not {len(paths)}; for example: {EXAMPLE}")
     asked = Asked(load_profile(options["profile"]), options["results"], options["backbone"], options["title"])
     for record in import_logs(Path(paths[0]), asked):
         for line in _lines(record):
