@@ -117,7 +117,7 @@ def test_benchmarks_that_the_paper_does_not_have_count_in_acc_by_their_best_scor
     assert not scale.whole
     small = scale_of(collected(tmp_path, exp), BACKBONE)
     assert list(small.slugs) == ["gqa", "mme", "ocrbench"]
-    assert "without DocVQA (DocVQA has no miniature documents" in small.note
+    assert "without DocVQA (refused: DocVQA has no miniature documents" in small.note
 
 
 def test_newlines_stand_beside_the_visual_tokens_as_a_number_of_their_own(tmp_path, monkeypatch):
