@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from synthetic_store import fill
 
+from tops.drawing import Places, Sheet
 from tops.planning.plan import Row, plan
 from tops.reporting.build import make
 from tops.reporting.data.kept import Kept, gini, jaccard, kept_tokens, normalised_entropy
@@ -15,6 +16,7 @@ from tops.reporting.data.results import collect
 from tops.reporting.data.samples import _bits, browser_data, grid
 from tops.reporting.figures.figures import write_figures
 from tops.reporting.figures.frontier import frontier
+from tops.reporting.figures.kept_figures import _map
 from tops.reporting.figures.qualitative import _shaded
 from tops.reporting.figures.style import look, place, places, styled
 from tops.reporting.tables.efficiency import Measured, mismatch
@@ -163,6 +165,26 @@ def test_kept_tokens_come_by_cut(store):
     assert stages[4].mask.sum(axis=1).tolist() == [16] * 8
     assert isinstance(stages[0], Kept)
     assert 0 < stages[4].gini < 1
+
+
+def test_maps_follow_the_true_layout_of_tiles_and_leave_newlines_out(store, tmp_path):
+    """An overview of 2 x 2 and a stitched view of 2 x 3 with a newline after each row: token 4 + 4 r + c."""
+    lie = Places("whole", (Sheet(0, 0, 2, 2, 0, 2), Sheet(0, 1, 2, 3, 4, 4)))
+    other = Places("whole", (Sheet(0, 0, 2, 2, 0, 2), Sheet(0, 1, 3, 2, 4, 3)))
+    tops = next(r for r in made(store, "places").results.records() if r.spec.method.name == "tops")
+    alone = replace(tops, path=tmp_path)
+    kept = {"0": [0, 3, 9, 11], "places": lie.to_json()}
+    told = [replace(a, kept=kept, visual_tokens_per_layer=(4,) * 8) for a in tops.answers()]
+    told[-1] = replace(told[-1], kept={"0": [1], "places": other.to_json()})
+    (tmp_path / "answers.jsonl").write_bytes(b"".join(a.to_line() for a in told))
+    stage = kept_tokens(alone, dict.fromkeys(range(8), 12))[0]
+    assert stage.mask.shape == (7, 10)
+    assert [g.tolist() for g in stage.grids] == [[[1, 0], [0, 1]], [[0, 0, 0], [0, 1, 0]]]
+    drawn = _map(stage, alone)
+    assert drawn.shape == (2, 6)
+    assert np.isnan(drawn[:, 2]).all()
+    assert drawn[1, 4] == 1.0
+    assert stage.gini == pytest.approx(gini(np.array([1, 1, 1] + [0] * 7)))
 
 
 def test_a_cut_before_the_model_does_not_hide_how_many_tokens_there_were(store, tmp_path):
