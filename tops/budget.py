@@ -27,12 +27,15 @@ class PromptShape:
         Images of the prompt, or frames of its videos: a count budget is meant for each of them.
     backbone : str
         Catalogue name such as ``"llava-1.5-7b"``; empty when unknown. Selects published schedules.
+    units : tuple of tuple of int
+        Per image the tokens of each of its units (tiles, views, or one frame), in prompt order; empty when unknown.
     """
 
     visual: int
     depth: int
     images: int = 1
     backbone: str = ""
+    units: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)

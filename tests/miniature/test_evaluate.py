@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from evaluation_models import backbone, cell, data, evaluate, pruned
 
-from tops.benchmarks.benchmark import benchmark_names, load_benchmark
+from tops.benchmarks.benchmark import load_benchmark
 from tops.budget import Budget
 from tops.errors import ConfigurationError, DataError, UnsupportedModelError
 from tops.evaluation.asking import Asking
 from tops.evaluation.batches import ON_CPU
 from tops.methods import build
+from tops.miniature.benchmarks import BENCHMARKS
 from tops.store.check import check
 from tops.store.store import CellStatus, Store
 
@@ -424,7 +425,7 @@ def test_spec_of_the_record_is_the_cell(store):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", benchmark_names())
+@pytest.mark.parametrize("name", BENCHMARKS)
 def test_every_benchmark_runs(store, name):
     of = cell(name, limit=1, tokens=1)
     of = replace(of, backbone=replace(of.backbone, options={"frames": 2, "frames_as_images": True}))

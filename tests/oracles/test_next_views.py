@@ -171,7 +171,7 @@ def test_a_document_through_the_stock_chat_model(size: tuple[int, int], monkeypa
     request = Instance("generate_until", arguments, 0, {"task": "task", "doc_id": 0, "repeats": 1})
     prepared = asker.prepare_prompt(request, media)
     with backbone.adapter.shown(reader.layout):
-        assert tokens_unpruned(backbone, prepared.options) == (720,) * 8
+        assert tokens_unpruned(backbone, prepared.options) == ((720,) * 8, (0,) * 8)
         assert asker.ask(request, media).output_tokens >= 1
         with backbone.prune(build("random", budget=144)) as run:
             asker.ask(request, media)

@@ -9,7 +9,7 @@ import pytest
 import tiny
 import torch
 from oracles.reference import GREEDY, extended, pad_left, worst
-from probes import Fixed
+from probes import Fixed, keep_all
 from tiny_families import FAMILIES
 
 from tops.engine import prune
@@ -38,6 +38,31 @@ def test_a_second_turn_is_the_whole_conversation(name: str, positions: Any) -> N
         reference = case.model.generate(**whole, max_new_tokens=2, use_cache=False, **GREEDY)
     assert torch.equal(second.sequences, reference.sequences)
     assert worst(torch.stack(second.logits), torch.stack(reference.logits)) <= 1e-5
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+@torch.no_grad()
+def test_turns_that_keep_everything_are_the_stock_models_own(name: str) -> None:
+    """Against the whole conversation in the stock model, also when other prompts ran between the turns."""
+    case = BUILDERS[name]()
+    other = {"input_ids": torch.tensor([[7, 8, 9]]), "attention_mask": torch.ones(1, 3, dtype=torch.int64)}
+    with prune(case.model, keep_all("original")):
+        first = case.model.generate(**case.inputs, max_new_tokens=3, **GREEDY)
+        cache, whole = first.past_key_values, extended(case.inputs, first.sequences[:, -3:])
+        for turn in range(2):
+            case.model.generate(**other, max_new_tokens=2, **GREEDY)
+            whole = extended(whole, NEXT + turn)
+            later = {k: v for k, v in whole.items() if k in ("input_ids", "attention_mask")}
+            reply = case.model.generate(**later, past_key_values=cache, max_new_tokens=2, **GREEDY)
+            whole = extended(whole, reply.sequences[:, -2:])
+    assert worst(torch.stack(reply.logits)[:1], torch.stack(_stock(case, whole, 2).logits)[:1]) <= 1e-5
+
+
+def _stock(case: Any, whole: Any, replied: int) -> Any:
+    """What the stock model says to a conversation whose last reply is left out."""
+    length = whole["input_ids"].shape[1]
+    short = {k: v[:, :-replied] if v.shape[1:2] == (length,) else v for k, v in whole.items()}
+    return case.model.generate(**short, max_new_tokens=2, **GREEDY)
 
 
 @torch.no_grad()

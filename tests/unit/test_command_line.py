@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tops.cli.main import COMMANDS, main
+from tops.cli.status import rate_text
 
 TOPS = Path(sys.executable).with_name("tops")
 
@@ -68,3 +69,9 @@ printf "%s\\n" "${{COMPREPLY[@]}}"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("COMP_")}
     found = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment, check=True)
     assert set(wanted) <= set(found.stdout.split()), found
+
+
+def test_a_watch_tells_the_rate_and_the_time_left():
+    assert "10 cells left; the rate is told after 5 s" in rate_text(0, 0.0, 10)
+    assert rate_text(0, 65.0, 10) == "\n10 cells left; none was completed in 1 min 5 s"
+    assert rate_text(6, 60.0, 10) == "\n10 cells left; 6.0 cells a minute, about 1 min 40 s left"

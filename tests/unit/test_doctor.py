@@ -4,14 +4,12 @@ from tops.benchmarks.benchmark import load_suite
 from tops.benchmarks.data import DataRoot
 from tops.errors import ConfigurationError
 from tops.miniature.data import ensure
-from tops.planning import doctor
+from tops.planning import doctor, staging
 
 
 @pytest.fixture
 def bare(tmp_path, monkeypatch):
     """A machine with nothing staged."""
-    from tops.planning import staging
-
     for name in ("TOPS_DATA", "TOPS_CACHE", "HF_HOME"):
         monkeypatch.setenv(name, str(tmp_path / name))
     monkeypatch.delenv("HF_HUB_CACHE", raising=False)
@@ -40,6 +38,23 @@ def test_what_can_run_is_said_in_one_line():
     miniature = doctor.examine("miniature")
     assert "can run 7 of 7 backbones" in doctor.summary(miniature, "miniature")
     assert any("without a judge MM-Vet ends answered, with no number" in f.text for f in miniature)
+
+
+def test_a_miniature_that_is_not_built_yet_can_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("TOPS_CACHE", str(tmp_path))
+    staging.data_root.cache_clear()
+    found = doctor.examine("miniature")
+    staging.data_root.cache_clear()
+    assert {f.state for f in found if f.topic.startswith("suite")} == {"ok"}
+    assert "can run 7 of 7 backbones" in doctor.summary(found, "miniature")
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_command_for_checkpoints_and_data_has_its_sizes(bare):
+    text = bare["table1"].text
+    assert text.startswith("`tops fetch experiment=table1`: about 81.6 GB of checkpoints (")
+    assert "3.0 GB of data (" in text
+    assert text.endswith("the same command goes on")
 
 
 def test_a_download_that_does_not_fit_is_told(bare, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -72,6 +73,10 @@ def test_a_model_that_accelerate_has_dispatched() -> None:
         got.append((torch.stack(out.logits), run.kept))
     assert torch.equal(got[0][0], got[1][0])
     assert got[0][1] == got[1][1]
+    with prune(case.model, TOPS(budget=4)):
+        other = copy.deepcopy(case.model)
+    assert vars(other)["forward"].args == (other,)  # accelerate's own, for the copy
+    assert torch.equal(other(**case.inputs).logits, case.model(**case.inputs).logits)
 
 
 def test_the_record_is_cumulative_and_lists_what_each_layer_saw() -> None:
@@ -187,6 +192,13 @@ def test_a_method_may_follow_its_own_rule_at_each_cut() -> None:
         case.model(**case.inputs)
         case.model(**case.inputs)
     assert seen == [(True, 8, 16, 1, 3)] * 2
+
+
+def test_positions_of_one_axis_close_up() -> None:
+    visual = torch.tensor([False, True, True, True, False])
+    for start in (0, 32):  # padding without position ids counts too
+        new, shift = renumber(start + torch.arange(5), visual, torch.tensor([0, 2, 4]), "contiguous")
+        assert (new.tolist(), int(shift)) == ([start, start + 1, start + 2], -2)
 
 
 def test_mrope_positions_close_up() -> None:

@@ -121,3 +121,34 @@ def test_a_video_trimmed_without_encoding_is_read_from_where_it_can_be(tmp_path)
     assert len(frames.images) == 4
     assert greys(frames)[-1] == 39
     assert frames.total <= 37
+
+
+@pytest.mark.parametrize("seeking", [False, True])
+@pytest.mark.parametrize(
+    ("matrix", "bright"), [((0, 1, -1, 0), "right"), ((-1, 0, 0, -1), "bottom"), ((0, -1, 1, 0), "left")]
+)
+def test_frames_are_turned_as_the_container_says(tmp_path, monkeypatch, matrix, bright, seeking):
+    """A telephone held upright stores sideways pictures and a matrix; the bright edge is at the top as stored."""
+    import av
+
+    path = tmp_path / "turned.mp4"
+    picture = np.zeros((32, 48, 3), np.uint8)
+    picture[:8] = 255
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=8)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+        for _ in range(4):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    content = bytearray(path.read_bytes())
+    place = content.index(b"tkhd") + 4 + 40  # version and flags, times, number, duration, layer, volume
+    for slot, value in zip((0, 1, 3, 4), matrix, strict=True):
+        content[place + 4 * slot : place + 4 * slot + 4] = (value << 16).to_bytes(4, "big", signed=True)
+    path.write_bytes(content)
+    monkeypatch.setattr(videos, "SEEK_BEYOND", 0 if seeking else 2000)
+    read_frames.cache_clear()
+    image = np.asarray(read_frames(str(path), 2).images[-1]).mean(axis=2)
+    assert image.shape == ((32, 48) if bright == "bottom" else (48, 32))
+    edge = {"right": image[:, -4:], "left": image[:, :4], "bottom": image[-4:]}[bright]
+    assert edge.mean() > 200
+    assert image.mean() < 80

@@ -132,7 +132,11 @@ def test_a_question_about_a_picture(family: str, monkeypatch: pytest.MonkeyPatch
     media = reader(0, {})
     request = asked(asker, media)
     prepared = asker.prepare_prompt(request, media)
-    (count,) = set(tokens_unpruned(backbone, prepared.options))
+    seen, newlines = tokens_unpruned(backbone, prepared.options)
+    (count,), (between,) = set(seen), set(newlines)
+    layout = adapter.layout(prepared.options, [count + between])[0]
+    assert between == int(layout.newline.sum())
+    assert (between > 0) == (family == "llava-onevision")
     assert count == wanted if wanted else 12 <= count <= 200
     with torch.no_grad():
         whole = asker.ask(request, media)
@@ -142,6 +146,8 @@ def test_a_question_about_a_picture(family: str, monkeypatch: pytest.MonkeyPatch
     assert pruned.output_tokens >= 1
     assert "What is it?" in pruned.prompt
     assert "What is it?" in adapter.question(pruned.prompt)
+    for visual, beside in zip(run.visual_tokens_per_layer, run.newlines_per_layer, strict=True):
+        assert beside == (between if visual == count else 0)  # they go with the first token that is dropped
     assert sum(run.last[0].visual_tokens_per_layer) <= count * len(adapter.layers) // 2 + len(adapter.layers)
 
 
@@ -155,7 +161,7 @@ def test_a_question_about_a_video(family: str, steps: int, tokens: int | None, m
     frames = tuple(Image.effect_mandelbrot((48, 32), (-2, -1.5, 1, 1.5), 10 + i).convert("RGB") for i in range(4))
     media = Media(frames, True, (0, 8, 16, 24), 32, 8.0)
     request = asked(asker, media)
-    count = tokens_unpruned(backbone, asker.prepare_prompt(request, media).options)[0]
+    count = tokens_unpruned(backbone, asker.prepare_prompt(request, media).options)[0][0]
     assert count == steps * tokens if tokens else count % steps == 0
     with torch.no_grad(), backbone.prune(build("random", budget=0.5)) as run:
         assert asker.ask(request, media).output_tokens >= 1

@@ -55,10 +55,10 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name.replace("_", "-"), str(value))
         self.end_headers()
         if self.command == "GET":
-            stop = self.server.stop_after
+            stop = self.server.stop_after if "/resolve/" in self.path else None
             self.wfile.write(body[:stop])
-            self.close_connection = stop is not None
-            if stop:
+            self.close_connection = stop is not None and stop < len(body)
+            if self.close_connection:
                 self.server.stop_after = 0
 
     def do_GET(self):
@@ -68,6 +68,9 @@ class Handler(BaseHTTPRequestHandler):
         if self.path.startswith("/api/"):
             if self.server.gated:
                 return self.reply(403, b"{}", X_Error_Code="GatedRepo", X_Error_Message="gated")
+            if "/tree/" in self.path:
+                tree = [{"type": "file", "path": n, "size": len(c), "oid": "0"} for n, c in self.server.files.items()]
+                return self.reply(200, json.dumps(tree).encode(), Content_Type="application/json")
             siblings = [{"rfilename": n, "size": len(c)} for n, c in self.server.files.items()]
             body = {"id": "a/b", "sha": COMMIT, "siblings": siblings}
             return self.reply(200, json.dumps(body).encode(), Content_Type="application/json")
@@ -134,20 +137,22 @@ def test_fetching_again_fetches_nothing_and_keeps_the_revision(hub, fetcher, tmp
     ]
 
 
-def test_a_broken_download_goes_on_where_it_broke(hub, fetcher, tmp_path, monkeypatch):
-    """The line is cut after 40 of 100 bytes and stays dead; the same command goes on, and the file is whole."""
+def test_a_broken_download_goes_on_with_the_files_that_are_not_whole(hub, fetcher, tmp_path, monkeypatch):
+    """The line is cut inside the second file and stays dead; the same command fetches that file alone."""
     monkeypatch.setattr("time.sleep", lambda seconds: None)
-    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 10)  # smaller pieces are lost
-    hub.files = {"data/test.parquet": bytes(range(100))}
+    monkeypatch.setattr("tops.benchmarks.fetch.FILES_AT_ONCE", 1)
+    hub.files = {"data/test-0.parquet": b"a" * 30, "data/test-1.parquet": bytes(range(100))}
     item = fetcher.dataset(load_benchmark("pope"))
     hub.stop_after = 40
     with pytest.raises(DataError, match="the same command goes on later"):
         list(fetcher.stage(item))
+    assert set(fetcher.missing(item)) == {"data/test-1.parquet"}
     hub.stop_after = None
     hub.requests.clear()
     list(fetcher.stage(item))
-    assert (tmp_path / "mirror/lmms-lab-encoder/POPE/data/test.parquet").read_bytes() == bytes(range(100))
-    assert [part for method, _, _, part in hub.requests if method == "GET"] == ["bytes=40-"]
+    file = tmp_path / "mirror/lmms-lab-encoder/POPE/data/test-1.parquet"
+    assert file.read_bytes() == bytes(range(100))
+    assert not any("test-0" in path for _, path, _, _ in hub.requests)
 
 
 def test_the_command_shows_sizes_first_and_says_what_it_did(hub, tmp_path, monkeypatch, capsys):
@@ -176,6 +181,25 @@ def test_videos_are_unpacked_once(hub, fetcher, tmp_path):
     assert names(tmp_path / "hf_home") == ["videomme/data/a.mp4", "videomme/data/b.mp4"]
     assert not list((tmp_path / "mirror").rglob("*.zip"))
     assert missing(bench, DataRoot.at(tmp_path)) is None
+    again = Fetcher(tmp_path, endpoint=hub.url)
+    assert again.missing(again.dataset(bench)) == {}
+
+
+def test_videos_that_lie_open_go_where_the_task_looks(hub, fetcher, tmp_path):
+    hub.files = {
+        "README.md": b"r",
+        "json/action_count.json": b"[]",
+        "test.json": b"[]",
+        "perception/videos/a.mp4": b"1" * 10,
+        "tvqa/b.mp4": b"2" * 10,
+    }
+    bench = load_benchmark("mvbench")
+    list(fetcher.stage(fetcher.dataset(bench)))
+    assert names(tmp_path / "hf_home") == ["mvbench_video/perception/videos/a.mp4", "mvbench_video/tvqa/b.mp4"]
+    below = "OpenGVLab/MVBench"
+    assert names(tmp_path / "mirror") == [f"{below}/README.md", f"{below}/json/action_count.json"]
+    assert missing(bench, DataRoot.at(tmp_path)) is None
+    assert "/revision/video?" in hub.requests[0][1]  # the branch, whose newest commit is noted
     again = Fetcher(tmp_path, endpoint=hub.url)
     assert again.missing(again.dataset(bench)) == {}
 
@@ -209,6 +233,16 @@ def test_not_enough_disk(hub, fetcher):
     item = fetcher.dataset(load_benchmark("pope"))
     with pytest.raises(DataError, match="are free"):
         next(fetcher.stage(replace(item, files={"data/test.parquet": 10**18})))
+
+
+def test_the_room_of_all_items_together_is_checked_first(hub, fetcher, tmp_path):
+    hub.files = {"data/test.parquet": b"p"}
+    item = fetcher.dataset(load_benchmark("pope"))
+    (line,) = fetcher.check_room([item])
+    assert line.startswith(f"disk of {tmp_path}: 1 B to come, ")
+    half = replace(item, files={"data/test.parquet": 10**15})
+    with pytest.raises(DataError, match=r"2000.0 TB are to be fetched .* set TOPS_DATA"):
+        fetcher.check_room([half, half])
 
 
 def test_offline_is_refused(monkeypatch, tmp_path):

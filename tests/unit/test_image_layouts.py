@@ -74,6 +74,12 @@ def test_fixed_layouts_give_the_papers_counts(family: str, layout: str, placehol
     assert image_layout(family, layout).tokens == placeholders - (48 if family == "llava-next" else 0)
 
 
+def test_units_add_up_to_the_tokens() -> None:
+    several = [layout for family in families().values() for layout in family.image_layouts.values() if layout.units]
+    assert len(several) >= 6
+    assert all(sum(layout.units) == layout.tokens for layout in several)
+
+
 def test_native_and_dynamic_layouts_depend_on_the_image() -> None:
     assert counted("llava-next", "native", (640, 480)) == 576 + 36 * 48 + 36
     assert counted("llava-next", "native", (900, 300)) == 576 + 24 * 72 + 24

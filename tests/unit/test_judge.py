@@ -6,13 +6,20 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from synthetic_store import fill
 
 from tops.benchmarks.benchmark import load_benchmark
 from tops.errors import ConfigurationError
 from tops.evaluation.judge import Judge, JudgeError, judge_record, mmvet_prompt
+from tops.planning.plan import PlanStatus, plan
 from tops.planning.request import request
+from tops.reporting.data.mixing import unmixed
+from tops.reporting.data.results import collect
 from tops.running.judging import judge_of, with_judge
+from tops.running.run import run
 from tops.running.worker import Assignment
+from tops.settings.choices import load_choice
+from tops.settings.schema import ColumnConfig, Experiment, RowConfig
 from tops.store.answers import Answer
 from tops.store.cell import BackboneSpec, Cell, MethodSpec
 from tops.store.store import CellStatus, Store
@@ -28,7 +35,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, reply=honest):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.reply, self.prompts, self.keys, self.status = reply, [], [], 200
+        self.reply, self.prompts, self.keys, self.status, self.elsewhere = reply, [], [], 200, ""
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     @property
@@ -52,6 +59,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.server.elsewhere:
+            self.send_response(302)
+            self.send_header("Location", self.server.elsewhere)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         assert self.path == "/v1/chat/completions"
         assert body["model"] == "judge-7b"
         self.server.prompts.append(body["messages"][0]["content"])
@@ -159,6 +172,64 @@ def test_http_errors(serve, monkeypatch):
     assert server.keys[-1] == "Bearer secret"
     with pytest.raises(ConfigurationError, match="http"):
         Judge("localhost:8000")
+
+
+@pytest.mark.parametrize("way", ["another port", "another name"])
+def test_no_key_follows_a_redirect_to_another_host(serve, monkeypatch, way):
+    monkeypatch.setenv("TOPS_JUDGE_KEY", "secret")
+    server, other = serve(), serve()
+    path = "/v1/chat/completions?api_key=inside"
+    server.elsewhere = f"http://127.0.0.1:{other.server_port}{path}"
+    if way == "another name":
+        server.elsewhere = f"http://user:hidden@localhost:{server.server_port}{path}"
+    with pytest.raises(JudgeError, match="sends to another host") as refused:
+        Judge(server.url, "judge-7b").probe()
+    assert other.keys == server.keys == []
+    assert not [word for word in ("secret", "inside", "hidden") if word in str(refused.value)]
+
+
+def judged_table(tmp_path):
+    """Two methods' stored answers to MM-Vet, waiting for a judge."""
+    experiment = Experiment(
+        name="judged",
+        title="Judged",
+        backbones=("llava-1.5-7b",),
+        benchmarks=(ColumnConfig("mmvet", "mmvet"),),
+        rows=(RowConfig(("none",), "reference", levels=()), RowConfig(("divprune",))),
+        levels={"77.8": {"llava-1.5-7b": 128}},
+    )
+    return fill(tmp_path, experiment, documents=6), experiment
+
+
+def test_a_judge_that_dies_in_a_run_leaves_it_incomplete_and_the_same_command_goes_on(serve, tmp_path, monkeypatch):
+    planned, experiment = judged_table(tmp_path)
+    assert set(planned.counts) == {PlanStatus.ANSWERED}
+    server = serve(lambda p: honest(p) if len(server.prompts) <= 7 else "")
+    monkeypatch.setenv("TOPS_JUDGE_URL", server.url)
+    local = load_choice("launcher", "local")
+    summary = run(planned, local, tmp_path)
+    assert (summary.asked, len(summary.missing)) == (2, 2)
+    assert all("answered, not judged: the judge gave no score" in why for _, why in summary.missing)
+    assert not any(record.scores for record in Store(tmp_path, "miniature").records())
+    kept = sum(1 for p in tmp_path.rglob(".verdicts-*") for _ in p.open())
+    assert kept >= 3
+    server.prompts, server.reply = [], honest
+    assert run(plan(experiment, "miniature", results=tmp_path), local, tmp_path).missing == []
+    assert len(server.prompts) == 12 - kept + 2 * 2  # the probes; verdicts that were given are not asked again
+
+
+def test_two_judges_never_stand_in_one_column(serve, tmp_path):
+    planned, experiment = judged_table(tmp_path)
+    strict, lenient = serve(), serve(lambda p: "0.9" if "whale" not in p else "0.0")
+    store, bench = Store(tmp_path, "miniature"), load_benchmark("mmvet")
+    for one, server in zip(planned.unique().values(), (strict, lenient), strict=True):
+        judge_record(store, one.cell.key, bench, Judge(server.url, attempts=3 if server is strict else 2))
+    results = unmixed(collect(plan(experiment, "miniature", results=tmp_path), tmp_path))
+    shown = [e for e in results.entries.values() if e.values]
+    odd = [e for e in results.entries.values() if not e.values]
+    assert (len(shown), len(odd)) == (1, 1)
+    assert "other judge than the rest of the column: settings" in odd[0].reason
+    assert "Judged by judge-7b" in results.judges
 
 
 def test_a_run_probes_the_judge_before_it_starts_and_names_it_to_its_workers(serve, monkeypatch, tmp_path):

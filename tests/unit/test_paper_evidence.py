@@ -19,7 +19,7 @@ TOPS, SCOPE = ("tops", ""), (("scope", ""),)
 def stored(tmp_path_factory):
     root = tmp_path_factory.mktemp("evidence")
     methods = ("none", "tops", "scope", "fastv")
-    fill(root, "table11", documents=12, only=lambda p: p.column.slug == "pope" and p.row.method in methods)
+    fill(root, "table11", documents=24, only=lambda p: p.column.slug == "pope" and p.row.method in methods)
     return Stores("miniature", root, None).of("table11")
 
 

@@ -1,5 +1,6 @@
 """Plans: layout of the paper's tables, what is refused and why, what is left to do, what it costs."""
 
+import re
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ from tops.planning.request import request
 from tops.planning.resolve import profile_budget
 from tops.planning.show import plan_text, status_text
 from tops.running.worker import Assignment, work
-from tops.settings.choices import backbone_config, choice_names, load_profile
+from tops.settings.choices import backbone_config, choice_names, load_experiment, load_profile
 from tops.settings.schema import Experiment, LauncherConfig, parse
 from tops.store.store import Store
 
@@ -90,6 +91,22 @@ def test_impossible_cells_are_refused_with_the_reason():
     assert refused.status is PlanStatus.REFUSED
     assert "text_tower" in refused.reason
     assert "refused:" in plan_text(plan(exp, status=False))
+
+
+@pytest.mark.parametrize(
+    ("level", "reason"), [(5, "needs 2 tokens of every tile.*leave 1.*give 10 tokens"), (10, "^$")]
+)
+def test_a_budget_that_leaves_a_tile_too_little_is_refused(level, reason):
+    exp = {
+        "name": "x",
+        "title": "x",
+        "backbones": ["llava-next-7b"],
+        "benchmarks": ["pope"],
+        "levels": {"few": {"llava-next-7b": level}},
+        "rows": [{"methods": ["visionzip"]}],
+    }
+    (cell,) = plan(parse(Experiment, exp, "x"), status=False).cells
+    assert re.search(reason, cell.reason)
 
 
 def staged_checkpoints(folder, *names):
@@ -349,3 +366,38 @@ def test_one_experiment_has_all_benchmarks():
     assert asked["llava-1.5-7b"] == set(load_suite("all"))
     assert asked["llava-video-7b"] == set(load_suite("video"))
     assert found.counts == {PlanStatus.MISSING: 34}
+
+
+def test_documents_are_limited_by_benchmark():
+    smoke = load_experiment("smoke")
+    found = plan(replace(smoke, limit={"miniature": {"pope": 6}}), "miniature", status=False)
+    limits = {(c.cell.benchmark.name, c.cell.benchmark.limit) for c in found.cells if c.cell}
+    assert limits == {("pope", 6), ("gqa", None)}
+    assert "6 documents of each limited benchmark" in found.note
+    both = replace(smoke, limit={"miniature": {"pope": 6, "gqa": 9}})
+    assert "6 to 9 documents of each limited benchmark" in plan(both, "miniature", status=False).note
+    assert {c.cell.benchmark.limit for c in plan(both, "miniature", status=False, limit=2).cells if c.cell} == {2}
+    with pytest.raises(ConfigurationError, match=r"limit of profile miniature names 'popp'.*pope"):
+        plan(replace(smoke, limit={"miniature": {"popp": 6}}), "miniature", status=False)
+    with pytest.raises(ConfigurationError, match="limit of profile miniature is 0"):
+        plan(replace(smoke, limit={"miniature": 0}), "miniature", status=False)
+
+
+def test_a_benchmark_without_miniature_documents_is_refused_with_those_that_have_some():
+    words = ["backbone=llava-1.5-7b", "method=tops", "budget=64", "benchmark=docvqa"]
+    (refused,) = request([*words, "profile=miniature"]).plan.cells
+    assert refused.status is PlanStatus.REFUSED
+    assert "DocVQA has no miniature documents; ask it with profile=paper" in refused.reason
+    assert "gqa, scienceqa_img" in refused.reason
+    (asked,) = request([*words, "profile=paper"]).plan.cells
+    assert asked.status is PlanStatus.MISSING
+    assert asked.cell.benchmark.generation["max_new_tokens"] == 32
+
+
+def test_the_field_of_benchmarks_is_planned_on_the_backbones_that_can_be_asked():
+    words = ["method=tops", "budget=0.25", "suite=field", "backbone=llava-next-7b"]
+    cells = {c.column.benchmark: c for c in request(words).plan.cells}
+    assert set(cells) == set(load_suite("field"))
+    refused = {name: c.reason for name, c in cells.items() if c.status is PlanStatus.REFUSED}
+    assert list(refused) == ["mvbench"]
+    assert "not shown videos" in refused["mvbench"]

@@ -39,7 +39,7 @@ def uncertainty(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(synthetic_store, "answers", measured)
-        synthetic_store.fill(root, EXPERIMENT, documents=12)
+        synthetic_store.fill(root, EXPERIMENT, documents=24)
     return make(collect(plan(EXPERIMENT, "miniature", results=root), root))
 
 

@@ -1,14 +1,16 @@
 """The site of a profile: an index over the experiments, with a leaderboard."""
 
+import numpy as np
 import pytest
 from synthetic_store import fill
 
 from tops.planning.plan import Row
 from tops.reporting import site
-from tops.reporting.data.resamples import Drawn
 from tops.reporting.figures.rank_figure import separable
 from tops.reporting.tables.leaderboard import leaderboard
 from tops.reporting.tables.table import Datum, Header, Line, Table
+from tops.statistics.drawn import Drawn
+from tops.statistics.parts import Part
 
 
 @pytest.fixture
@@ -42,10 +44,10 @@ def test_the_leaderboard_needs_something_to_rank():
 
 
 def test_pairs_are_told_apart_only_where_every_resample_agrees():
-    import numpy as np
-
-    noise = np.random.default_rng(0).normal(0, 1, 1000)
+    noise = np.random.default_rng(0).normal(0, 1, 200)
     rows = [Row(name, name, "method", "77.8", "layer_average") for name in ("a", "b", "c")]
     values = (90 + noise, 89.9 + noise[::-1], 40 + noise)
-    drawn = {row: Drawn(float(v.mean()), v, 200) for row, v in zip(rows, values, strict=True)}
+    all_of_them = np.ones(200, dtype=bool)
+    parts = [{"b": Part((v - v.mean()) / 200**0.5, np.arange(200), all_of_them, 0.0)} for v in values]
+    drawn = {row: Drawn(float(v.mean()), v, p) for row, v, p in zip(rows, values, parts, strict=True)}
     assert list(separable(drawn).values()) == [1, 1, 2]

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -65,6 +66,13 @@ def test_journey(store):
     assert record.provenance == {"commit": "c"}
     assert check(store) == []
     assert not (record.path / "lock").exists()
+
+
+def test_newlines_are_a_number_of_their_own_and_a_line_without_them_is_read(store):
+    with_some = replace(answer(0), newlines_per_layer=(48,) * 8)
+    assert Answer.from_line(with_some.to_line()) == with_some
+    assert b"newlines" not in replace(with_some, newlines_per_layer=(0,) * 8).to_line()
+    assert Answer.from_line(answer(0).to_line()).newlines_per_layer == ()
 
 
 def test_control_characters_survive_the_store(store):

@@ -3,12 +3,16 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from fake_runs import FakeEvaluator, answer, cell
 from synthetic_store import fill
 
+from tops import fingerprint
 from tops.benchmarks.built import note_built, verified
 from tops.benchmarks.data import data_hash
 from tops.benchmarks.surroundings import scrub
@@ -16,6 +20,8 @@ from tops.cli.main import main
 from tops.errors import ConfigurationError
 from tops.evaluation import code
 from tops.evaluation.judge import Judge
+from tops.fingerprint import hash_of_class
+from tops.planning.matching_cells import MatchingCells
 from tops.planning.plan import PlanStatus, plan
 from tops.planning.request import request
 from tops.reporting.build import make
@@ -23,11 +29,18 @@ from tops.reporting.data.results import collect
 from tops.running.run import run
 from tops.running.worker import Assignment, work
 from tops.settings.choices import load_choice
-from tops.settings.schema import BackboneConfig, ColumnConfig, Experiment, PaperReference, ProfileConfig, RowConfig
-from tops.settings.uses import USES
-from tops.store import fingerprint
-from tops.store.fingerprint import hash_of_class
-from tops.store.hashes import HashMemory
+from tops.settings.schema import (
+    BackboneConfig,
+    ColumnConfig,
+    Experiment,
+    LauncherConfig,
+    PaperReference,
+    ProfileConfig,
+    RowConfig,
+    TrackingConfig,
+)
+from tops.settings.uses import LAUNCHES, TRACKS, USES
+from tops.store.hashes import HashMemory, remember_earlier
 from tops.store.secrets import without_secrets
 from tops.store.store import CellStatus, Store
 
@@ -335,14 +348,29 @@ def test_a_setting_that_does_nothing_is_refused(word):
         request([word, "profile=miniature"])
 
 
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("launcher.options.partition=gpu", "launcher=local takes no options"),
+        ("launcher.detach=true", "does nothing where launcher is local; leave it out, or choose launcher=slurm"),
+        ("tracking.project=mine", "does nothing where tracking is disabled; leave it out, or choose tracking=wandb"),
+        ("tracking.directory=/x", "does nothing where tracking is disabled"),
+    ],
+)
+def test_a_setting_of_another_launcher_or_tracking_is_refused(word, told):
+    with pytest.raises(ConfigurationError, match=told):
+        request(["method=none", "benchmark=pope", word, "profile=miniature"])
+
+
 def test_every_setting_says_where_it_is_used():
-    known = {
-        f"{group}.{name}"
-        for group, cls in (("backbone", BackboneConfig), ("profile", ProfileConfig))
-        for name in cls.__dataclass_fields__
-        if name != "name"
-    }
-    assert known == set(USES)
+    groups = (
+        ("backbone", BackboneConfig),
+        ("profile", ProfileConfig),
+        ("launcher", LauncherConfig),
+        ("tracking", TrackingConfig),
+    )
+    known = {f"{group}.{name}" for group, cls in groups for name in cls.__dataclass_fields__ if name != "name"}
+    assert known == {*USES, *LAUNCHES, *TRACKS}
 
 
 @pytest.mark.parametrize(
@@ -398,3 +426,94 @@ def test_a_failure_dated_in_the_future_keeps_no_cell_from_being_tried(tmp_path):
     profile = ProfileConfig(name="miniature", title="test", device="cpu", miniature=True)
     assert work(Assignment(str(tmp_path), profile, (c,)), load=fake.load) == 1
     assert store.status(c.key) is CellStatus.SCORED
+
+
+# What may differ between the cells of a column
+
+
+def machine(kind, gpus):
+    def facts(planned):
+        odd = planned.row.method == "visionzip"
+        return {"device": kind if odd else "cuda:0", "hardware": {"gpus": gpus if odd else ["A100"]}}
+
+    return facts
+
+
+@pytest.mark.parametrize(("kind", "gpus"), [("cpu", []), ("cuda:0", ["H100"])])
+def test_answers_of_another_device_are_marked(tmp_path, kind, gpus):
+    fill(tmp_path, TABLE, documents=12, provenance=machine(kind, gpus))
+    datum, warnings = place_of(tmp_path, "visionzip")
+    assert datum.value is not None
+    assert "other device than the rest of the column" in datum.mark
+    assert "A100" in datum.mark
+    assert any("VisionZip" in w and "device" in w for w in warnings)
+    assert not place_of(tmp_path, "tops")[0].mark
+
+
+def test_commit_host_and_batch_size_say_nothing(tmp_path):
+    def facts(planned):
+        odd = planned.row.method == "visionzip"
+        return {"commit": str(odd) * 8, "dirty": odd, "batch_size": 1 + odd, "hardware": {"host": str(odd), "gpus": []}}
+
+    fill(tmp_path, TABLE, documents=12, provenance=facts)
+    datum, warnings = place_of(tmp_path, "visionzip")
+    assert datum.value is not None
+    assert not datum.mark
+    assert not any("VisionZip" in w for w in warnings)
+
+
+@pytest.mark.parametrize("part", ["data", "weights"])
+def test_a_store_of_the_earlier_hash_formula_is_read(tmp_path, monkeypatch, part):
+    monkeypatch.setattr("tops.store.hashes._EARLIER", {})
+    store, old = Store(tmp_path, "miniature"), cell()
+    with store.open_cell(old) as writer:
+        writer.append(answer(0))
+        writer.seal(scores={}, provenance={})
+    now = replace(old, benchmark=replace(old.benchmark, data_hash="now"))
+    earlier = old.benchmark.data_hash
+    if part == "weights":
+        now, earlier = replace(old, backbone=replace(old.backbone, revision="now")), old.backbone.revision
+    assert MatchingCells(store).find(now).status is CellStatus.MISSING
+    assert f"stored only with other {part}" in MatchingCells(store).find(now).reason
+    remember_earlier("now", earlier)
+    assert MatchingCells(store).find(now).key == old.key
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"do_sample": True}, "do_sample=true"),
+        ({"temperature": 0.7}, "temperature=0.7"),
+        ({"num_beams": 4}, "num_beams=4"),
+    ],
+)
+def test_sampling_and_beams_are_refused_under_lmms_eval(settings, told):
+    from tops.evaluation.cli_model import TopsModel
+
+    model = object.__new__(TopsModel)
+    model.task_dict, model._asker = {}, SimpleNamespace()
+    asked = SimpleNamespace(args=("", lambda document: [], {"max_new_tokens": 8, **settings}, 0, "pope", "test"))
+    model.task_dict = {"pope": {"test": [{}]}}
+    with pytest.raises(ConfigurationError, match=f"--gen_kwargs {told}: decoding is greedy here"):
+        model.generate_until([asked])
+
+
+def test_every_launcher_scrubs_its_workers_before_a_model_is_loaded(tmp_path, monkeypatch):
+    """Local processes, Slurm tasks and Ray tasks all work by ``work``, whose modules load no model library."""
+    seen = {}
+
+    def load(spec, profile):
+        seen.update(os.environ)
+        raise RuntimeError("no weights")
+
+    monkeypatch.setenv("MODEL_SEQ_LEN", "7")
+    monkeypatch.setenv("LMMS_EVAL_PLUGINS", "evil")
+    profile = ProfileConfig(name="miniature", title="test", device="cpu", miniature=True)
+    work(Assignment(str(tmp_path), profile, (cell(method="random"),)), load=load)
+    assert "PATH" in seen
+    assert not {"MODEL_SEQ_LEN", "LMMS_EVAL_PLUGINS"} & set(seen)
+    code = (
+        "import sys, tops.running.launchers.slurm, tops.running.launchers.ray, tops.running.launchers.process as p;"
+        "print([m for m in ('torch', 'transformers', 'lmms_eval', 'datasets') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -14,9 +14,9 @@ from oracles.reference import generate, worst
 from probes import Fixed
 from torch import distributed, nn
 
-from tops import TOPS, prune
+from tops import TOPS, Uniform, VisionZip, prune
 from tops.backbones import adapter_for
-from tops.errors import UnsupportedModelError
+from tops.errors import MissingSignalError, UnsupportedModelError
 from tops.methods import build
 
 METHOD = Fixed((0, 2))
@@ -41,6 +41,14 @@ def test_peft_is_pruned_with_its_adapter() -> None:
     assert worst(adapted, pruned(merged, case.inputs)) < 1e-4
     assert worst(adapted, plain) > 1e-2
     assert adapter_for(wrapped).model is wrapped.get_base_model()
+
+
+def test_learned_prompts_of_peft_are_refused_by_name() -> None:
+    peft = pytest.importorskip("peft")
+    learned = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
+    model = peft.get_peft_model(tiny.llava().model, learned)
+    with pytest.raises(UnsupportedModelError, match="PromptTuningConfig puts tokens of its own"), prune(model, METHOD):
+        pass
 
 
 def test_distributed_data_parallel_is_pruned(tmp_path: Path) -> None:
@@ -90,11 +98,14 @@ def test_parts_that_run_past_the_hooks_are_noticed(part: str, words: str) -> Non
             case.model(**case.inputs)
 
 
-def test_a_tower_of_windows_alone_is_refused_by_name() -> None:
+def test_a_tower_of_windows_alone_has_no_saliency() -> None:
     case = tiny_families.qwen25vl()
     case.model.model.visual.fullatt_block_indexes = []
-    with pytest.raises(UnsupportedModelError, match=r"fullatt_block_indexes=\[\]"), prune(case.model, METHOD):
+    with pytest.raises(MissingSignalError, match=r"fullatt_block_indexes=\[\]"), prune(case.model, VisionZip(budget=4)):
         pass
+    with prune(case.model, Uniform(budget=4)) as run:
+        case.model(**case.inputs)
+    assert run.visual_tokens_per_layer == [4] * tiny.DEPTH
 
 
 @pytest.mark.parametrize("build_case", [tiny.llava, *tiny_families.FAMILIES.values()])

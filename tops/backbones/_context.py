@@ -57,6 +57,17 @@ class Layout:
         """Images, or video frames, of the prompt."""
         return int(self.image.max()) + 1 if len(self) else 0
 
+    def sizes(self, *, with_newlines: bool) -> tuple[tuple[int, ...], ...]:
+        """Per image the tokens of each of its units that has any, in prompt order."""
+        import torch
+
+        counted = torch.ones_like(self.newline) if with_newlines else ~self.newline
+        out: list[list[int]] = [[] for _ in range(self.images)]
+        for unit in torch.unique(self.unit[counted]).tolist():
+            mine = counted & (self.unit == unit)
+            out[int(self.image[mine][0])].append(int(mine.sum()))
+        return tuple(map(tuple, out))
+
     @staticmethod
     def grids(shapes: Sequence[tuple[int, int]], images: Sequence[int] | None = None) -> Layout:
         """Row-major grids without newlines, one unit each.

@@ -27,7 +27,7 @@ class PackedSignals:
     def __init__(self, context: VisionContext, adapter: Adapter) -> None:
         self.context, self.adapter = context, adapter
         self.tower = adapter.tower
-        self.signals = adapter.signals | ({Signal.TEXT_TOWER} if context.text_encoder is not None else frozenset())
+        self.signals = adapter.own_signals | ({Signal.TEXT_TOWER} if context.text_encoder is not None else frozenset())
 
     def embeddings(self) -> Tensor:
         """(N0, d): projected visual tokens before any cut."""

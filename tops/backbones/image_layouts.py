@@ -42,6 +42,8 @@ class ImageLayout:
     views : callable or None
         Cuts an image into the inputs of the tower, in the order of their tokens, where the processor is not to choose
         them. The model then adds no newline tokens.
+    units : tuple of int
+        Tokens of each unit of an image (tile, view), where ``tokens`` is known and there are several.
     """
 
     name: str
@@ -52,6 +54,7 @@ class ImageLayout:
     tiles: tuple[int, int] | None = None
     view: int | None = None
     views: Callable[[Image], list[Image]] | None = None
+    units: tuple[int, ...] = ()
 
     @property
     def squares(self) -> bool:

@@ -77,9 +77,11 @@ class LlavaNext(Llava15):
     image_layouts: ClassVar[Mapping[str, ImageLayout]] = {
         "native": NATIVE,
         # Base view and 2 x 2 tiles of 24 x 24 tokens; the 48 newlines are not counted.
-        "fixed-672": ImageLayout("fixed-672", tokens=2880, side=672, pad=True, view=336),
+        "fixed-672": ImageLayout("fixed-672", tokens=2880, side=672, pad=True, view=336, units=(576,) * 5),
         # The paper's: the same number of tokens, no newlines, the picture in black and its base view stretched.
-        "cdpruner-672": ImageLayout("cdpruner-672", tokens=2880, view=336, views=lambda image: two_by_two(image, 336)),
+        "cdpruner-672": ImageLayout(
+            "cdpruner-672", tokens=2880, view=336, views=lambda image: two_by_two(image, 336), units=(576,) * 5
+        ),
     }
 
     def layout(self, call: Call, placeholders: Sequence[int]) -> list[Layout]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tops.backbones._packed import PackedSignals
 from tops.backbones._precision import as_the_model_runs
+from tops.backbones._qwen import MARKS, MROPE, QWEN2_7B
 from tops.backbones._received import received_attention
 from tops.backbones._runs import placeholder_runs
 from tops.backbones.base import Adapter, Call, Layout, Seen, VisionContext, attention_of
@@ -92,13 +93,20 @@ class Qwen25VL(Adapter):
         """The last block with full attention: the others see windows only."""
         return self.tower.feature
 
-    def check(self) -> None:
-        """Refuse towers of windows alone: no block of theirs sees a whole image, so there is no saliency."""
-        if not self.tower.whole:
-            raise UnsupportedModelError(
-                f"fullatt_block_indexes={list(self.visual.fullatt_block_indexes)} names none of the tower's "
-                f"{len(self.visual.blocks)} blocks; saliency needs one with full attention"
-            )
+    @property
+    def own_signals(self) -> frozenset[Signal]:
+        """Without saliency on a tower of windows alone: no block of it sees a whole image."""
+        return self.signals if self.tower.whole else self.signals - {Signal.SALIENCY}
+
+    @property
+    def lacks(self) -> str:
+        """The setting that leaves windows alone."""
+        if self.tower.whole:
+            return ""
+        return (
+            f"fullatt_block_indexes={list(self.visual.fullatt_block_indexes)} names none of the tower's "
+            f"{len(self.visual.blocks)} blocks, and saliency needs one with full attention"
+        )
 
     def layout(self, call: Call, placeholders: Sequence[int]) -> list[Layout]:
         """Each temporal step of an image or video a grid of merged tokens."""
@@ -220,14 +228,9 @@ class Qwen25VL(Adapter):
         return Qwen2_5_VLConfig(
             text_config={
                 "vocab_size": 152064,
-                "hidden_size": 3584,
-                "intermediate_size": 18944,
-                "num_hidden_layers": 28,
-                "num_attention_heads": 28,
-                "num_key_value_heads": 4,
+                **QWEN2_7B,
                 "max_position_embeddings": 128000,
-                "rms_norm_eps": 1e-6,
-                "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]},
+                "rope_parameters": MROPE,
             },
             vision_config={
                 "depth": 32,
@@ -242,10 +245,7 @@ class Qwen25VL(Adapter):
                 "fullatt_block_indexes": [7, 15, 23, 31],
                 "tokens_per_second": 2,
             },
-            image_token_id=151655,
-            video_token_id=151656,
-            vision_start_token_id=151652,
-            vision_end_token_id=151653,
+            **MARKS,
         )
 
 

@@ -9,58 +9,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from tops.benchmarks.source import DataSource, Turns
 from tops.benchmarks.wording import check_wording, is_wording
 from tops.errors import ConfigurationError, nearest_names
+from tops.fingerprint import of_file
 from tops.references import is_reference, locate
 from tops.settings.choices import choice_file, choice_names, raw_choice
 from tops.settings.folders import is_built_in
 from tops.settings.schema import parse
 from tops.store.cell import BenchmarkSpec
+from tops.store.hashes import remember_earlier
 
 Group = Literal["yes/no", "mcq", "open", "judged", "video"]
-
-
-@dataclass(frozen=True)
-class DataSource:
-    """Where the documents come from.
-
-    Attributes
-    ----------
-    path : str
-        Hub repository, and folder below the mirror where it is staged; or a folder of your own, ``./`` from the YAML.
-    config : str or None
-        Configuration of the data set; None for the default one.
-    split : str
-        Split that is asked.
-    documents : int
-        Documents of the real split.
-    also : tuple of str
-        Further configurations that the stock task loads, such as GQA's images.
-    revision : str or None
-        Commit to fetch; None: the newest, which is then recorded beside the data.
-    gated : bool
-        Whether the hub asks for an accepted licence and a token.
-    megabytes : int
-        Rough download size.
-    videos : str or None
-        Folder below ``HF_HOME`` that the stock task reads videos from.
-    unpack : str or None
-        Folder below ``HF_HOME`` that archives of videos are unpacked into, as stock does.
-    files : tuple of str
-        Patterns of the files that the task needs.
-    """
-
-    path: str
-    split: str
-    documents: int
-    megabytes: int
-    config: str | None = None
-    also: tuple[str, ...] = ()
-    revision: str | None = None
-    gated: bool = False
-    videos: str | None = None
-    unpack: str | None = None
-    files: tuple[str, ...] = ("README.md", "*.parquet")
 
 
 @dataclass(frozen=True)
@@ -112,9 +72,16 @@ class Benchmark:
         Overrides of the miniature profile: ``generation``.
     extends : str
         Benchmark whose documents and settings these are, where this file does not give its own.
+    parts : tuple of str
+        Stock tasks of one form that are asked as one benchmark: ``{part}`` in ``task``, ``data.config`` and
+        ``data.split`` stands for each, and a document has the field ``part``.
+    interleaved : bool
+        Whether pictures stand in the question where ``<image 1>`` does, instead of before it.
     measure : str
         ``answers``: generated and scored; ``fidelity``: how far the model moves from the unpruned one
-        (:mod:`tops.evaluation.fidelity`).
+        (:mod:`tops.evaluation.fidelity`); ``turns``: generated in conversations and scored by turn.
+    turns : Turns or None
+        Of ``measure: turns``.
     """
 
     name: str
@@ -143,13 +110,25 @@ class Benchmark:
     conventions: dict[str, dict[str, Any]] = field(default_factory=dict)
     miniature: dict[str, Any] = field(default_factory=dict)
     extends: str = ""
-    measure: Literal["answers", "fidelity"] = "answers"
+    parts: tuple[str, ...] = ()
+    interleaved: bool = False
+    measure: Literal["answers", "fidelity", "turns"] = "answers"
+    turns: Turns | None = None
 
     def __post_init__(self) -> None:
         where = f"benchmark {self.name!r}"
         if self.scorer not in self.scorers:
             raise ConfigurationError(f"{where}: scorer {self.scorer!r}. {nearest_names(self.scorer, self.scorers)}")
         _check_generation(self.generation, where)
+        if self.parts and "{part}" not in self.task:
+            raise ConfigurationError(f"{where} has parts, but its task {self.task!r} has no {{part}} to put them in")
+        if (self.measure == "turns") != (self.turns is not None):
+            raise ConfigurationError(f"{where}: `measure: turns` and `turns: {{questions: 4, cut: first}}` go together")
+        if self.turns is not None and (self.judged or not self.cluster or "image" in self.cluster):
+            raise ConfigurationError(
+                f"{where}: turns need a rule that scores each answer, and fields in `cluster` that tell questions of "
+                f"one picture; this one has group {self.group!r} and cluster {list(self.cluster)}"
+            )
         for name in self.conventions:
             for family in ("", *self._named(name).get("families", {})):
                 spot = f"{where}, convention {name!r}" + (f" for {family}" if family else "")
@@ -261,6 +240,7 @@ class Benchmark:
                 **small.get("generation", {}),
             },
             limit=limit,
+            turns={} if self.turns is None else asdict(self.turns),
         )
 
 
@@ -302,6 +282,9 @@ def load_benchmark(name: str) -> Benchmark:
     return _load(name, file, file.stat().st_mtime_ns)
 
 
+_LATER = ("parts", "interleaved", "only", "explode")  # settings that cells of earlier versions do not know
+
+
 def benchmark_source(name: str) -> str:
     """Digest of a benchmark that is not part of the package: its settings, its task's and its rules' own files.
 
@@ -311,16 +294,22 @@ def benchmark_source(name: str) -> str:
     if is_built_in(file):
         return ""
     benchmark = load_benchmark(name)
-    settings = {k: v for k, v in asdict(benchmark).items() if k != "title"}
-    settings["data"] = {k: v for k, v in settings["data"].items() if k != "path"}  # a folder of this machine, maybe
+    settings = {k: v for k, v in asdict(benchmark).items() if k != "title" and (v or k not in _LATER)}
+    data = settings["data"]  # its path is a folder of this machine, maybe
+    settings["data"] = {k: v for k, v in data.items() if k != "path" and (v or k not in _LATER)}
     total = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    earlier = total.copy()  # of the version that hashed the bytes of Python files
     for rule in benchmark.scorers.values():
         if is_reference(rule):
-            total.update(locate(rule, file.parent, Path()).digest.encode())
+            source = locate(rule, file.parent, Path())
+            total.update(source.digest.encode())
+            earlier.update(source.earlier.encode())
     if benchmark.task.endswith(".yaml"):
         task = own_task(benchmark)
         for path in sorted([task, *task.parent.glob("*.py")]):
-            total.update(path.read_bytes())
+            total.update(of_file(path).encode() if path.suffix == ".py" else path.read_bytes())
+            earlier.update(path.read_bytes())
+    remember_earlier(total.hexdigest(), earlier.hexdigest())
     return total.hexdigest()
 
 

@@ -20,6 +20,8 @@ from tops.store.hashes import remember_earlier
 from tops.store.seal import hash_memory
 
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz")
+TABLES = (".parquet", ".json", ".jsonl")
+VIDEOS = (".mp4", ".webm", ".avi", ".mkv")
 
 
 class Staged(Protocol):
@@ -61,11 +63,11 @@ def dataset_folder(benchmark: Benchmark, root: DataRoot) -> Path:
 
 
 def document_files(benchmark: Benchmark, root: DataRoot) -> list[Path]:
-    """Staged files that hold the documents, sorted; archives are not among them."""
+    """Staged files that hold the documents, sorted; archives and videos are not among them."""
     folder = dataset_folder(benchmark, root)
     found = {p for pattern in benchmark.data.files for p in folder.glob(pattern)}
     found |= {p for pattern in benchmark.data.files if "/" not in pattern for p in folder.rglob(pattern)}
-    return sorted(p for p in found if p.is_file() and p.suffix not in ARCHIVES)
+    return sorted(p for p in found if p.is_file() and p.suffix not in (*ARCHIVES, *VIDEOS))
 
 
 def video_folder(benchmark: Benchmark, root: DataRoot) -> Path | None:
@@ -76,7 +78,7 @@ def video_folder(benchmark: Benchmark, root: DataRoot) -> Path | None:
 def missing(benchmark: Benchmark, root: DataRoot) -> str | None:
     """What is not staged, with the command that fetches it; None when all is there."""
     folder = dataset_folder(benchmark, root)
-    if not any(p.suffix == ".parquet" for p in document_files(benchmark, root)):
+    if not any(p.suffix in TABLES for p in document_files(benchmark, root)):
         return f"no documents of {benchmark.name} in {folder}; run `tops fetch benchmark={benchmark.source}`"
     videos = video_folder(benchmark, root)
     if videos is not None and not (videos.is_dir() and any(videos.iterdir())):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ from tops.errors import DataError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+PICTURE = re.compile(r"<image (\d+)>")  # where a picture stands in the text of an interleaved benchmark
 
 
 def cluster_of(benchmark: Benchmark, document: Mapping[str, Any], number: int, images: Sequence[Image] = ()) -> str:
@@ -83,7 +86,8 @@ def target_of(benchmark: Benchmark, document: Mapping[str, Any]) -> dict[str, An
 
 def question_of(benchmark: Benchmark, document: Mapping[str, Any]) -> str:
     """The user's plain words."""
-    return str(_field(benchmark, document, benchmark.question))
+    words = str(_field(benchmark, document, benchmark.question))
+    return " ".join(PICTURE.sub(" ", words).split()) if benchmark.interleaved else words
 
 
 def _field(benchmark: Benchmark, document: Mapping[str, Any], name: str) -> Any:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
+from glob import escape
 from pathlib import Path
 from typing import Any, Literal
 
 from tops.benchmarks.archives import is_archive, unpack, wholes
 from tops.benchmarks.benchmark import Benchmark, load_benchmark
-from tops.benchmarks.data import DataRoot
+from tops.benchmarks.data import VIDEOS, DataRoot
 from tops.errors import DataError
 from tops.store.answers import write_atomically
 
 MODEL_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 LOCK = "staged.json"
+FILES_AT_ONCE = 8
 YES = ("1", "true", "yes", "on")  # as the hub's library reads its variables
 
 
@@ -37,7 +39,7 @@ class Item:
     target : Path or None
         Folder; None: the hub cache.
     unpack_to : Path or None
-        Where archives are unpacked.
+        Where archives are unpacked, and where videos go that lie open in the repository.
     """
 
     kind: Literal["dataset", "model"]
@@ -52,6 +54,10 @@ class Item:
     def bytes(self) -> int:
         """Size of all files."""
         return sum(self.files.values())
+
+    def folder_of(self, name: str) -> Path | None:
+        """Folder that a file goes into; None for the hub cache."""
+        return self.unpack_to if self.unpack_to is not None and Path(name).suffix in VIDEOS else self.target
 
 
 @dataclass
@@ -115,8 +121,9 @@ class Fetcher:
         return {n: s for n, s in item.files.items() if n not in done and not self._there(item, n, s)}
 
     def _there(self, item: Item, name: str, size: int) -> bool:
-        if item.target is not None:
-            file = item.target / name
+        folder = item.folder_of(name)
+        if folder is not None:
+            file = folder / name
             return file.is_file() and file.stat().st_size == size
         from huggingface_hub import try_to_load_from_cache
 
@@ -130,14 +137,12 @@ class Fetcher:
         str
             What was just done.
         """
-        place = shutil.disk_usage(_existing(item.target or Path.home()))
-        need = sum(self.missing(item).values())
-        if need > place.free:
-            raise DataError(f"{item.repository} needs {size_text(need)}, but {size_text(place.free)} are free")
-        for name in self.missing(item):
+        self.check_room([item])
+        if lacking := self.missing(item):
             with _explained(item.repository, item.kind):
-                self._download(item, name)
-            yield f"{item.repository}: {name}"
+                self._download(item, lacking)
+            count = "1 file" if len(lacking) == 1 else f"{len(lacking)} files"
+            yield f"{item.repository}: {count}, {size_text(sum(lacking.values()))}"
         self._note(item, [])
         if item.target is not None and item.unpack_to is not None:
             here = [item.target / n for n in item.files if is_archive(Path(n).name) and (item.target / n).is_file()]
@@ -148,29 +153,52 @@ class Fetcher:
                     part.unlink()
                 yield f"{item.repository}: {count} files of {parts[0].name} unpacked"
 
-    def _download(self, item: Item, name: str) -> None:
-        """One file. Those of data sets, archives of videos among them, go on at the byte where they stopped.
+    def _download(self, item: Item, names: Iterable[str]) -> None:
+        """Several files at once, through the hub's library. A file that is whole is not fetched again."""
+        from huggingface_hub import snapshot_download
 
-        Checkpoints go to the hub's own cache, whose library begins a broken file anew.
+        folders: dict[Path | None, list[str]] = {}
+        for name in names:
+            folders.setdefault(item.folder_of(name), []).append(name)
+        for folder, there in folders.items():
+            snapshot_download(
+                item.repository,
+                repo_type=item.kind,
+                revision=item.commit,
+                local_dir=folder,
+                allow_patterns=[escape(name) for name in there],
+                token=None if item.gated else False,
+                endpoint=self.endpoint,
+                max_workers=FILES_AT_ONCE,
+            )
+
+    def check_room(self, items: Iterable[Item]) -> list[str]:
+        """What each disk must take and has, for people.
+
+        Raises
+        ------
+        DataError
+            If what is missing does not fit on a disk.
         """
-        from huggingface_hub import hf_hub_download, hf_hub_url
-        from huggingface_hub.file_download import http_get
-        from huggingface_hub.utils._headers import build_hf_headers
+        from huggingface_hub.constants import HF_HUB_CACHE
 
-        token = None if item.gated else False
-        where: dict[str, Any] = {"repo_type": item.kind, "revision": item.commit, "endpoint": self.endpoint}
-        if item.target is None:
-            hf_hub_download(item.repository, name, token=token, **where)
-            return
-        file = item.target / name
-        part = file.with_name(f".{file.name}.{item.commit[:12]}.part")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("ab") as out:
-            url, headers = hf_hub_url(item.repository, name, **where), build_hf_headers(token=token)
-            if out.tell() > item.files[name]:
-                out.truncate(0)
-            http_get(url, out, resume_size=out.tell(), headers=headers, expected_size=item.files[name])
-        part.replace(file)
+        need: dict[int, int] = {}
+        places: dict[int, Path] = {}
+        for item in items:
+            folder = item.target or Path(HF_HUB_CACHE)
+            disk = _existing(folder).stat().st_dev
+            need[disk] = need.get(disk, 0) + sum(self.missing(item).values())
+            places.setdefault(disk, folder.parent if item.target is None else self.root)
+        lines = []
+        for disk, size in need.items():
+            free = shutil.disk_usage(_existing(places[disk])).free
+            if size > free:
+                raise DataError(
+                    f"{size_text(size)} are to be fetched to the disk of {places[disk]}, but {size_text(free)} are "
+                    f"free; set TOPS_DATA (data) and HF_HOME (checkpoints) to a larger disk, or fetch less"
+                )
+            lines.append(f"disk of {places[disk]}: {size_text(size)} to come, {size_text(free)} free")
+        return lines
 
     def _note(self, item: Item, unpacked: list[str]) -> None:
         """Remember the revision, so that the next fetch takes the same, and which archives are unpacked."""

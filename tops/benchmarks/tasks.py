@@ -2,45 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tops.benchmarks.benchmark import Benchmark, own_task
 from tops.benchmarks.built import note_built, verified
-from tops.benchmarks.data import DataRoot, data_hash, dataset_folder, missing
+from tops.benchmarks.data import DataRoot, data_hash, dataset_folder, document_files, missing
 from tops.benchmarks.documents import limited
 from tops.benchmarks.quiet import environment, import_lmms_eval, without_dataset_bars
+from tops.benchmarks.split import Documents, Joined
+from tops.benchmarks.turns import conversations
+from tops.benchmarks.view import as_staged
 from tops.benchmarks.wording import is_wording, parts_of, worded
 from tops.errors import ConfigurationError, DataError, TopsError
+from tops.fingerprint import cache_folder
 from tops.store.cell import BenchmarkSpec
-from tops.store.hashes import cache_folder, same_content
+from tops.store.hashes import same_content
 
 GREEDY: Mapping[str, Any] = {"do_sample": False, "temperature": 0, "num_beams": 1}
 TASKS_HELD = 32  # all benchmarks of an experiment: cells of one benchmark come back row after row
 NEUTRAL = "tops"  # no task has settings for a model of this name: prompts come from its ``default``
-
-
-class Documents:
-    """Documents of one split, read when asked for, so that a damaged one fails alone."""
-
-    def __init__(self, with_media: Any, plain: Any, images: Any = None, image_of: Sequence[int] | None = None) -> None:
-        self._media, self._plain, self._images, self._image_of = with_media, plain, images, image_of
-
-    def __len__(self) -> int:
-        return len(self._plain)
-
-    def plain(self, number: int) -> dict[str, Any]:
-        """A document without its picture."""
-        return dict(self._plain[number])
-
-    def __getitem__(self, number: int) -> dict[str, Any]:
-        """A document with its picture decoded."""
-        document = dict(self._media[number])
-        if self._images is not None and self._image_of is not None:
-            document["image"] = self._images[self._image_of[number]]["image"]
-        return document
 
 
 class Task:
@@ -49,26 +32,45 @@ class Task:
     Attributes
     ----------
     stock : ConfigurableMessagesTask
-        The task itself: prompts, visuals.
-    documents : Documents
+        The task itself: prompts, visuals; the first one of a benchmark with parts.
+    documents : Documents or Joined
         Its split.
     key : str
         Names specification and data; two tasks of one key ask the same.
     """
 
     def __init__(
-        self, benchmark: Benchmark, stock: Any, documents: Documents, wording: Mapping[str, str] | None = None
+        self,
+        benchmark: Benchmark,
+        stock: Any,
+        documents: Documents | Joined,
+        wording: Mapping[str, str] | None = None,
+        parts: Mapping[str, Any] | None = None,
     ) -> None:
         self.benchmark, self.stock, self.documents, self._wording = benchmark, stock, documents, wording
+        self._parts = parts or {}
         self.key = ""
         self._numbers: dict[int | None, list[int]] = {}
+        self._conversations: dict[int | None, list[tuple[int, ...]]] = {}
 
     def numbers(self, limit: int | None) -> list[int]:
         """Numbers of the documents that a limited run asks (:func:`tops.benchmarks.documents.limited`)."""
+        if self.benchmark.turns is not None:
+            return sorted(number for group in self.conversations(limit) for number in group)
+        if limit is None:
+            return list(range(len(self.documents)))
         if limit not in self._numbers:
-            plain = [self.documents.plain(i) for i in range(len(self.documents))]
-            self._numbers[limit] = limited(self.benchmark, plain, limit)
+            self._numbers[limit] = limited(self.benchmark, self._plain(), limit)
         return list(self._numbers[limit])
+
+    def conversations(self, limit: int | None) -> list[tuple[int, ...]]:
+        """The same by conversation, where the benchmark is asked in turns."""
+        if limit not in self._conversations:
+            self._conversations[limit] = conversations(self.benchmark, self._plain(), limit)
+        return self._conversations[limit]
+
+    def _plain(self) -> list[dict[str, Any]]:
+        return [self.documents.plain(i) for i in range(len(self.documents))]
 
     def text(self, document: Mapping[str, Any]) -> str:
         """The prompt text of a document: the stock one, or in the words of the convention."""
@@ -76,7 +78,7 @@ class Task:
             asked = self.benchmark
             parts = parts_of(document, question=asked.question, hint=asked.hint, choices=asked.choices)
             return worded(self._wording, parts)
-        return str(self.stock.doc_to_text(document))
+        return str(self._stock(document).doc_to_text(document))
 
     def visuals(self, document: Mapping[str, Any]) -> list[Any]:
         """Pictures (PIL) or video paths of a document.
@@ -87,9 +89,16 @@ class Task:
             If a video is not staged; stock code would leave the whole process.
         """
         try:
-            return list(self.stock.doc_to_visual(document) or [])
+            found = list(self._stock(document).doc_to_visual(document) or [])
         except SystemExit as error:
             raise DataError(f"{error}; run `tops fetch benchmark={self.benchmark.name}`") from None
+        absent = next((v for v in found if isinstance(v, str) and not Path(v).exists()), None)
+        if absent is not None:
+            raise DataError(f"there is no {absent}; run `tops fetch benchmark={self.benchmark.name}`")
+        return found
+
+    def _stock(self, document: Mapping[str, Any]) -> Any:
+        return self._parts[document["part"]] if self._parts else self.stock
 
     def request(self, number: int, messages: Any, generation: Mapping[str, Any]) -> Any:
         """A stock request for one document whose messages are ``messages(document)``."""
@@ -150,13 +159,16 @@ def load_task(benchmark: Benchmark, spec: BenchmarkSpec, root: DataRoot) -> Task
     if key in _built:
         return _built[key]
     import_lmms_eval()
+    from tenacity import RetryError  # stock tries a table five times
+
     with environment(root.hf_home), without_dataset_bars():
         try:
             task = _build(benchmark, spec, root, found)
         except TopsError:
             raise
-        except (OSError, ValueError, KeyError) as error:
-            raise DataError(f"{benchmark.name} in {dataset_folder(benchmark, root)}: {error}") from error
+        except (OSError, ValueError, KeyError, RetryError) as error:
+            why = error.last_attempt.exception() if isinstance(error, RetryError) else error
+            raise DataError(f"{benchmark.name} in {dataset_folder(benchmark, root)}: {why}") from error
     if len(_built) >= TASKS_HELD:
         del _built[next(iter(_built))]
     _built[key], task.key = task, key
@@ -164,51 +176,74 @@ def load_task(benchmark: Benchmark, spec: BenchmarkSpec, root: DataRoot) -> Task
 
 
 def _build(benchmark: Benchmark, spec: BenchmarkSpec, root: DataRoot, found: str) -> Task:
+    overrides = {k: v for k, v in spec.prompt.items() if k != "convention"}
+    wording = overrides if is_wording(overrides) else None
+    settings = {} if wording else overrides
+    cache = verified(cache_folder() / "datasets" / found[:16])
+    folder = as_staged(dataset_folder(benchmark, root), document_files(benchmark, root), cache / "view")
+    built = {part: _part(benchmark, part, spec, settings, folder, cache) for part in benchmark.parts or ("",)}
+    note_built(cache)
+    stocks = {part: stock for part, (stock, _) in built.items()}
+    documents = {part: documents for part, (_, documents) in built.items()}
+    if benchmark.parts:
+        return Task(benchmark, next(iter(stocks.values())), Joined(documents), wording, stocks)
+    return Task(benchmark, stocks[""], documents[""], wording)
+
+
+def _part(
+    benchmark: Benchmark, part: str, spec: BenchmarkSpec, overrides: dict[str, Any], folder: Path, cache: Path
+) -> tuple[Any, Documents]:
+    """One stock task and its documents."""
     from lmms_eval.api.task import ConfigurableMessagesTask
     from lmms_eval.utils import load_yaml_config
 
-    task = own_task(benchmark) if benchmark.task.endswith(".yaml") else stock_yaml(benchmark.task)
+    name, data = benchmark.task.replace("{part}", part), benchmark.data
+    split, config_name = data.split.replace("{part}", part), data.config and data.config.replace("{part}", part)
+    task = own_task(benchmark) if name.endswith(".yaml") else stock_yaml(name)
     config = load_yaml_config(str(task), mode="full")
     settings = {**config.get("lmms_eval_specific_kwargs", {}).get("default", {})}
-    known = {"pre_prompt", "post_prompt", *settings}
-    overrides = {k: v for k, v in spec.prompt.items() if k != "convention"}
-    wording = overrides if is_wording(overrides) else None
-    overrides = {} if wording else overrides
-    unknown = sorted(set(overrides) - known)
+    unknown = sorted(set(overrides) - {"pre_prompt", "post_prompt", *settings})
     if unknown:
-        raise ConfigurationError(f"task {benchmark.task} has no prompt setting {', '.join(unknown)}")
-    cache = str(verified(cache_folder() / "datasets" / found[:16]))
-    folder = str(dataset_folder(benchmark, root))
+        raise ConfigurationError(f"task {name} has no prompt setting {', '.join(unknown)}")
     config.update(
-        dataset_path=folder,
-        dataset_name=benchmark.data.config,
-        dataset_kwargs={"cache_dir": cache},  # stock asks for a login, or downloads videos
+        dataset_path=str(folder),
+        dataset_name=config_name,
+        dataset_kwargs={"cache_dir": str(cache)},  # stock asks for a login, or downloads videos
         process_docs=None,
         lmms_eval_specific_kwargs={"default": {**settings, **overrides}} if settings or overrides else None,
         model_specific_generation_kwargs=None,
         generation_kwargs={**GREEDY, "max_new_tokens": spec.generation["max_new_tokens"]},
         metric_list=[{"metric": "bypass", "aggregation": "bypass", "higher_is_better": True}],
-        test_split=benchmark.data.split,
+        test_split=split,
     )
 
     class Unopened(ConfigurableMessagesTask):  # type: ignore[misc]
-        """The constructor reads document 0; its picture is not needed for that."""
+        """The constructor asks document 0 for its prompt; its picture is not needed for that."""
 
         def test_docs(self) -> Any:
-            return self.dataset_no_image[self.config.test_split]
+            import datasets
+
+            rows = self.dataset_no_image[self.config.test_split]
+            if not data.explode:
+                return rows
+            first = rows[0]
+            return datasets.Dataset.from_list([{**first, data.explode: first[data.explode][0]}])
 
     stock = Unopened(config=config, model_name=NEUTRAL)
-    images = None
-    if benchmark.data.also:
-        images = _load(folder, benchmark.data.also[0], benchmark.data.split, cache)
-    note_built(Path(cache))
-    with_media, plain = stock.dataset[benchmark.data.split], stock.dataset_no_image[benchmark.data.split]
-    if not benchmark.data.also:
-        return Task(benchmark, stock, Documents(with_media, plain), wording)
-    images = _load(folder, benchmark.data.also[0], benchmark.data.split, cache)
+    with_media = stock.dataset[split]
+    plain = with_media.remove_columns([n for n, kind in with_media.features.items() if _holds_pictures(kind)])
+    if not data.also:
+        return stock, Documents(with_media, plain, only=data.only, explode=data.explode)
+    images = _load(str(folder), data.also[0], split, str(cache))
     row_of = {name: row for row, name in enumerate(images["id"])}
-    documents = Documents(with_media, plain, images, [row_of[i] for i in plain["imageId"]])
-    return Task(benchmark, stock, documents, wording)
+    return stock, Documents(with_media, plain, images, [row_of[i] for i in plain["imageId"]])
+
+
+def _holds_pictures(kind: Any) -> bool:
+    """Whether a column holds pictures or lists of them, which are decoded when they are looked at."""
+    import datasets
+
+    return isinstance(kind, datasets.Image) or isinstance(getattr(kind, "feature", None), datasets.Image)
 
 
 def _load(folder: str, config: str, split: str, cache: str) -> Any:

@@ -18,6 +18,8 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     "backbones": ("tops.bench.backbones", "every backbone at its true size: tokens per layer, memory, prefill, decode"),
     "throughput": ("tops.bench.throughput", "documents per second of the evaluation, in batches and one by one"),
     "grid": ("tops.bench.grid", "hours of an experiment on 1, 8 and 64 GPUs, its schedule simulated"),
+    "serving": ("tops.bench.serving", "requests a second, first token and cache inside vLLM, unpruned and pruned"),
+    "intervals": ("tops.bench.intervals", "how often the 95 % intervals of the reports hold the truth, by simulation"),
     "scaling": ("tops.bench.scaling", "time and memory of selection against the number of tokens and of picks"),
 }
 

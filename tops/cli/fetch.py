@@ -37,7 +37,8 @@ def _help() -> str:
   --dry-run   only show what it would fetch
   --yes       do not ask
 
-Several names of one key are separated by commas. The same command goes on where it stopped."""
+Several names of one key are separated by commas. Several files come at once; the same command goes on with the files
+that are not whole yet."""
 
 
 def _run(words: tuple[str, ...], update: bool, dry_run: bool, yes: bool) -> int:
@@ -59,6 +60,8 @@ def _run(words: tuple[str, ...], update: bool, dry_run: bool, yes: bool) -> int:
     print(f"to fetch: {size_text(total)}")
     if dry_run:
         return 0
+    for line in fetcher.check_room(items):
+        print(line)
     if total and not yes and sys.stdin.isatty() and input("fetch? [y/N] ").strip().lower() not in ("y", "yes"):
         return 1
     try:

@@ -16,12 +16,13 @@ def run_keys() -> dict[str, Key]:
     """Every key that ``run``, ``plan`` and ``status`` take: the groups of choices, then the others."""
     from tops.budget import PROTOCOLS
     from tops.settings.choices import GROUPS, SCALARS, names_of
-    from tops.settings.schema import Stale
+    from tops.settings.schema import EngineName, Stale
 
     known: dict[str, Callable[[], Iterable[str]]] = {
         "protocol": lambda: PROTOCOLS,
         "full": lambda: ("true", "false"),
         "stale": lambda: get_args(Stale),
+        "engine": lambda: get_args(EngineName),
         "backbones": partial(names_of, "backbone"),
     }
     groups = {group: Key(f"one of configs/{group}", partial(names_of, group)) for group in GROUPS}

@@ -25,7 +25,7 @@ def _keys() -> dict[str, Key]:
         "profile": Key("paper (default) or miniature", partial(choice_names, "profile"), "paper"),
         "results": Key("root of the result store (default: results)", default="results"),
         "judge": Key("address of an OpenAI-compatible judge, for judged benchmarks"),
-        "judge_model": Key("its model; the first it lists by default"),
+        "judge_model": Key("its model; needed where it lists several"),
     }
 
 

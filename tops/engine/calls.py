@@ -223,6 +223,14 @@ def finish(one: Generation | Call) -> None:
             other.block.hooks.release()
 
 
+def abandon(hooks: Hooks) -> None:
+    """End the forward of a model that runs in this context, if one does."""
+    for one in reversed(_RUNNING.get()):
+        if one.block.hooks is hooks and isinstance(one, Call):
+            finish(one)
+            return
+
+
 def serves(state: PromptState) -> bool:
     """Whether this context runs a forward that knows of a prompt's cuts."""
     return any(

@@ -116,7 +116,7 @@ def check_signals(method: Method, adapter: Adapter, encoder: TextEncoder | None)
     MissingSignalError
         The message names what is missing and what would provide it.
     """
-    have = adapter.signals | ({Signal.TEXT_TOWER} if encoder is not None else frozenset())
+    have = adapter.own_signals | ({Signal.TEXT_TOWER} if encoder is not None else frozenset())
     missing = sorted(method.needs(have) - have)
     if missing:
         hint = (
@@ -126,7 +126,7 @@ def check_signals(method: Method, adapter: Adapter, encoder: TextEncoder | None)
         )
         raise MissingSignalError(
             f"{method.title} needs {', '.join(missing)}, and {adapter.family} has "
-            f"{', '.join(sorted(have)) or 'none'}{hint}"
+            f"{', '.join(sorted(have)) or 'none'}{adapter.lacks and f' ({adapter.lacks})'}{hint}"
         )
 
 
@@ -199,6 +199,12 @@ def check_step(call: Mapping[str, Any], cache: Cache | None, state: PromptState,
         raise UnsupportedModelError(
             f"the cache holds {have} tokens where this prompt has {want}: it was cropped or extended from outside "
             "(assisted decoding, prompt lookup), which a pruned cache cannot follow"
+        )
+    last = len(adapter.layers) - 1
+    if cache.get_query_offset(last) != state.at(last).length + state.generated:
+        raise UnsupportedModelError(
+            "the forward that was to fill this cache ended before its last layer, by an error or an interruption; "
+            "start again with the whole prompt and a new cache"
         )
     ids, mask = call.get("input_ids"), call.get("attention_mask")
     given = ids if ids is not None else call["inputs_embeds"]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from tops.backbones.base import Adapter, Seen, Watch
 from tops.engine import calls
-from tops.engine.arguments import check_arguments, check_positions, wanted_places
+from tops.engine.arguments import check_arguments, check_positions, position_axes, wanted_places
 from tops.engine.cache import attach, state_of
 from tops.engine.calls import Block, Call, Generation, Replay
 from tops.engine.checks import check_generation, check_mode, check_names, check_prefill, check_step
@@ -86,6 +86,9 @@ class Hooks:
         add(adapter.text_model.register_forward_hook(Hook(self._on_text_done), with_kwargs=True))
         for number, layer in enumerate(adapter.layers):
             add(layer.register_forward_pre_hook(Hook(self._layer_hook(number)), with_kwargs=True))
+        # Hooks see how a forward ends unless by Ctrl-C, which torch lets pass them.
+        add(StandIn(adapter.model, "forward", self._model_forward))
+        add(StandIn(adapter.outer, "forward", self._outer_forward))
         add(StandIn(adapter.model, "generate", self._generate))
         add(StandIn(adapter.model, "_expand_inputs_for_generation", self._expand))
         if adapter.adds_later:
@@ -217,7 +220,9 @@ class Hooks:
             new = given["input_ids"] if given.get("input_ids") is not None else given["inputs_embeds"]
             past = state.prompt_length + state.generated
             check_positions(setup.adapter, given.get("position_ids"), *new.shape[:2], past=past)
-            if given.get("position_ids") is None:
+            # Under multimodal RoPE generation counts from what the model remembers of its last prompt, whosever it was.
+            guessed = call.generation is not None and position_axes(setup.adapter) == 3
+            if guessed or given.get("position_ids") is None:
                 steps = torch.arange(new.shape[1], device=state.next_position.device)
                 given["position_ids"] = state.next_position + state.generated + steps
             call.step = state
@@ -225,12 +230,26 @@ class Hooks:
         check_prefill(given, cache)
         if isinstance(given.get("image_sizes"), list | tuple):
             given["image_sizes"] = torch.tensor([list(map(int, size)) for size in given["image_sizes"]])
-        check_positions(setup.adapter, given.get("position_ids"), *given["input_ids"].shape)
+        mask = given.get("attention_mask")
+        check_positions(setup.adapter, given.get("position_ids"), *given["input_ids"].shape, mask=mask)
         call.seen = {watch.name: [] for watch in setup.watches}
         call.prompt = read_prompt(setup.adapter, setup.method, setup.backbone, given)
         if call.generation is None or not call.generation.prompts:
             expand = 1 if call.generation is None else call.generation.expand
             check_names(setup.run, len(call.prompt.layouts), expand)
+
+    def _model_forward(self, forward: Callable[..., Any], args: Args, kwargs: Kwargs) -> Any:
+        try:
+            return forward(*args, **kwargs)
+        finally:
+            calls.WANTED.set(None)
+
+    def _outer_forward(self, forward: Callable[..., Any], args: Args, kwargs: Kwargs) -> Any:
+        try:
+            return forward(*args, **kwargs)
+        except BaseException:
+            calls.abandon(self)
+            raise
 
     def _on_outer_done(self, module: nn.Module, args: Args, kwargs: Kwargs, out: Any) -> Any:
         call = calls.call_of(self)
@@ -255,17 +274,17 @@ class Hooks:
             call.running = Decode(call.block.setup, call.step, kwargs)
             return args, call.running.kwargs
         assert call.prompt is not None
-        use_cache = kwargs.get("use_cache")
-        use_cache = self.adapter.text_config.use_cache if use_cache is None else use_cache
-        if use_cache and kwargs.get("past_key_values") is None:
+        use_cache, cache = kwargs.get("use_cache"), kwargs.get("past_key_values")
+        if cache is None and (self.adapter.text_config.use_cache if use_cache is None else use_cache):
             from transformers.cache_utils import DynamicCache
 
             # The state must live as long as the cache, so the cache is made here.
-            kwargs = {**kwargs, "past_key_values": DynamicCache(config=self.adapter.text_config)}
-        prefill = Prefill(call.block.setup, call.prompt, kwargs, call.seen, None if use_cache else _replay(call))
+            cache = DynamicCache(config=self.adapter.text_config)
+            kwargs = {**kwargs, "past_key_values": cache}
+        prefill = Prefill(call.block.setup, call.prompt, kwargs, call.seen, _replay(call) if cache is None else None)
         call.running = prefill
-        if use_cache:
-            attach(prefill.state, kwargs["past_key_values"])
+        if cache is not None:  # layers fill one that is given, whatever use_cache says
+            attach(prefill.state, cache)
         return args, prefill.kwargs
 
     def _on_text_done(self, module: nn.Module, args: Args, kwargs: Kwargs, out: Any) -> None:

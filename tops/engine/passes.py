@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,7 @@ class Setup:
         return self.method.positions or self.adapter.default_positions
 
 
-class _Pass:
+class _Pass(ABC):
     """What both kinds of pass share: mask and RoPE of a segment, built once per segment and device."""
 
     state: PromptState
@@ -60,9 +61,9 @@ class _Pass:
         self.layers_run = 0
         self._built: dict[tuple[int, torch.device], Kwargs] = {}
 
+    @abstractmethod
     def _sequence(self, segment: Segment) -> tuple[Tensor, Tensor]:
         """Mask (B, M) and position ids (B, L) or (3, B, L) of a segment in this pass."""
-        raise NotImplementedError
 
     def _layer_kwargs(self, segment: Segment, hidden: Tensor) -> Kwargs:
         # Here, not above: this module of transformers costs more than torch itself to import.
@@ -304,6 +305,7 @@ class Prefill(_Pass):
             out.append(
                 PromptRecord(
                     visual_tokens_per_layer=tuple(int(row.candidate.sum()) for row in rows),
+                    newlines_per_layer=tuple(int((row.visual & ~row.candidate).sum()) for row in rows),
                     tokens_per_layer=tuple(len(row) for row in rows),
                     kept=kept,
                     scheduled=schedule.tokens_per_layer if schedule else (0,) * depth,

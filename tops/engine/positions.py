@@ -11,9 +11,10 @@ from tops.methods.base import Positions
 def renumber(positions: Tensor, visual: Tensor, source: Tensor, mode: Positions) -> tuple[Tensor, Tensor]:
     """Position ids of a sequence from which visual tokens were taken out.
 
-    ``original`` keeps every id. ``contiguous`` closes the gaps: 1-D ids become 0..M-1 (Algorithm 2); under mRoPE each
-    axis of a visual block is re-ranked with its own step, and the text after it moves left by what the block's larger
-    spatial extent has lost (time does not advance the text), so that keeping everything is the identity.
+    ``original`` keeps every id. ``contiguous`` closes the gaps: 1-D ids count up from the first one, 0..M-1 where the
+    prompt begins at 0 (Algorithm 2), as every unpadded one does; under mRoPE each axis of a visual block is re-ranked
+    with its own step, and the text after it moves left by what the block's larger spatial extent has lost (time does
+    not advance the text), so that keeping everything is the identity.
 
     Parameters
     ----------
@@ -37,7 +38,7 @@ def renumber(positions: Tensor, visual: Tensor, source: Tensor, mode: Positions)
     if mode == "original":
         return kept, torch.zeros_like(positions[..., 0])
     if positions.ndim == 1:
-        new = torch.arange(len(source), device=positions.device)
+        new = positions[0] + torch.arange(len(source), device=positions.device)
         return new, new[-1] - kept[-1]
     out = positions.clone()
     shift = 0

@@ -86,8 +86,12 @@ def read_prompt(adapter: Adapter, method: Method, backbone: str, call: Mapping[s
     shapes = []
     for layout in layouts:
         candidates = len(layout) if with_newlines else int((~layout.newline).sum())
-        shapes.append(PromptShape(candidates, len(adapter.layers), layout.images, backbone))
+        units = layout.sizes(with_newlines=with_newlines)
+        shapes.append(PromptShape(candidates, len(adapter.layers), layout.images, backbone, units))
     schedules = tuple(method.schedule(shape) if shape.visual else None for shape in shapes)
+    for schedule, shape in zip(schedules, shapes, strict=True):
+        if schedule is not None:
+            method.check_quotas(schedule, shape, adapter.own_signals)
     return Prompt(call, ids, real, visual, tuple(layouts), tuple(shapes), schedules, with_newlines)
 
 

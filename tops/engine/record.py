@@ -20,7 +20,9 @@ class PromptRecord:
     Attributes
     ----------
     visual_tokens_per_layer : tuple of int
-        Visual tokens each decoder layer saw at prefill, newlines not counted.
+        Visual tokens each decoder layer saw at prefill, newlines not counted unless they compete.
+    newlines_per_layer : tuple of int
+        Newline tokens that it saw beside these.
     tokens_per_layer : tuple of int
         All tokens each decoder layer saw at prefill: text, newlines and visual tokens.
     kept : dict of int to Kept, or None
@@ -35,6 +37,7 @@ class PromptRecord:
     """
 
     visual_tokens_per_layer: tuple[int, ...]
+    newlines_per_layer: tuple[int, ...]
     tokens_per_layer: tuple[int, ...]
     kept: dict[int, Kept] | None
     scheduled: tuple[int, ...]
@@ -85,6 +88,12 @@ class Run:
     def visual_tokens_per_layer(self) -> list[int] | list[list[int]]:
         """Visual tokens each decoder layer saw at the last prefill; for a batch a list per sample."""
         lists = [list(record.visual_tokens_per_layer) for record in self.last]
+        return lists[0] if len(lists) == 1 else lists
+
+    @property
+    def newlines_per_layer(self) -> list[int] | list[list[int]]:
+        """Newline tokens each decoder layer saw beside these; for a batch a list per sample."""
+        lists = [list(record.newlines_per_layer) for record in self.last]
         return lists[0] if len(lists) == 1 else lists
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable
 from functools import update_wrapper
@@ -67,7 +68,9 @@ class StandIn:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         copied = memo.get(id(self._module))
-        return self if copied is None else method_of(copied, self._name)
+        if copied is None:
+            return self
+        return method_of(copied, self._name) if self._own is None else copy.deepcopy(self._own, memo)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return method_of, (self._module, self._name)

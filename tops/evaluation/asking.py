@@ -18,6 +18,7 @@ from tops.benchmarks.documents import question_of
 from tops.errors import DataError, UnsupportedModelError
 from tops.evaluation.batches import merge, split
 from tops.evaluation.media import Media, MediaReader
+from tops.evaluation.messages import messages
 from tops.evaluation.models import Asker, Prepared, Reply, asker_for, generate
 from tops.methods.base import InputControl
 
@@ -42,12 +43,19 @@ class Question:
 
 @dataclass(frozen=True)
 class Given:
-    """One reply, and what pruning did to its prompt; ``measured`` is for scorers that read this and no target."""
+    """One reply, and what pruning did to its prompt.
+
+    ``measured`` is for scorers that read this and no target. ``turn`` is the place in a conversation, from 1 on, and
+    ``asked`` its prompt without the model's own earlier answers; 0 and empty for a question that stands alone.
+    """
 
     reply: Reply
     visual_tokens_per_layer: tuple[int, ...]
+    newlines_per_layer: tuple[int, ...]
     kept: dict[str, Any] | None
     measured: dict[str, Any] | None = None
+    turn: int = 0
+    asked: str = ""
 
 
 class Questions:
@@ -118,9 +126,14 @@ class Asking:
         return question
 
     def _prepared(self, number: int) -> Question:
-        task, document = self._task, self._document(number)
+        document = self._document(number)
         media = self._reading(number, document)
-        content = messages(task.text(document), media)
+        content = messages(self._task.text(document), media, interleaved=self._benchmark.interleaved)
+        return self._posed(number, document, content, media)
+
+    def _posed(self, number: int, document: dict[str, Any], content: list[dict[str, Any]], media: Media) -> Question:
+        """A question at the end of the given messages."""
+        task = self._task
         request = task.request(number, lambda _: content, self._cell.benchmark.generation)
         self._preparing.task_dict = {task.stock.config.task: {self._benchmark.data.split: {number: document}}}
         prepared = self._preparing.prepare_prompt(request, media)
@@ -175,19 +188,19 @@ class Asking:
             ids = split(generate(self._backbone.model, merge(prompts)), prompts)
         seconds = (self._clock() - started) / len(prompts)
         replies = [self.asker.reply(p, i, seconds) for p, i in zip(prompts, ids, strict=True)]
-        if run is None:
-            return [
-                Given(r, tokens_unpruned(self._backbone, p.options), None)
-                for r, p in zip(replies, prompts, strict=True)
-            ]
         return [
-            Given(
-                reply,
-                tuple(int(n) for n in record.visual_tokens_per_layer),
-                None if record.kept is None else self._kept(record),
-            )
-            for reply, record in zip(replies, run.last, strict=True)
+            Given(reply, *self._seen(prompt, None if run is None else run.last[place]))
+            for place, (reply, prompt) in enumerate(zip(replies, prompts, strict=True))
         ]
+
+    def _seen(
+        self, prompt: Prepared, record: PromptRecord | None
+    ) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, Any] | None]:
+        """Visual tokens that each layer saw, newlines beside them, and what was kept where this is recorded."""
+        if record is None:
+            return *tokens_unpruned(self._backbone, prompt.options), None
+        tokens, newlines = (tuple(map(int, n)) for n in (record.visual_tokens_per_layer, record.newlines_per_layer))
+        return tokens, newlines, None if record.kept is None else self._kept(record)
 
 
 def asker_and_reader(
@@ -235,17 +248,8 @@ def token_pixels(backbone: Backbone) -> int:
     return round(side / float(shuffle)) if shuffle else side
 
 
-def messages(text: str, media: Media) -> list[dict[str, Any]]:
-    """One user turn in lmms-eval's form: pictures first, as its own tasks put them."""
-    if media.video:
-        shown: list[dict[str, Any]] = [{"type": "video", "url": list(media.images)}]
-    else:
-        shown = [{"type": "image", "url": image} for image in media.images]
-    return [{"role": "user", "content": [*shown, {"type": "text", "text": text}]}]
-
-
-def tokens_unpruned(backbone: Backbone, inputs: Mapping[str, Any]) -> tuple[int, ...]:
-    """Visual tokens that each decoder layer of the unpruned model sees, newlines not counted.
+def tokens_unpruned(backbone: Backbone, inputs: Mapping[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Visual tokens that each decoder layer of the unpruned model sees, and the newline tokens beside them.
 
     Parameters
     ----------
@@ -257,8 +261,6 @@ def tokens_unpruned(backbone: Backbone, inputs: Mapping[str, Any]) -> tuple[int,
     adapter = backbone.adapter
     ids = inputs["input_ids"]
     count = int(sum((ids == token).sum() for token in adapter.placeholder_ids))
-    seen = 0
-    if count:
-        layout = adapter.layout(inputs, [count])[0]
-        seen = int((~layout.newline).sum())
-    return (seen,) * len(adapter.layers)
+    newlines = int(adapter.layout(inputs, [count])[0].newline.sum()) if count else 0
+    depth = len(adapter.layers)
+    return (count - newlines,) * depth, (newlines,) * depth

@@ -11,12 +11,12 @@ import re
 from functools import cache
 from pathlib import Path
 
+from tops import fingerprint
 from tops.benchmarks.benchmark import load_benchmark
 from tops.errors import TopsError
+from tops.fingerprint import PACKAGE, behind, combined, file_of_class, home_of, read_source, save_memory
 from tops.methods import method_class
-from tops.store import fingerprint
 from tops.store.cell import Cell
-from tops.store.fingerprint import PACKAGE, behind, combined, file_of_class, home_of, read_source, save_memory
 
 ROOMS = {
     "engine": "engine",
@@ -28,6 +28,7 @@ ROOMS = {
     "selection": "selection",
     "evaluation": "evaluation",
     "benchmarks": "evaluation",
+    "serving": "engine",
 }
 """Room of the package to part; files of other packages are the method's. Rooms that are not named change no answer."""
 
@@ -42,10 +43,13 @@ ASKING = (
     "benchmarks.documents",
     "benchmarks.quiet",
 )
-FIDELITY = "evaluation.fidelity"
+FIDELITY, TURNS = "evaluation.fidelity", ("evaluation.turns", "benchmarks.turns")
+VLLM = "evaluation.through_vllm"
 # They find data, tell of a run, or score: none of it reaches an answer. Settings in YAML are in the key itself.
 SILENT = (
     FIDELITY,  # unless it is what is measured
+    *TURNS,  # likewise
+    VLLM,  # unless it answers
     "evaluation.code",
     "evaluation.provenance",
     "evaluation.judge",
@@ -72,12 +76,12 @@ def answering_code(cell: Cell) -> Code:
         has no method.
     """
     measure = load_benchmark(cell.benchmark.name).measure
-    return dict(_answering_code(cell.backbone.family, cell.method.name, measure))
+    return dict(_answering_code(cell.backbone.family, cell.method.name, measure, cell.backbone.engine))
 
 
 @cache
-def _answering_code(family: str, method: str, measure: str) -> tuple[tuple[str, str], ...]:
-    roots, homes = [*_asking(measure), *_family(family)], [PACKAGE]
+def _answering_code(family: str, method: str, measure: str, engine: str) -> tuple[tuple[str, str], ...]:
+    roots, homes = [*_asking(measure), *_family(family), *_engine(engine)], [PACKAGE]
     if method != "none":
         file = file_of_class(method_class(method))
         roots.append(file)
@@ -92,9 +96,17 @@ def _answering_code(family: str, method: str, measure: str) -> tuple[tuple[str, 
 
 
 def _asking(measure: str) -> list[Path]:
-    names = [*ASKING, *([FIDELITY] if measure == "fidelity" else [])]
+    names = [*ASKING, *([FIDELITY] if measure == "fidelity" else []), *(TURNS if measure == "turns" else [])]
     found = [PACKAGE.file(f"tops.{name}") for name in names]
     return [file for file in found if file is not None]
+
+
+def _engine(name: str) -> list[Path]:
+    """Files behind an engine other than the library."""
+    if not name:
+        return []
+    asking = PACKAGE.file(f"tops.{VLLM}")
+    return [*([asking] if asking is not None else []), *sorted((PACKAGE.folder / "serving").rglob("*.py"))]
 
 
 @cache

@@ -14,6 +14,7 @@ from tops.benchmarks.benchmark import Benchmark
 from tops.benchmarks.data import DataRoot
 from tops.benchmarks.documents import cluster_of, target_of
 from tops.benchmarks.scorers import rule_of, score_answers, summarise
+from tops.benchmarks.scorers.turns import TURN
 from tops.errors import ConfigurationError, DataError, TopsError
 from tops.evaluation.code import answering_code
 from tops.evaluation.pictures import ENCODED
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 ROOM = "; free the GPU or choose a larger one, profile.batch_size=1, fewer frames"
+AT_ONCE = 64  # prompts handed to an engine that batches by itself
 HOPELESS = 5  # failures with which a cell must begin to be given up
 
 
@@ -206,6 +208,7 @@ class _Session:
                 resumed=resumed,
                 device=str(self.backbone.model.device),
                 batch_size=self.largest,
+                engine=self.cell.backbone.engine or "library",
             )
             status = self._seal(record)
             return status
@@ -215,7 +218,8 @@ class _Session:
 
     @contextmanager
     def _pruned(self) -> Iterator[Run | None]:
-        if self.method is None or self.benchmark.measure == "fidelity":  # which needs the unpruned model too
+        # Fidelity needs the unpruned model too; vLLM prunes by itself.
+        if self.method is None or self.benchmark.measure == "fidelity" or self.cell.backbone.engine:
             yield None
             return
         with self.backbone.prune(self.method, record_kept=bool(self.record_kept)) as run:
@@ -247,13 +251,24 @@ class _Session:
         from tops.evaluation.asking import Asking
         from tops.evaluation.batches import ahead, buckets, measured
         from tops.evaluation.fidelity import FidelityAsking
+        from tops.evaluation.turns import TurnsAsking, in_conversations
 
-        kind = FidelityAsking if self.benchmark.measure == "fidelity" else Asking
-        asking = kind(self.cell, self.benchmark, self.backbone, self.method, task, run)
+        parts = (self.cell, self.benchmark, self.backbone, self.method, task, run)
 
         def failed(number: int, error: Exception) -> Answer:
             log.debug("document %d of %s", number, self.cell.label, exc_info=error)
             return self._failed(task, number, error)
+
+        if self.benchmark.measure == "turns":
+            turns, groups = TurnsAsking(*parts), task.conversations(self.cell.benchmark.limit)
+            yield from in_conversations(turns, groups, self.writer.answers, self._answer, failed, let_through)
+            return
+        kind: type[Asking] = FidelityAsking if self.benchmark.measure == "fidelity" else Asking
+        if self.cell.backbone.engine:
+            from tops.evaluation.through_vllm import VllmAsking
+
+            kind = VllmAsking
+        asking = kind(*parts)
 
         def prepared(number: int) -> Question | tuple[int, Exception]:
             try:
@@ -294,7 +309,9 @@ class _Session:
                     yield from ask(questions)
 
         with asking.shown():
-            if self.batch_size == "auto":
+            if self.cell.backbone.engine:
+                yield from in_batches(numbers, AT_ONCE)
+            elif self.batch_size == "auto":
                 with measured(self.backbone.model.device) as room:
                     yield from in_batches(numbers[:1], 1)
                 yield from in_batches(numbers[1:], room.prompts)
@@ -309,16 +326,18 @@ class _Session:
         raw: Sequence[Image] = ()
         if "image" in self.benchmark.cluster or question.number in self.recorded:
             raw = asking.reader.raw(question.document).images
+        target = target_of(self.benchmark, question.document) if given.measured is None else given.measured
         return Answer(
             doc_id=question.number,
             cluster=cluster_of(self.benchmark, plain, question.number, raw),
             prompt=reply.prompt,
-            prompt_hash=hashlib.sha256(reply.prompt.encode()).hexdigest(),
+            prompt_hash=hashlib.sha256((given.asked or reply.prompt).encode()).hexdigest(),
             question=question.words,
             answer=text,
-            target=target_of(self.benchmark, question.document) if given.measured is None else given.measured,
+            target={**target, TURN: given.turn} if given.turn else target,
             output_tokens=reply.output_tokens,
             visual_tokens_per_layer=given.visual_tokens_per_layer,
+            newlines_per_layer=given.newlines_per_layer if any(given.newlines_per_layer) else (),
             kept=given.kept if question.number in self.recorded else None,
             seconds=round(reply.seconds, 4),
             image=self._picture(question.number, raw) if question.number in self.recorded else None,

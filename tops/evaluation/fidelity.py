@@ -110,17 +110,17 @@ class FidelityAsking(Asking):
         started, options = self._clock(), question.prepared.options
         reference = self._reference(question)
         if self._method is None:
-            forced, seen = reference.forced, tokens_unpruned(self._backbone, options)
+            forced, (seen, newlines) = reference.forced, tokens_unpruned(self._backbone, options)
         else:
             with self._backbone.prune(self._method) as run:
                 # The same draws as where this document is answered.
                 run.question, run.sample = question.words, f"{self._benchmark.source}/{question.number}"
                 forced = teacher_forced(self._backbone.model, _tensors(options), reference.answer)
-            seen = run.last[0].visual_tokens_per_layer
+            seen, newlines = run.last[0].visual_tokens_per_layer, run.last[0].newlines_per_layer
         ids = torch.cat([options["input_ids"], reference.answer], 1)
         reply = self.asker.reply(question.prepared, ids, self._clock() - started)
         measured = {"loss": forced.loss, "agrees": forced.agrees, "unpruned_loss": reference.forced.loss}
-        return Given(reply, tuple(int(n) for n in seen), None, measured)
+        return Given(reply, tuple(int(n) for n in seen), tuple(int(n) for n in newlines), None, measured)
 
     def _reference(self, question: Question) -> _Reference:
         key = f"{self._what} {question.number}"

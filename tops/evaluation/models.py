@@ -62,12 +62,18 @@ class Prepared:
         Arguments of ``generate``, tensors with a batch of one.
     seconds : float
         Spent on it.
+    images : tuple of PIL images
+        As the processor got them.
+    processing : mapping
+        The processor's other arguments.
     """
 
     request: Any
     prompt: str
     options: Mapping[str, Any]
     seconds: float
+    images: tuple[Any, ...] = ()
+    processing: Mapping[str, Any] = field(default_factory=dict)
 
 
 class _Halt(BaseException):
@@ -82,6 +88,8 @@ class _Watch:
     media: Media = field(default_factory=Media)
     error: BaseException | None = None
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    images: tuple[Any, ...] = ()
+    processing: Mapping[str, Any] = field(default_factory=dict)
     halt: bool = False
     output: tuple[torch.Tensor, torch.Tensor] | None = None  # ids of the prompt; the same with those of the answer
 
@@ -151,6 +159,7 @@ class _Processor:
             value = getattr(self._inputs, name)
             if value is not None and images is not None:
                 options[name] = value
+        self._watch.images, self._watch.processing = tuple(images or ()), dict(options)
         return self._adapter.process(self._processor, self._layout, text=text, images=images, **options)
 
 
@@ -283,7 +292,8 @@ class Asker:
         try:
             super().generate_until([request])  # type: ignore[misc]
         except _Halt:
-            return Prepared(request, self.watch.prompt, self.watch.inputs, time.perf_counter() - started)
+            watch, seconds = self.watch, time.perf_counter() - started
+            return Prepared(request, watch.prompt, watch.inputs, seconds, watch.images, watch.processing)
         finally:
             self.watch.halt = False
         raise RuntimeError("the stock wrapper did not come to the model")

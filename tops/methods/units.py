@@ -12,6 +12,7 @@ from tops.tokens import Selection, VisualTokens
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from tops.budget import PromptShape
     from tops.signals import PruningPoint
 
 
@@ -134,24 +135,21 @@ def groups(
         return [Group(unit[:1], order[None], keep, point, values, whole=True)]
     # One number for both: of pairs, torch finds consecutive ones far more slowly.
     number = (image * (unit.max() + 1) + unit)[order]
-    counts = torch.unique_consecutive(number, return_counts=True)[1]
-    first = order[counts.cumsum(0) - counts]
+    lengths = torch.unique_consecutive(number, return_counts=True)[1]
+    first = order[lengths.cumsum(0) - lengths]
     images, units = torch.stack([image[first], unit[first]]).tolist()
-    sizes = counts.tolist()
+    sizes = lengths.tolist()
     members: dict[int, list[int]] = {}
     for place, number in enumerate(images):
         members.setdefault(number, []).append(place)
-    image_sizes = [sum(sizes[p] for p in places) for places in members.values()]
-    quotas = [0] * len(sizes)
-    parts = share(point.keep, image_sizes, proportional=proportional, least=1)
-    for places, part in zip(members.values(), parts, strict=True):
-        for place, count in zip(
-            places, share(part, [sizes[p] for p in places], proportional=proportional), strict=True
-        ):
-            quotas[place] = count
+    shares = quotas(point.keep, [[sizes[p] for p in places] for places in members.values()], proportional=proportional)
+    kept = [0] * len(sizes)
+    for places, counts in zip(members.values(), shares, strict=True):
+        for place, count in zip(places, counts, strict=True):
+            kept[place] = count
     chunks = torch.split(order, sizes)
     batches: dict[tuple[int, int, int], list[int]] = {}
-    for place, (size, keep) in enumerate(zip(sizes, quotas, strict=True)):
+    for place, (size, keep) in enumerate(zip(sizes, kept, strict=True)):
         if keep:
             batches.setdefault((size, keep, place if singly else 0), []).append(place)
     return [
@@ -165,6 +163,68 @@ def groups(
         )
         for (_, keep, _), places in batches.items()
     ]
+
+
+def quotas(keep: int, units: Sequence[Sequence[int]], *, proportional: bool) -> list[list[int]]:
+    """Tokens that each unit of each image keeps: shared among images, then among the units of each.
+
+    Parameters
+    ----------
+    keep : int
+        Over the whole prompt.
+    units : sequence of sequence of int
+        Per image the tokens of each of its units.
+    proportional : bool
+        Share by size.
+    """
+    parts = share(keep, [sum(sizes) for sizes in units], proportional=proportional, least=1)
+    return [share(part, sizes, proportional=proportional) for sizes, part in zip(units, parts, strict=True)]
+
+
+def check_units(keep: int, shape: PromptShape, least: int, *, proportional: bool, title: str) -> None:
+    """Refuse a count under which a unit would keep fewer tokens than a method needs there.
+
+    Parameters
+    ----------
+    keep : int
+        Over the whole prompt.
+    shape : PromptShape
+        Where its units are not known, every image is taken for one.
+    least : int
+        Fewest tokens of a unit that keeps any.
+    proportional : bool
+        As in :func:`groups`.
+    title : str
+        Method, for the error.
+
+    Raises
+    ------
+    BudgetError
+        With the next budget that is enough.
+    """
+    images = max(1, shape.images)
+    units = shape.units or ((shape.visual // images,),) * images
+    total = sum(map(sum, units))
+    if least < 2 or keep >= total:
+        return
+
+    def few(count: int) -> list[tuple[int, int]]:
+        """Image and tokens of every unit that would keep too few."""
+        shares = enumerate(quotas(count, units, proportional=proportional))
+        return [(image, part) for image, parts in shares for part in parts if 0 < part < least]
+
+    if not (wrong := few(keep)):
+        return
+    step = 1 if proportional else images
+    enough = next((count for count in range(keep + step, total, step) if not few(count)), total)
+    advice = (
+        f"a keep ratio of at least {enough / total:.6g}" if proportional else f"{enough // images} tokens per image"
+    )
+    image, part = wrong[0]
+    raise BudgetError(
+        f"{title} needs {least} tokens of every tile or frame that keeps any, and {keep} of {total} tokens leave "
+        f"{part} of one of the {len(units[image])} in image {image}; give {advice}"
+    )
 
 
 def share(total: int, sizes: Sequence[int], *, proportional: bool, least: int = 0) -> list[int]:

@@ -53,11 +53,19 @@ class VisionZip(BeforeModel):
         contextual = min(keep - 1, int(keep * self.contextual + 0.5))
         return keep - contextual, contextual
 
+    def least_of_unit(self, have: frozenset[Signal]) -> int:
+        """With a CLS token that and one patch."""
+        return 2 if self._with_cls(have) else 1
+
+    @staticmethod
+    def _with_cls(have: frozenset[Signal]) -> bool:
+        return {Signal.ENCODER, Signal.CLS} <= have
+
     def values(self, point: PruningPoint) -> Mapping[str, Tensor]:
         """CLS attention summed over heads; with a CLS token encoder features and keys averaged over heads."""
         vision = point.vision
         scores = vision.saliency(reduce="sum")
-        if not {Signal.ENCODER, Signal.CLS} <= vision.signals:
+        if not self._with_cls(vision.signals):
             return {"scores": scores}
         keys = vision.packed(vision.encoder_keys(layer="feature").float().mean(1)[:, 1:])
         return {"scores": scores, "features": patch_features(point), "keys": keys}

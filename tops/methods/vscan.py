@@ -173,9 +173,16 @@ class VScan(BeforeModel):
         have, keep = group.positions.shape[1], group.keep
         if self.second == "whole":
             return top_k_lowest_index(self.scores(group.point), keep)[None]
-        tile = min(int(group.point.memory["tile"]), have)
+        tile = self._tile(group.point)
         best = top_k_lowest_index(self.scores(group.point)[:tile], max(1, math.floor(tile * self.share + 1e-9)))
         return torch.cat([best, torch.arange(tile, have, device=best.device)])[None]
+
+    @staticmethod
+    def _tile(point: PruningPoint) -> int:
+        """What one tile kept at the first cut; without a first cut all tokens of the first."""
+        tokens = point.tokens
+        kept = int(point.memory["tile"] if "tile" in point.memory else (tokens.unit == tokens.unit[0]).sum())
+        return min(kept, len(tokens))
 
     def scores(self, point: PruningPoint) -> Tensor:
         """(N,) float32: attention of the last prompt token in the layer about to run, mean over heads."""
@@ -183,7 +190,7 @@ class VScan(BeforeModel):
 
         last = point.positions.shape[-1] - 1
         if self.second == "first_tile":
-            last += min(int(point.memory["tile"]), len(point.tokens)) - len(point.tokens)
+            last += self._tile(point) - len(point.tokens)
         rope = point.positions.ndim == 1 if self.rope is None else self.rope
         rows = torch.tensor([last], device=point.tokens.index.device)
         return point.attention(rows, layer="own", rope=rope)[:, 0, point.visual_slots].mean(0)

@@ -41,6 +41,11 @@ class AccRule:
     text: str
     divisors: dict[str, int]
 
+    @property
+    def weights(self) -> dict[str, float]:
+        """What a point of each benchmark counts in Acc."""
+        return {name: 1 / (divisor * len(self.divisors)) for name, divisor in self.divisors.items()}
+
     def acc(self, scores: Mapping[str, Number]) -> Number:
         """Mean of the scaled scores; shape of the scores.
 

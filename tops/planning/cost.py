@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tops.benchmarks.benchmark import load_benchmark
@@ -90,7 +89,7 @@ def estimate(plan: Plan) -> Cost:
         hours=seconds / 3600,
         measured=measured,
         estimated=len(todo) - measured,
-        downloads_gb=_downloads(todo, plan),
+        downloads_gb=sum(downloads(plan)) / 1e9,
         disk_mb=documents * BYTES_PER_ANSWER / 1e6,
         documents=documents,
         miniature=plan.profile.miniature,
@@ -125,15 +124,17 @@ def _measured(plan: Plan) -> dict[str, float]:
     return {name: spent / count for name, (spent, count) in total.items() if count}
 
 
-def _downloads(todo: Iterable[Cell], plan: Plan) -> float:
+def downloads(plan: Plan) -> tuple[int, int]:
+    """Bytes of checkpoints (in half precision) and of data that missing cells read and that are not staged here."""
     if plan.profile.miniature:
-        return 0.0
+        return 0, 0
+    todo = plan.todo()
     backbones = {c.backbone.name for c in todo}
     benchmarks = {load_benchmark(c.benchmark.name).source for c in todo}
     checkpoints = sum(
-        backbone_config(name).parameters * 2 / 1e9
+        backbone_config(name).parameters * 2
         for name in backbones
         if not staging.checkpoint(backbone_config(name), plan.profile)
     )
     data = sum(load_benchmark(name).data.megabytes for name in benchmarks if not staging.data(name, plan.profile))
-    return checkpoints + data / 1000
+    return int(checkpoints), int(data * 10**6)

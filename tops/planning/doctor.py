@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 State = Literal["ok", "warning", "missing"]
 PARTS = ("installation", "machine", "backbones", "suites")
+MAIN = "table1"  # the experiment whose download stands as an example of one command for checkpoints and data
 PINNED = {"lmms_eval": "0.7.3"}
 BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 HEADROOM = 1.25  # activations and cache beside the weights, at batch size 1
@@ -50,6 +51,7 @@ def examine(profile: str = "paper", judge: str | None = None) -> list[Finding]:
         "machine": [*_gpus(chosen), *_disk(chosen), *_offline(), verdict],
         f"backbones of profile {profile}": _backbones(chosen),
         f"suites of profile {profile}": _suites(chosen, judged=verdict.state == "ok"),
+        "what to fetch": [] if chosen.miniature else _to_fetch(profile),
     }
     return [replace(finding, part=part) for part, findings in parts.items() for finding in findings]
 
@@ -187,22 +189,58 @@ def _largest_gpu() -> int | None:
 
 
 def _suites(profile: ProfileConfig, *, judged: bool) -> Iterator[Finding]:
+    from tops.miniature.benchmarks import has_twin
     from tops.planning import staging
 
     root: DataRoot = staging.data_root(profile)
+    small = profile.miniature
     for suite in suite_names():
-        names = load_suite(suite)
+        whole = load_suite(suite)
+        twins = [load_benchmark(n).data for n in whole]
+        names = [n for n, data in zip(whole, twins, strict=True) if not small or has_twin(data.path, data.config)]
+        if not names:
+            yield Finding(
+                f"suite {suite}", "missing", "its benchmarks have no miniature documents; profile=paper asks them"
+            )
+            continue
         silent = [load_benchmark(n).title for n in names if load_benchmark(n).judged and not judged]
         note = f"; without a judge {', '.join(silent)} ends answered, with no number" if silent else ""
+        left_out = ", ".join(n for n in whole if n not in names)
+        note += f"; {left_out} left out: no miniature documents" if left_out else ""
         lacking = [name for name in names if missing(load_benchmark(name), root) is not None]
         there = [name for name in names if name not in lacking]
+        if lacking and profile.miniature:
+            text = f"not built yet: the first `tops run profile={profile.name}` builds it by itself{note}"
+            yield Finding(f"suite {suite}", "ok", text)
+            continue
         if not lacking:
             yield Finding(f"suite {suite}", "ok", f"all {len(names)} benchmarks are staged{note}")
             continue
         wanted = f"benchmark={','.join(lacking)}" if there else f"suite={suite}"
-        how = "`tops miniature build`" if profile.miniature else f"`tops fetch {wanted}`{_room(lacking, root)}"
         what = f"would run {', '.join(there)}{note}; missing {', '.join(lacking)}" if there else "nothing is there yet"
-        yield Finding(f"suite {suite}", "missing", f"{what}: {how}")
+        yield Finding(f"suite {suite}", "missing", f"{what}: `tops fetch {wanted}`{_room(lacking, root)}")
+
+
+def _to_fetch(profile: str) -> Iterator[Finding]:
+    """One command that stages checkpoints and data of a whole experiment, with its size and the room for it."""
+    from tops.planning import staging
+    from tops.planning.cost import downloads
+    from tops.planning.request import request
+
+    plan = request((f"experiment={MAIN}", f"profile={profile}")).plan
+    checkpoints, data = downloads(plan)
+    if not checkpoints + data:
+        yield Finding(MAIN, "ok", "all its checkpoints and data are staged")
+        return
+    free = [
+        f"{size_text(shutil.disk_usage(_existing(place)).free)} are free at {place}"
+        for place in (staging.hub_cache(), staging.data_root(plan.profile).mirror)
+    ]
+    text = (
+        f"`tops fetch experiment={MAIN}`: about {size_text(checkpoints)} of checkpoints ({free[0]}) and "
+        f"{size_text(data)} of data ({free[1]}); interrupted, the same command goes on"
+    )
+    yield Finding(MAIN, "warning", text)
 
 
 def _room(benchmarks: Sequence[str], root: DataRoot) -> str:

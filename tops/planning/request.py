@@ -29,13 +29,21 @@ def _refuse_ignored(config: Composed, given: Sequence[str]) -> None:
         raise ConfigurationError("backbones= chooses among those of an experiment; name one with backbone=NAME")
     if config.full and config.limit is not None:
         raise ConfigurationError(f"full=true asks all documents and limit={config.limit} only some; leave one out")
+    if config.record_kept and config.profile.engine != "library":
+        raise ConfigurationError(
+            f"record_kept=true: engine={config.profile.engine} does not tell which tokens stayed; leave one of them out"
+        )
     if config.experiment is None and config.method["name"] == "none" and config.budget is not None:
         raise ConfigurationError("the unpruned model has no budget; leave budget out, or name a method")
+    if config.experiment is None and config.stop is not None:
+        raise ConfigurationError("stop= tells methods of an experiment apart; name one, or use `tops compare`")
     if config.experiment is None and config.budget is None and "protocol" in given:
         raise ConfigurationError("protocol= says what a budget counts; give one (budget=64), or leave it out")
 
 
-ONE_PER_RUN = ("launcher", "tracking", "profile", "results", "limit", "full", "stale", "record_kept")
+ONE_PER_RUN = (
+    "launcher", "tracking", "profile", "results", "limit", "full", "stale", "record_kept", "stop", "margin",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ def request(words: Sequence[str], *, multirun: bool = False) -> Request:
     given = [override.key_or_group for override in overrides]
     if not multirun:
         config = composed(words)
-        refuse_unused(given, config.profile.miniature)
+        refuse_unused(given, config.profile, config.launcher, config.tracking)
         _refuse_ignored(config, given)
         found = _experiment(config, words) if config.experiment is not None else _cells([config], words)
         return Request(with_recording(found, config), config)
@@ -71,7 +79,9 @@ def request(words: Sequence[str], *, multirun: bool = False) -> Request:
         if override.is_sweep_override() and (head := override.key_or_group.split(".")[0]) in ONE_PER_RUN:
             raise ConfigurationError(f"{head} takes one value per run; sweep the axes of a cell")
     configs = [composed_by_axis(job) for job in _expand(words)]
-    refuse_unused(given, configs[0].profile.miniature)
+    if configs[0].stop is not None:
+        raise ConfigurationError("stop= tells methods of an experiment apart, not cells of a sweep; leave it out")
+    refuse_unused(given, configs[0].profile, configs[0].launcher, configs[0].tracking)
     if any(c.experiment for c in configs):
         raise ConfigurationError("an experiment is already a sweep; leave -m out, or the experiment")
     return Request(with_recording(_cells(configs, words), configs[0]), configs[0])
@@ -101,6 +111,8 @@ def _stored(paths: Sequence[str], words: Sequence[str]) -> Request:
                 "(profile.device=cpu), launcher, tracking, results and stale may be given"
             )
     config = composed([f"profile={profiles[0]}", *words])
+    given = [override.key_or_group for override in parse_overrides(words)]
+    refuse_unused(given, config.profile, config.launcher, config.tracking)
     rows: dict[Row, None] = {}
     columns: dict[Column, None] = {}
     planned = []
@@ -143,6 +155,7 @@ def _experiment(config: Composed, words: Sequence[str]) -> Plan:
         full=config.full,
         backbones=config.backbones,
         stale=config.stale,
+        stop=config.stop,
     )
 
 

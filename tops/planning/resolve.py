@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from tops.backbones import family_named, family_sources
 from tops.backbones.image_layouts import check_view, view_of
@@ -14,19 +16,25 @@ from tops.benchmarks.benchmark import benchmark_source, load_benchmark
 from tops.budget import Budget, PromptShape, Protocol
 from tops.errors import ConfigurationError, DataError
 from tops.methods import Method, method_class
-from tops.planning import staging
+from tops.miniature.benchmarks import check_twin
+from tops.planning import engines, staging
 from tops.settings.choices import backbone_config, choice_names, load_profile
 from tops.settings.methods import build_method, method_defaults, method_spec, method_title
 from tops.settings.schema import BackboneConfig, MiniatureConfig, ProfileConfig
 from tops.signals import Signal
 from tops.store.cell import BackboneSpec, BenchmarkSpec, Cell, MethodSpec
+from tops.store.hashes import remember_earlier
+
+T = TypeVar("T")
 
 
 def prompt_shape(backbone: BackboneConfig, profile: ProfileConfig) -> PromptShape:
     """The prompt a budget is checked against in the plan: one image (or video) at the configured input size."""
     if profile.miniature and (small := backbone.miniature) is not None:
         return PromptShape(small.visual * small.frames, small.depth, small.frames, backbone.name)
-    return PromptShape(backbone.visual * backbone.frames, backbone.depth, backbone.frames, backbone.name)
+    units = Inputs.of(backbone.options).laid_out(backbone.family)[1].units
+    known = (units,) if backbone.frames == 1 and sum(units) == backbone.visual else ()
+    return PromptShape(backbone.visual * backbone.frames, backbone.depth, backbone.frames, backbone.name, known)
 
 
 def profile_budget(printed: int | float, backbone: BackboneConfig, profile: ProfileConfig) -> int | float:
@@ -87,13 +95,17 @@ def backbone_spec(backbone: BackboneConfig, profile: ProfileConfig) -> BackboneS
         attention=backbone.attention,
         options={**({"frames": frames} if frames > 1 else {}), **options},
         source=family_source(backbone),
+        engine="" if profile.engine == "library" else profile.engine,
     )
 
 
 def family_source(backbone: BackboneConfig) -> str:
     """Digest of the adapter of a backbone whose family is not part of the package; empty for those that are."""
     own = family_sources().get(backbone.family)
-    return "" if own is None else own.digest
+    if own is None:
+        return ""
+    remember_earlier(own.digest, own.earlier)
+    return own.digest
 
 
 def _small(backbone: BackboneConfig, small: MiniatureConfig) -> dict[str, Any]:
@@ -197,7 +209,8 @@ def refusal(method: MethodSpec, budget: Budget | None, backbone: BackboneConfig,
         lacking = sorted(needed_signals(method, budget, backbone) - signals_of(backbone))
         if lacking:
             return f"{title} needs {', '.join(lacking)}, which {backbone.title} does not have"
-        build_method(method, budget, seed=0).schedule(shape)
+        built = build_method(method, budget, seed=0)
+        built.check_quotas(built.schedule(shape), shape, signals_of(backbone))
     except ConfigurationError as error:
         return str(error)
     return None
@@ -238,6 +251,22 @@ class Refusal:
     cell: Cell | None = None
 
 
+Known = dict[tuple[Any, ...], Any]  # what the cells of one plan share, made once
+
+
+def _once(known: Known, key: tuple[Any, ...], make: Callable[[], T]) -> T:
+    """What ``make`` gives, or raises, made once for each key."""
+    if key not in known:
+        try:
+            known[key] = make()
+        except (ConfigurationError, DataError) as error:
+            known[key] = error
+    found = known[key]
+    if isinstance(found, Exception):
+        raise found
+    return found  # type: ignore[no-any-return]
+
+
 def cell(
     backbone: BackboneConfig,
     method: str,
@@ -250,37 +279,70 @@ def cell(
     seed: int,
     *,
     convention: str | None = None,
+    known: Known | None = None,
 ) -> Cell | Refusal:
     """A cell from choices, or why it cannot run. No model is loaded.
 
-    ``budget`` is what the cell is to have; :func:`profile_budget` maps a printed one.
+    ``budget`` is what the cell is to have; :func:`profile_budget` maps a printed one. ``known`` is shared by the cells
+    of one profile whose backbones are those of the catalogue: the same name then means the same backbone.
     """
+    known = {} if known is None else known
+    way = (backbone.name, method, repr(sorted(options.items())), budget, protocol)
     try:
-        spec = shown(benchmark, backbone_spec(backbone, profile), backbone, miniature=profile.miniature)
-        check_layout(backbone, profile, spec)
-        chosen = method_spec(method, on_backbone(method, options, backbone, profile))
+        spec = _once(known, ("shown", backbone.name, benchmark), lambda: _shown(benchmark, backbone, profile))
+        chosen = _once(
+            known, ("method", *way), lambda: method_spec(method, on_backbone(method, options, backbone, profile))
+        )
         allowance = None if budget is None or method == "none" else Budget(budget, protocol)
-        asked = benchmark_spec(benchmark, profile, limit, convention, backbone.family)
-        if profile.allow_empty:
-            asked = replace(asked, generation={**asked.generation, "allow_empty": True})
+        asked = _once(
+            known,
+            ("asked", benchmark, limit, convention, backbone.family),
+            lambda: _asked(benchmark, profile, limit, convention, backbone.family),
+        )
     except (ConfigurationError, DataError) as error:
         return Refusal(str(error))
     stored = as_stored(chosen, backbone, profile)
-    out = Cell(profile.name, spec, stored, allowance, asked, seed, {**versions(), **batching(spec, profile)})
-    reason = refusal(chosen, allowance, backbone, prompt_shape(backbone, profile))
+    packages = {**versions(), **batching(spec, profile, asked), **engines.versions(spec)}
+    out = Cell(profile.name, spec, stored, allowance, asked, seed, packages)
+    shape = prompt_shape(backbone, profile)
+    reason = _once(known, ("refusal", *way), lambda: refusal(chosen, allowance, backbone, shape))
+    if reason is None and spec.engine:
+        reason = engines.refusal(out, chosen, shape)
     if reason is not None:
         return Refusal(reason, out)
     try:
-        return replace(out, method=with_weights(stored, allowance, backbone, profile))
+        weighed = _once(known, ("weights", *way), lambda: with_weights(stored, allowance, backbone, profile))
     except DataError as error:
         return Refusal(str(error), out)
+    return replace(out, method=weighed)
+
+
+def _shown(benchmark: str, backbone: BackboneConfig, profile: ProfileConfig) -> BackboneSpec:
+    spec = shown(benchmark, backbone_spec(backbone, profile), backbone, miniature=profile.miniature)
+    check_layout(backbone, profile, spec)
+    return spec
+
+
+def _asked(
+    benchmark: str, profile: ProfileConfig, limit: int | None, convention: str | None, family: str
+) -> BenchmarkSpec:
+    asked = benchmark_spec(benchmark, profile, limit, convention, family)
+    return replace(asked, generation={**asked.generation, "allow_empty": True}) if profile.allow_empty else asked
 
 
 def benchmark_spec(
     name: str, profile: ProfileConfig, limit: int | None, convention: str | None = None, family: str = ""
 ) -> BenchmarkSpec:
-    """What is asked, with the hash of the documents that are staged (empty when they are not)."""
+    """What is asked, with the hash of the documents that are staged (empty when they are not).
+
+    Raises
+    ------
+    ConfigurationError
+        If the profile asks miniature documents and the benchmark has none.
+    """
     benchmark = load_benchmark(name)
+    if profile.miniature and not Path(benchmark.data.path).is_absolute():  # a folder of the user's own
+        check_twin(benchmark.title, benchmark.data.path, benchmark.data.config)
     spec = benchmark.spec(
         staging.data(name, profile), profile=profile.name, convention=convention, family=family, limit=limit
     )
@@ -293,9 +355,11 @@ def versions() -> dict[str, str]:
     return {"answers": ANSWERS, **{name: version(name) for name in ("lmms_eval", "torch", "transformers")}}
 
 
-def batching(spec: BackboneSpec, profile: ProfileConfig) -> dict[str, str]:
-    """The batch size, where answers can depend on it: in half precision, when it is not 1."""
-    alone = profile.batch_size == 1 or spec.dtype == "float32"
+def batching(spec: BackboneSpec, profile: ProfileConfig, asked: BenchmarkSpec) -> dict[str, str]:
+    """The batch size, where answers can depend on it: in half precision, when it is not 1; turns are asked alone.
+
+    vLLM batches as it sees fit, whatever the profile says."""
+    alone = profile.batch_size == 1 or spec.dtype == "float32" or bool(asked.turns) or bool(spec.engine)
     return {} if alone else {"batch_size": str(profile.batch_size)}
 
 

@@ -1,62 +1,33 @@
-"""A progress bar for people: documents per second, time left, running score."""
+"""Columns of the bars that a run draws on a terminal: every bar is one line of 80 characters."""
 
 from __future__ import annotations
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
-from rich.progress import TimeRemainingColumn as TimeRemaining
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn
+from rich.table import Column
 from rich.text import Text
 
-from tops.running.events import RunningScore
-from tops.store.answers import Answer
-from tops.store.store import CellStatus
+from tops.running.duration import duration
+
+WIDTH = 34  # characters of a bar's label
 
 
-class Rate(ProgressColumn):
-    """Documents per second of the last half minute."""
+class Left(ProgressColumn):
+    """Time that the rest of a bar takes at the rate of all that was done so far; nothing for a bar without ``rate``."""
 
     def render(self, task: Task) -> Text:
         """The column of one bar."""
-        return Text(f"{task.speed:.1f} documents/s" if task.speed else "")
+        done = task.completed - task.fields["before"]
+        if not task.fields["rate"] or done <= 0 or task.total is None or not task.elapsed:
+            return Text("")
+        return Text(f"{duration(task.elapsed * (task.total - task.completed) / done)} left")
 
 
 def columns() -> tuple[ProgressColumn, ...]:
-    """Columns of a bar over documents; its tasks carry a field ``score``."""
+    """Columns of a bar, whose tasks carry the fields ``note``, ``rate`` (tells time left) and ``before``."""
     return (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, max_width=WIDTH)),
+        BarColumn(bar_width=10),
         MofNCompleteColumn(),
-        Rate(),
-        TimeRemaining(),
-        TextColumn("{task.fields[score]}", markup=False),
+        TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True)),
+        Left(table_column=Column(no_wrap=True)),
     )
-
-
-class Bar:
-    """Draws on stderr; on a pipe it prints one line per cell and nothing else."""
-
-    def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True)
-        self._bar: Progress | None = None
-        self._task = TaskID(0)
-        self._label, self._score = "", RunningScore()
-
-    def begin(self, label: str, total: int, done: int) -> None:
-        """A cell starts."""
-        self._label, self._score = label, RunningScore()
-        self._bar = Progress(*columns(), console=self._console, disable=not self._console.is_terminal, transient=True)
-        self._task = self._bar.add_task(label, total=total, completed=done, score="")
-        self._bar.start()
-
-    def advance(self, answer: Answer, score: float | None) -> None:
-        """One more document."""
-        if self._bar is not None:
-            self._score.add(answer, score)
-            self._bar.update(self._task, advance=1, score=str(self._score))
-
-    def end(self, status: CellStatus) -> None:
-        """The cell is left."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
-        self._console.print(f"{self._label}: {status}", highlight=False)

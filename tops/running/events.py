@@ -15,7 +15,7 @@ EVERY = 2.0  # seconds between two events of one cell's documents
 
 @dataclass(frozen=True)
 class Event:
-    """One event: ``load``, ``start``, ``documents``, ``done``, ``failed``, ``aside``, ``lost``.
+    """One event: ``load``, ``start``, ``documents``, ``done``, ``failed``, ``aside``, ``lost``, ``stopping``.
 
     ``documents`` and ``total`` are of the cell, for events of that kind.
     """
@@ -55,7 +55,7 @@ class RunningScore:
             self._sum, self._scored = self._sum + score, self._scored + 1
 
     def __str__(self) -> str:
-        parts = [f"running score {100 * self._sum / self._scored:.1f}"] if self._scored else []
+        parts = [f"score {100 * self._sum / self._scored:.1f}"] if self._scored else []
         return ", ".join([*parts, *([f"{self._failed} failed"] if self._failed else [])])
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tops.benchmarks.benchmark import benchmark_source, load_benchmark
-from tops.errors import DataError
+from tops.errors import DataError, UnsupportedModelError
 from tops.evaluation import Progress, evaluate_cell
 from tops.planning import staging
 from tops.planning.resolve import as_meant, family_source
 from tops.running.judging import judge_of
+from tops.running.rounds import take_over
 from tops.settings.choices import backbone_config
 from tops.settings.methods import build_method
 from tops.settings.schema import BackboneConfig, ProfileConfig
@@ -46,6 +48,7 @@ class LoadedEvaluator:
             )
         if benchmark_source(cell.benchmark.name) != cell.benchmark.source:
             raise DataError(f"the files of benchmark {cell.benchmark.name!r} were edited since the plan; run again")
+        take_over(cell, store, record_kept)
         return evaluate_cell(
             cell,
             store=store,
@@ -87,6 +90,8 @@ def load_evaluator(spec: BackboneSpec, profile: ProfileConfig) -> LoadedEvaluato
         )
     if family_source(choice) != spec.source:
         raise DataError(f"the adapter {spec.family} of {spec.name} was edited since the plan; run again")
+    if spec.engine:
+        return LoadedEvaluator(_in_vllm(spec, staged.path, choice, profile), profile)
     tower = None if profile.miniature else staging.text_tower(choice, profile)
     model: Any = load_backbone(
         staged.path,
@@ -100,6 +105,26 @@ def load_evaluator(spec: BackboneSpec, profile: ProfileConfig) -> LoadedEvaluato
     if profile.vision_memory_gb:
         model = replace(model, memory=VisionMemory(int(profile.vision_memory_gb * 1e9)))
     return LoadedEvaluator(model, profile, "" if tower is None else f"{choice.text_tower}@{tower.revision}")
+
+
+def _in_vllm(spec: BackboneSpec, folder: Path, choice: BackboneConfig, profile: ProfileConfig) -> Any:
+    """The model inside vLLM, started.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If its layers are to be spread over several GPUs, which was not tested.
+    """
+    from tops.evaluation.through_vllm import VllmBackbone
+
+    if spread(choice, profile):
+        raise UnsupportedModelError(
+            "device_map=auto with several GPUs: engine=vllm was tested on one GPU for each model; use device_map=one"
+        )
+    options = {"enforce_eager": True} if device(profile) == "cpu" else {}
+    backbone = VllmBackbone(spec.name, str(folder), spec.family, spec.dtype, options)
+    _ = backbone.engine
+    return backbone
 
 
 def spread(choice: BackboneConfig, profile: ProfileConfig) -> bool:

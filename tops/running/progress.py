@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.progress import Progress as Bars
 from rich.progress import TaskID
 
-from tops.running.bar import columns
+from tops.running.bar import WIDTH, columns
+from tops.running.duration import duration
 from tops.running.events import Event
 
 SIGN_OF_LIFE = 60.0  # seconds between two lines about a cell's documents, where no bar can be drawn
@@ -19,8 +20,8 @@ SIGN_OF_LIFE = 60.0  # seconds between two lines about a cell's documents, where
 class Progress:
     """Prints one line per finished cell, with the time left by the cells so far.
 
-    On a terminal each worker has a bar below them: documents per second, time left, running score. On a pipe or in a
-    file a long cell says once a minute how far it is.
+    On a terminal a bar over all cells stands below them, with the time left, and one bar a worker: documents, documents
+    per second, running score. On a pipe or in a file a long cell says once a minute how far it is.
 
     Parameters
     ----------
@@ -36,7 +37,9 @@ class Progress:
         self._out = out
         console = Console(file=out)
         self._bars = Bars(*columns(), console=console, transient=True) if console.is_terminal else None
+        self._all = self._add("all cells", total, rate=True) if self._bars is not None else TaskID(0)
         self._tasks: dict[int, tuple[str, TaskID]] = {}
+        self._parts: dict[int, float] = {}  # of the cell that a worker is at: the share of its documents that is done
         self._told: dict[int, tuple[str, float]] = {}
 
     def __enter__(self) -> Progress:
@@ -60,6 +63,8 @@ class Progress:
             self._print(f"worker {event.worker} loads {event.label}")
         elif event.kind == "lost":
             self._print(f"worker {event.worker} {event.detail}")
+        elif event.kind == "stopping":
+            self._print(event.detail)
 
     def _finished(self, event: Event) -> None:
         if event.kind == "aside" and event.key in self.seen:
@@ -67,7 +72,8 @@ class Progress:
         self.seen.add(event.key)
         if self._bars is not None and event.worker in self._tasks:
             self._bars.remove_task(self._tasks.pop(event.worker)[1])
-        count = len(self.seen)
+        self._parts.pop(event.worker, None)
+        count = self._advance()
         left = (time.monotonic() - self.began) / count * (self.total - count)
         word = "" if event.kind == "done" else f"{event.kind}: "
         eta = f", {duration(left)} left" if count < self.total else ""
@@ -89,9 +95,24 @@ class Progress:
         if key != event.key:
             if key:
                 self._bars.remove_task(task)
-            task = self._bars.add_task(event.label, total=event.total, completed=event.documents, score="")
+            task = self._add(cropped(event.label), event.total, event.documents)
             self._tasks[event.worker] = event.key, task
-        self._bars.update(task, completed=event.documents, score=event.detail)
+        speed = self._bars.tasks[self._bars.task_ids.index(task)].speed
+        rate = [f"{speed:.1f}/s"] if speed else []
+        self._bars.update(task, completed=event.documents, note=", ".join([*rate, *filter(None, [event.detail])]))
+        self._parts[event.worker] = event.documents / max(event.total, 1)
+        self._advance()
+
+    def _add(self, label: str, total: int, before: int = 0, *, rate: bool = False) -> TaskID:
+        """A new bar."""
+        assert self._bars is not None
+        return self._bars.add_task(label, total=total, completed=before, before=before, note="", rate=rate)
+
+    def _advance(self) -> int:
+        """The bar over all cells, moved on; returns how many cells are through."""
+        if self._bars is not None:
+            self._bars.update(self._all, completed=len(self.seen) + sum(self._parts.values()))
+        return len(self.seen)
 
     def _print(self, line: str) -> None:
         if self._bars is not None:
@@ -100,10 +121,6 @@ class Progress:
             print(line, file=self._out, flush=True)
 
 
-def duration(seconds: float, *, short: bool = False) -> str:
-    """For people; ``short`` keeps tenths below a minute."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s" if short else f"{rest} s"
+def cropped(label: str) -> str:
+    """The end of a long label, since a cell's method, budget and benchmark stand there."""
+    return label if len(label) <= WIDTH else f"…{label[-WIDTH + 1 :]}"

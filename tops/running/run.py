@@ -16,9 +16,10 @@ from tops.evaluation.rescoring import score_again
 from tops.planning.matching_cells import SCORING
 from tops.planning.plan import Plan, PlannedCell, PlanStatus, refreshed
 from tops.planning.show import stale_lines
+from tops.running.duration import duration
 from tops.running.judging import judge_the_rest
 from tops.running.launchers import launcher
-from tops.running.progress import Progress, duration
+from tops.running.progress import Progress
 from tops.running.worker import Assignment
 from tops.settings.schema import LauncherConfig, recorded
 from tops.store.cell import Cell
@@ -138,7 +139,12 @@ def _launch(plan: Plan, todo: list[Cell], choice: LauncherConfig, results: Path,
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(
         json.dumps(
-            {"experiment": plan.experiment.name, "cells": len(todo), "command": [without_secrets(w) for w in sys.argv]},
+            {
+                "experiment": plan.experiment.name,
+                "cells": len(todo),
+                "command": [without_secrets(w) for w in sys.argv],
+                **({"stop": plan.note} if plan.stops else {}),
+            },
             indent=1,
         )
     )

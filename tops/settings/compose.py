@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
 from hydra import compose, initialize
@@ -27,9 +27,12 @@ from tops.settings.methods import method_defaults, method_spec
 from tops.settings.own import named_words
 from tops.settings.schema import (
     BackboneConfig,
+    EngineName,
     LauncherConfig,
     ProfileConfig,
     Stale,
+    Stop,
+    Stopping,
     SuiteConfig,
     TrackingConfig,
     typed,
@@ -70,6 +73,7 @@ class Composed:
     results: str
     record_kept: bool | None = None
     stale: Stale = "refuse"
+    stop: Stopping | None = None
 
 
 def node(group: str, name: str) -> dict[str, Any]:
@@ -211,7 +215,7 @@ def _checked(values: dict[str, Any]) -> Composed:
         method=method,
         benchmark=values["benchmark"],
         suite=checked("suite"),
-        profile=checked("profile"),
+        profile=_with_engine(checked("profile"), values["engine"]),
         launcher=checked("launcher"),
         tracking=checked("tracking"),
         experiment=None if experiment is None else experiment["name"],
@@ -224,7 +228,30 @@ def _checked(values: dict[str, Any]) -> Composed:
         results=values["results"],
         record_kept=typed(bool | None, values["record_kept"], "record_kept"),
         stale=typed(Stale, values["stale"], "stale"),
+        stop=_stopping(values["stop"], values["margin"]),
     )
+
+
+def _stopping(stop: Any, margin: Any) -> Stopping | None:
+    if typed(Stop | None, stop, "stop") is None:
+        if margin is not None:
+            raise ConfigurationError(f"margin={margin} is that of stop=separable; add it, or leave margin out")
+        return None
+    if margin is None:
+        return Stopping()
+    if isinstance(margin, bool) or not isinstance(margin, int | float) or not 0 <= margin < 100:
+        raise ConfigurationError(f"margin={margin!r} is no difference in points of 100 (0 or more, below 100)")
+    return Stopping(float(margin))
+
+
+def _with_engine(profile: ProfileConfig, engine: Any) -> ProfileConfig:
+    """The profile with the engine of a word ``engine=vllm``, which says the same as ``profile.engine=vllm``."""
+    if engine is None:
+        return profile
+    asked = typed(EngineName, engine, "engine")
+    if profile.engine not in ("library", asked):
+        raise ConfigurationError(f"engine={asked} and profile.engine={profile.engine}; leave one of them out")
+    return replace(profile, engine=asked)
 
 
 def _check_place(results: str) -> None:

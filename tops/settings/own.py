@@ -1,6 +1,6 @@
 """What the words of a command line and the files of a user's folder name of the user's own.
 
-``method=./mine.py:Mine`` becomes the name of that method, ``benchmark=./chartqa.yaml`` the name of that file; from
+``method=./mine.py:Mine`` becomes the name of that method, ``benchmark=./okvqa.yaml`` the name of that file; from
 there on they are choices like all others.
 """
 

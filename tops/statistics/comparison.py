@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
-from tops.statistics.intervals import Interval, minimum_detectable_effect, percentile_interval
-from tops.statistics.resampling import Floats
+from tops.statistics.intervals import Interval, minimum_detectable_effect, t_interval
+from tops.statistics.parts import Parts, freedom
 
 Name = TypeVar("Name")
 
@@ -34,41 +34,26 @@ class Comparison:
     detectable: float
 
 
-def compare(
-    first: float,
-    second: float,
-    first_resampled: Floats,
-    second_resampled: Floats,
-    units: int,
-    pooled: int | None = None,
-) -> Comparison:
-    """Difference of two values whose resamples were drawn together.
+def compare(difference: float, parts: Parts) -> Comparison:
+    """Whether a paired difference is more than chance, by Student's t on its guarded standard error.
 
-    The p-value is that of a t test with the bootstrap standard error and one degree of freedom less than clusters:
-    counting resamples cannot go below 2 / resamples, which no correction over a whole table survives. It is never below
-    2^(1 - units), the least that a sign-flip test on so many units can give.
+    The p-value is never below 2^(1 - clusters), the least that a sign-flip test on so many clusters can give.
 
     Parameters
     ----------
-    first, second : float
-        On the sample.
-    first_resampled, second_resampled : array, shape (resamples,)
-        Drawn together.
-    units : int
-        Clusters, the fewest of any part of the value; widen the interval.
-    pooled : int, optional
-        Clusters of all parts together, which is what bounds the p-value; ``units`` by default.
+    difference : float
+        First minus second, on the sample.
+    parts : dict of str to Part
+        What each benchmark contributes to it.
     """
-    least = 2.0 ** (1 - (units if pooled is None else pooled))
-    difference = first - second
-    interval = percentile_interval(difference, first_resampled - second_resampled, units)
+    interval = t_interval(difference, parts)
     if not np.isfinite(interval.se):
         p = float("nan")
     elif interval.se == 0:
-        p = 1.0 if difference == 0 else least
+        p = 1.0 if difference == 0 else 2.0 ** (1 - interval.units)
     else:
-        freedom = max((units if pooled is None else pooled) - 1, 1)
-        p = max(float(2 * stats.t.sf(abs(difference) / interval.se, freedom)), least)
+        p = float(2 * special.stdtr(freedom(parts), -abs(difference) / interval.se))
+        p = max(p, 2.0 ** (1 - interval.units))
     return Comparison(interval, p, minimum_detectable_effect(interval.se))
 
 

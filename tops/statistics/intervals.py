@@ -1,13 +1,19 @@
-"""Intervals from resamples, and the smallest difference a sample can show."""
+"""Intervals of an estimate, and the smallest difference a sample can show.
+
+How often they hold, by number of clusters and true share, says ``tops bench intervals``; its table stands in the
+documentation.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
-from tops.statistics.resampling import Floats
+from tops.statistics.parts import Parts, freedom
+
+FEWEST_CLUSTERS = 10  # with fewer no interval holds its level at every share: the report says "too few"
 
 
 @dataclass(frozen=True)
@@ -17,7 +23,7 @@ class Interval:
     Attributes
     ----------
     estimate, low, high, se : float
-        In the units of the metric.
+        In the units of the metric; bounds and error are NaN where there are too few clusters.
     units : int
         Independent units (clusters) behind it.
     """
@@ -34,66 +40,101 @@ class Interval:
         return self.low > 0 or self.high < 0
 
 
-def percentile_interval(estimate: float, resampled: Floats, units: int, level: float = 0.95) -> Interval:
-    """Expanded percentile interval (Hesterberg 2015, section 4.3): the bootstrap is too narrow on few units.
+def enough(parts: Parts) -> bool:
+    """Whether the clusters of all parts together carry an interval: as many degrees of freedom as the fewest give."""
+    return freedom(parts) >= FEWEST_CLUSTERS - 1 - 1e-9
+
+
+def student(degrees: float, level: float) -> float:
+    """How many standard errors an interval of this level reaches."""
+    return float(special.stdtrit(degrees, (1 + level) / 2))
+
+
+def t_interval(estimate: float, parts: Parts, level: float = 0.95) -> Interval:
+    """Interval of a difference, a ratio or a loss: Student's t on the guarded standard error.
 
     Parameters
     ----------
     estimate : float
         Value on the sample.
-    resampled : array, shape (resamples,)
-        Values on the resamples; NaN ones are left out.
-    units : int
-        Number of clusters.
+    parts : dict of str to Part
+        What each benchmark contributes.
     level : float
         Coverage.
     """
-    values = resampled[np.isfinite(resampled)]
-    if units < 2 or len(values) < 2 or not np.isfinite(estimate):
+    units = sum(p.clusters for p in parts.values())
+    if not enough(parts) or not np.isfinite(estimate):
         return Interval(estimate, float("nan"), float("nan"), float("nan"), units)
-    stretch = np.sqrt(units / (units - 1))
-    tail = float(stats.norm.cdf(stretch * stats.t.ppf((1 - level) / 2, units - 1)))
-    low, high = np.quantile(values, [tail, 1 - tail])
-    return Interval(estimate, float(low), float(high), float(stretch * values.std(ddof=1)), units)
+    error = float(np.sqrt(sum(p.guarded_variance for p in parts.values())))
+    half = student(freedom(parts), level) * error
+    return Interval(estimate, estimate - half, estimate + half, error, units)
 
 
-def share_interval(
-    estimate: float, resampled: Floats, units: int, level: float = 0.95, scale: float = 100.0
-) -> Interval:
-    """Wilson's score interval of a share, on as many independent answers as its bootstrap error tells.
+def share_interval(estimate: float, parts: Parts, top: float, level: float = 0.95) -> Interval:
+    """Interval of a score between 0 and ``top``, or of a mean of such scores, which holds at both ends.
 
-    Near 0 and 100 % resamples of a few wrong answers, or of none, have no spread to speak of: a percentile interval
-    then covers the truth in 8 to 77 % of samples (99 % right, 5 to 100 clusters of two documents), and has no width
-    where all answers are right. This one covers it in 94 to 99 % from 6 clusters on, and in 96 to 100 % at 5.
+    Wilson's score interval on as many independent documents as the standard error tells, at least half the clusters
+    and at most all documents, with Student's t (Franco et al. 2019, "Comparative study of confidence intervals for
+    proportions in complex sample surveys"). Its bound on the side of the nearer end is too close to the estimate where
+    few answers are wrong (Brown, Cai and DasGupta 2001, section 4.1.1); there Jeffreys' bound stands if it is wider.
 
     Parameters
     ----------
     estimate : float
-        Value on the sample, 0 to ``scale``.
-    resampled : array, shape (resamples,)
-        Values on the resamples; NaN ones are left out.
-    units : int
-        Number of clusters.
+        Value on the sample, 0 to ``top``.
+    parts : dict of str to Part
+        What each benchmark contributes; each ``full`` above 0.
+    top : float
+        Value of a sample that is all right.
     level : float
         Coverage.
-    scale : float
-        Value of a sample that is all right.
     """
-    values = resampled[np.isfinite(resampled)]
-    if units < 2 or len(values) < 2 or not np.isfinite(estimate):
+    units = sum(p.clusters for p in parts.values())
+    if not enough(parts) or not np.isfinite(estimate):
         return Interval(estimate, float("nan"), float("nan"), float("nan"), units)
-    share = min(max(estimate / scale, 0.0), 1.0)
-    error = float(np.sqrt(units / (units - 1)) * values.std(ddof=1)) / scale
+    share = min(max(estimate / top, 0.0), 1.0)
     spread = share * (1 - share)
-    answers = spread / error**2 if error > 0 and spread > 0 else float(units)
-    answers = min(max(answers, units / 2), 2.0 * units)  # the error itself is a guess from few clusters
-    t = float(stats.t.ppf((1 + level) / 2, units - 1))
+    error = float(np.sqrt(sum(p.variance for p in parts.values()))) / top
+    weights = [(p.full / top, p) for p in parts.values()]
+    clusters = 1 / sum(w * w / p.clusters for w, p in weights)
+    documents = 1 / sum(w * w / p.documents for w, p in weights)
+    answers = spread / error**2 if error > 0 and spread > 0 else clusters
+    answers = min(max(answers, clusters / 2), documents)
+    t = student(freedom(parts), level)
     centre = (share + t * t / (2 * answers)) / (1 + t * t / answers)
     half = t / (1 + t * t / answers) * np.sqrt(spread / answers + t * t / (4 * answers**2))
-    low, high = max(centre - half, 0.0), min(centre + half, 1.0)
-    return Interval(estimate, float(scale * low), float(scale * high), scale * error, units)
+    low, high = centre - half, centre + half
+    nominal = answers * (float(special.ndtri((1 + level) / 2)) / t) ** 2  # the documents of which Jeffreys knows
+    right, wrong = share * nominal + 0.5, (1 - share) * nominal + 0.5
+    if share < 0.5:
+        low = min(low, float(special.betaincinv(right, wrong, (1 - level) / 2)))
+    else:
+        high = max(high, float(special.betaincinv(right, wrong, (1 + level) / 2)))
+    low = 0.0 if share == 0 else max(low, 0.0)
+    high = 1.0 if share == 1 else min(high, 1.0)
+    return Interval(estimate, float(top * low), float(top * high), top * error, units)
+
+
+def jackknife_interval(estimate: float, without: np.ndarray, level: float = 0.95) -> Interval:
+    """Interval of any smooth statistic from its values without each group of documents.
+
+    Parameters
+    ----------
+    estimate : float
+        Value on all documents.
+    without : array, shape (groups,)
+        Values on the documents of all other groups, which are of about equal size.
+    level : float
+        Coverage.
+    """
+    groups = len(without)
+    if groups < FEWEST_CLUSTERS or not np.isfinite(estimate) or not np.isfinite(without).all():
+        return Interval(estimate, float("nan"), float("nan"), float("nan"), groups)
+    error = float(np.sqrt((groups - 1) / groups * np.square(without - without.mean()).sum()))
+    half = student(groups - 1, level) * error
+    return Interval(estimate, estimate - half, estimate + half, error, groups)
 
 
 def minimum_detectable_effect(se: float, alpha: float = 0.05, power: float = 0.8) -> float:
     """Smallest true difference that a two-sided test at ``alpha`` finds with ``power``, given its standard error."""
-    return float((stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)) * se)
+    return float((special.ndtri(1 - alpha / 2) + special.ndtri(power)) * se)

@@ -14,6 +14,8 @@ import numpy as np
 
 from tops.statistics.resampling import Clusters, Floats
 
+_STEP = 0.01  # documents: small against any sum, large against rounding
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -27,20 +29,39 @@ class Metric:
         Sums of shape (..., k) to values of shape (...); NaN where a resample leaves nothing to average.
     nested : tuple of sequences, each of length documents
         Groups scored as a whole; see :meth:`Clusters.of`.
+    top : float
+        The value when every document is right, above a least value of 0; 0 for a value without bounds (a loss).
     """
 
     statistics: Floats
     value: Callable[[Floats], Floats]
     nested: tuple[Sequence[Hashable], ...] = ()
+    top: float = 0.0
 
     @property
     def point(self) -> float:
         """The value on the documents as they are."""
         return float(self.value(self.statistics.sum(axis=0)))
 
-    def resampled(self, clusters: Clusters, draws: Floats) -> Floats:
-        """The value on every resample, shape (resamples,)."""
-        return self.value(draws @ clusters.sums(self.statistics))
+    @property
+    def influence(self) -> Floats:
+        """How far each document moves the value, shape (documents,): its statistics times the gradient at the sums."""
+        sums = self.statistics.sum(axis=0)
+        used = np.flatnonzero((self.statistics != 0).any(axis=0))
+        steps = _STEP * np.eye(len(sums))[used]
+        gradient = (self.value(sums + steps) - self.value(sums - steps)) / (2 * _STEP)
+        out: Floats = self.statistics[:, used] @ gradient
+        return out
+
+
+def resampled(metrics: Sequence[Metric], clusters: Clusters, resamples: int, seed: int) -> list[Floats]:
+    """Values of metrics on the same resamples, each of shape (resamples,); memory does not grow with their number."""
+    sums = [clusters.sums(m.statistics) for m in metrics]
+    found: list[list[Floats]] = [[] for _ in metrics]
+    for draws in clusters.blocks(resamples, seed):
+        for values, metric, each in zip(found, metrics, sums, strict=True):
+            values.append(metric.value(draws @ each))
+    return [np.concatenate(values) for values in found]
 
 
 def _ratio(top: Floats, bottom: Floats) -> Floats:
@@ -64,10 +85,16 @@ def _leaders(groups: Sequence[Hashable], right: Floats) -> tuple[np.ndarray, Flo
     return first, whole
 
 
-def mean(values: Sequence[float], scale: float = 100.0) -> Metric:
-    """Mean over documents: accuracy, VQA score, judge score."""
+def mean(values: Sequence[float], scale: float = 100.0, *, bounded: bool = True) -> Metric:
+    """Mean over documents: accuracy, VQA score, judge score; with ``bounded=False`` a loss or another open number."""
     x = np.asarray(values, dtype=np.float64)
-    return Metric(np.stack([x, np.ones_like(x)], axis=1), lambda s: scale * _ratio(s[..., 0], s[..., 1]))
+    top = scale if bounded and _shares(x) else 0.0
+    table = np.stack([x, np.ones_like(x)], axis=1)
+    return Metric(table, lambda s: scale * _ratio(s[..., 0], s[..., 1]), top=top)
+
+
+def _shares(x: Floats) -> bool:
+    return bool(((x >= 0) & (x <= 1)).all())
 
 
 def mean_of_groups(values: Sequence[float], groups: Sequence[Hashable], scale: float = 100.0) -> Metric:
@@ -83,7 +110,7 @@ def mean_of_groups(values: Sequence[float], groups: Sequence[Hashable], scale: f
         there = np.isfinite(means)  # a resample may miss a small group altogether
         return scale * _ratio(np.where(there, means, 0).sum(axis=-1), there.sum(axis=-1).astype(np.float64))
 
-    return Metric(table, value)
+    return Metric(table, value, top=scale if _shares(x) else 0.0)
 
 
 def all_right(values: Sequence[float], groups: Sequence[Hashable], scale: float = 100.0) -> Metric:
@@ -92,7 +119,7 @@ def all_right(values: Sequence[float], groups: Sequence[Hashable], scale: float 
     first, whole = _leaders(groups, right)
     table = np.zeros((len(right), 2))
     table[first, 0], table[first, 1] = whole, 1
-    return Metric(table, lambda s: scale * _ratio(s[..., 0], s[..., 1]), (groups,))
+    return Metric(table, lambda s: scale * _ratio(s[..., 0], s[..., 1]), (groups,), scale)
 
 
 def f1(
@@ -115,7 +142,7 @@ def f1(
         out: Floats = scale * np.nan_to_num(mean)
         return out
 
-    return Metric(table, value)
+    return Metric(table, value, top=scale)
 
 
 def mme(values: Sequence[float], subtasks: Sequence[Hashable], images: Sequence[Hashable]) -> Metric:
@@ -140,7 +167,7 @@ def mme(values: Sequence[float], subtasks: Sequence[Hashable], images: Sequence[
         total = np.where(there, scores, 0).sum(axis=-1)
         return 100 * count * _ratio(total, there.sum(axis=-1).astype(np.float64))
 
-    return Metric(table, value, (pairs,))
+    return Metric(table, value, (pairs,), 200.0 * count)
 
 
 def combined(metrics: Sequence[Metric], weights: Sequence[float] | None = None) -> Metric:
@@ -156,4 +183,6 @@ def combined(metrics: Sequence[Metric], weights: Sequence[float] | None = None) 
         return total
 
     nested = tuple(groups for m in metrics for groups in m.nested)
-    return Metric(np.concatenate([m.statistics for m in metrics], axis=1), value, nested)
+    bounded = all(m.top for m in metrics)
+    top = float(sum(share * m.top for share, m in zip(w, metrics, strict=True))) if bounded else 0.0
+    return Metric(np.concatenate([m.statistics for m in metrics], axis=1), value, nested, top)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+_BLOCK = 4_000_000  # numbers that are drawn at a time: 32 MB
 
 
 @dataclass(frozen=True)
@@ -62,15 +63,24 @@ class Clusters:
         np.add.at(out, self.index, per_document)
         return out
 
-    def draws(self, resamples: int = 1000, seed: int = 0) -> Floats:
-        """How often each resample draws each cluster, shape (resamples, count); every row sums to ``count``.
+    def blocks(self, resamples: int = 1000, seed: int = 0) -> Iterator[Floats]:
+        """How often each resample draws each cluster, some resamples at a time: shape (some, count), rows sum to count.
 
-        The same seed and clusters give the same draws, so that two methods on the same documents are paired.
+        The same seed and clusters give the same draws, so that two methods on the same documents are paired, whatever
+        the size of a block.
         """
-        if self.count == 0:
-            return np.zeros((resamples, 0))
         rng = np.random.default_rng(seed)
-        return rng.multinomial(self.count, np.full(self.count, 1 / self.count), size=resamples).astype(np.float64)
+        some = max(1, _BLOCK // max(self.count, 1))
+        for start in range(0, resamples, some):
+            size = min(some, resamples - start)
+            if self.count == 0:
+                yield np.zeros((size, 0))
+                continue
+            yield rng.multinomial(self.count, np.full(self.count, 1 / self.count), size=size).astype(np.float64)
+
+    def draws(self, resamples: int = 1000, seed: int = 0) -> Floats:
+        """All blocks at once, shape (resamples, count)."""
+        return np.concatenate([np.zeros((0, self.count)), *self.blocks(resamples, seed)])
 
 
 def same_documents(rows: Iterable[Iterable[int]]) -> bool:

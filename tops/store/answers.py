@@ -37,6 +37,8 @@ class Answer:
         Generated tokens.
     visual_tokens_per_layer : tuple of int
         What each decoder layer saw at prefill; empty when nothing was generated.
+    newlines_per_layer : tuple of int
+        Newline tokens that each layer saw beside these; empty when there were none, and in stores of earlier versions.
     kept : dict or None
         Per cut layer (as text) the kept original visual indices, when recording was asked for.
     seconds : float
@@ -57,6 +59,7 @@ class Answer:
     scores: Mapping[str, Any] = field(default_factory=dict)
     output_tokens: int = 0
     visual_tokens_per_layer: tuple[int, ...] = ()
+    newlines_per_layer: tuple[int, ...] = ()
     kept: Mapping[str, Any] | None = None
     seconds: float = 0.0
     image: str | None = None
@@ -64,7 +67,10 @@ class Answer:
 
     def to_line(self) -> bytes:
         """One line of JSON with its newline."""
-        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+        row = asdict(self)
+        if not any(self.newlines_per_layer):
+            del row["newlines_per_layer"]
+        return json.dumps(row, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> Answer:
@@ -79,12 +85,14 @@ class Answer:
             row = json.loads(line)
         except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
             raise ValueError(f"not JSON: {error}") from None
-        if not isinstance(row, dict) or set(row) != _FIELDS:
+        if not isinstance(row, dict) or {*row, "newlines_per_layer"} != _FIELDS:
             raise ValueError("not an answer")
+        row.setdefault("newlines_per_layer", [])
         for name, kinds in _KINDS.items():
             if not isinstance(row[name], kinds) or isinstance(row[name], bool):
                 raise ValueError(f"not an answer: {name} is {row[name]!r}")
-        row["visual_tokens_per_layer"] = tuple(row["visual_tokens_per_layer"])
+        for name in ("visual_tokens_per_layer", "newlines_per_layer"):
+            row[name] = tuple(row[name])
         return cls(**row)
 
 
@@ -95,6 +103,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "seconds": (int, float),
     "scores": dict,
     "visual_tokens_per_layer": list,
+    "newlines_per_layer": list,
     **dict.fromkeys(("cluster", "prompt", "prompt_hash", "question", "answer"), str),
     "error": (str, type(None)),
 }

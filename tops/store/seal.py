@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from tops.errors import DataError
+from tops.fingerprint import cache_folder
 from tops.store.cell import SCHEMA_VERSION, Cell
-from tops.store.hashes import HashMemory, cache_folder, sha256_of
+from tops.store.hashes import HashMemory, sha256_of
 
 SEALED = ("spec.json", "answers.jsonl", "provenance.json", "scores.json")
 REMEDY = "run `tops results check`; delete its folder and run again, or put it back from a copy"

@@ -11,20 +11,24 @@ from pathlib import Path
 from typing import Any
 
 from tops.benchmarks.benchmark import Benchmark, load_benchmark
-from tops.benchmarks.scorers import choice, fidelity, open, video, yes_no
+from tops.benchmarks.scorers import choice, fidelity, grounding, lettered, mmmu, open, video, written, yes_no
 from tops.benchmarks.scorers import stock as stock_module
+from tops.benchmarks.scorers import turns as turns_module
 from tops.benchmarks.scorers.code import code_of_rule
 from tops.benchmarks.scorers.rule import Row, Rule
 from tops.benchmarks.scorers.stock import STOCK, stock_rule
+from tops.benchmarks.scorers.turns import in_turns
 from tops.errors import ConfigurationError, DataError, nearest_names
+from tops.fingerprint import combined
 from tops.references import is_reference, load, locate
 from tops.settings.choices import choice_file
 from tops.statistics.metrics import Metric
 from tops.store.answers import Answer
+from tops.store.hashes import remember_earlier
 
 __all__ = ["RULES", "Row", "Rule", "aggregate", "metrics", "rule_code", "rule_of", "score_answers", "summarise"]
 
-_MODULES = (yes_no, choice, open, video, fidelity)
+_MODULES = (yes_no, choice, open, video, fidelity, written, lettered, mmmu, grounding)
 RULES: dict[str, Rule] = {name: rule for module in _MODULES for name, rule in module.RULES.items()}
 
 
@@ -40,7 +44,11 @@ def rule_of(benchmark: Benchmark | str, scorer: str | None = None) -> Rule:
     name = scorer or bench.scorer
     if name not in bench.scorers:
         raise ConfigurationError(f"{bench.name} has no scorer {name!r}. {nearest_names(name, bench.scorers)}")
-    rule = bench.scorers[name]
+    found = _rule_named(bench, bench.scorers[name])
+    return found if bench.turns is None else in_turns(found)
+
+
+def _rule_named(bench: Benchmark, rule: str) -> Rule:
     if rule.startswith(STOCK):
         return stock_rule(rule.removeprefix(STOCK), f"configs/benchmark/{bench.name}.yaml")
     if is_reference(rule):
@@ -66,11 +74,17 @@ def rule_code(benchmark: Benchmark | str, scorer: str | None = None) -> str:
     """
     bench = load_benchmark(benchmark) if isinstance(benchmark, str) else benchmark
     rule_of(bench, scorer)
-    rule = bench.scorers[scorer or bench.scorer]
+    own = _code_named(bench, bench.scorers[scorer or bench.scorer])
+    return own if bench.turns is None else combined({"rule": own, "turns": code_of_rule(str(turns_module.__file__))})
+
+
+def _code_named(bench: Benchmark, rule: str) -> str:
     if rule.startswith(STOCK):
         return code_of_rule(str(stock_module.__file__), rule.removeprefix(STOCK).split(":")[0])
     if is_reference(rule):
-        return locate(rule, choice_file("benchmark", bench.name).parent, Path()).digest[:16]
+        own = locate(rule, choice_file("benchmark", bench.name).parent, Path())
+        remember_earlier(own.digest, own.earlier[:16])
+        return own.digest
     return next(code_of_rule(str(module.__file__)) for module in _MODULES if rule in module.RULES)
 
 

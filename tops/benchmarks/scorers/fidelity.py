@@ -24,7 +24,10 @@ def _row(answer: str, target: Target) -> Row:
 def _metrics(rows: Sequence[Row]) -> dict[str, Metric]:
     """Agreement in percent; losses in nats per answer token, each document weighing the same."""
     losses = ("loss_increase", "loss", "unpruned_loss")
-    return {"agreement": mean(column(rows, "score")), **{name: mean(column(rows, name), 1.0) for name in losses}}
+    return {
+        "agreement": mean(column(rows, "score")),
+        **{name: mean(column(rows, name), 1.0, bounded=False) for name in losses},
+    }
 
 
 RULES: dict[str, Rule] = {"fidelity": Rule("teacher-forced loss of the unpruned model's own answer", _row, _metrics)}

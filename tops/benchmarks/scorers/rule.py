@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -53,7 +53,7 @@ def accuracy(rows: Sequence[Row]) -> dict[str, Metric]:
 def where(metric: Metric, mask: Sequence[bool]) -> Metric:
     """The same metric on some of the documents; the others weigh nothing."""
     keep = np.asarray(mask, dtype=np.float64)[:, None]
-    return Metric(metric.statistics * keep, metric.value, metric.nested)
+    return replace(metric, statistics=metric.statistics * keep)
 
 
 def by(rows: Sequence[Row], field: str, prefix: str = "") -> dict[str, Metric]:

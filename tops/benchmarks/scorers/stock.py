@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 
 from tops.benchmarks.scorers.rule import Row, Rule, Target, accuracy, stock
 from tops.errors import ConfigurationError, nearest_names
 
 STOCK = "stock:"
+
+
+def _source(file: str) -> str:
+    package = find_spec("lmms_eval")
+    folders = package.submodule_search_locations if package else None
+    path = Path(folders[0]) / "tasks" / file if folders else Path(file)
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 @cache
@@ -33,6 +44,10 @@ def stock_rule(text: str, where: str) -> Rule:
     if len(parts) != 3:
         raise ConfigurationError(f"{where}: {STOCK}{text} is not {STOCK}FILE:FUNCTION:METRIC")
     file, function, metric = parts
+    if "lmms_eval" in _source(file):
+        # It would change this process if the file imported it by itself. By name, since reports score too, and need it
+        # only for such a rule.
+        import_module("tops.benchmarks.quiet").import_lmms_eval()
     try:
         module = stock(f"tasks/{file}")
     except OSError as error:
@@ -43,7 +58,7 @@ def stock_rule(text: str, where: str) -> Rule:
         raise ConfigurationError(f"{where}: tasks/{file} has no {function!r}. {nearest_names(function, known)}")
 
     def row(answer: str, target: Target) -> Row:
-        results = process(dict(target), [answer])
+        results = process(deepcopy(dict(target)), [answer])  # stock code rewrites its document's answers in place
         if metric not in results:
             raise KeyError(f"{function} gives no {metric!r}, but {', '.join(results)}")
         score = results[metric]

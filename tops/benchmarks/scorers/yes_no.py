@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -70,7 +71,7 @@ def _pope_stock_metrics(rows: Sequence[Row]) -> dict[str, Metric]:
         return 2 * ratio(precision * recall, precision + recall)
 
     return {
-        "pope_f1_score": Metric(np.concatenate(both, axis=1), value),
+        "pope_f1_score": Metric(np.concatenate(both, axis=1), value, top=100.0),
         "pope_accuracy": mean(column(rows, "score")),
         "pope_precision": parts["precision"],
         "pope_recall": parts["recall"],
@@ -84,7 +85,7 @@ def _precision_recall(rows: Sequence[Row]) -> dict[str, Metric]:
 
     def share(hit: np.ndarray, miss: np.ndarray) -> Metric:
         table = np.stack([hit, hit | miss], axis=1).astype(np.float64)
-        return Metric(table, lambda s: 100 * ratio(s[..., 0], s[..., 1]))
+        return Metric(table, lambda s: 100 * ratio(s[..., 0], s[..., 1]), top=100.0)
 
     return {"precision": share(truth & yes, ~truth & yes), "recall": share(truth & yes, truth & no)}
 
@@ -132,7 +133,7 @@ def _only(mask: Sequence[bool], rows: Sequence[Row]) -> Metric:
     )
     table = np.zeros((len(rows), part.statistics.shape[1]))
     table[picked] = part.statistics
-    return Metric(table, part.value, ([(r["category"], r["question_id"]) for r in rows],))
+    return replace(part, statistics=table, nested=([(r["category"], r["question_id"]) for r in rows],))
 
 
 # -- HallusionBench ----------------------------------------------------------------

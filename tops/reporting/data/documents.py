@@ -18,12 +18,15 @@ from typing import Any
 import numpy as np
 
 from tops.benchmarks.scorers import metrics, score_answers
+from tops.benchmarks.scorers.turns import TURN
 from tops.statistics.metrics import Metric
 from tops.statistics.resampling import Floats
+from tops.store.answers import Answer
+from tops.store.cell import BenchmarkSpec
 from tops.store.seal import hash_memory
 from tops.store.store import Record
 
-_VERSION = 3
+_VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,12 @@ class Brief:
     ----------
     ids : array of int, shape (documents,)
         Rising document numbers.
-    right : array of bool, shape (documents,)
-        At least half of the score.
+    scores : array, shape (documents,)
+        Of each document alone, 0 to 1.
     layers : array, shape (depth,)
         Visual tokens each decoder layer saw, averaged over documents.
+    newlines : float
+        Newline tokens beside them, mean over layers and documents.
     seconds : float
         Median wall time of a document.
     asked, prompts : str
@@ -45,11 +50,18 @@ class Brief:
     """
 
     ids: np.ndarray
-    right: np.ndarray
+    scores: Floats
     layers: Floats
+    newlines: float
     seconds: float
     asked: str
     prompts: str
+
+    @property
+    def right(self) -> np.ndarray:
+        """Documents with at least half of the score, bool."""
+        out: np.ndarray = self.scores >= 0.5
+        return out
 
     @property
     def layer_average(self) -> float:
@@ -73,6 +85,8 @@ class Documents:
         The scorer's rows, field by field; ``score``, ``valid`` and ``prediction`` among them.
     layers : array, shape (depth,)
         Visual tokens each decoder layer saw, averaged over documents.
+    newlines : float
+        Newline tokens beside them, mean over layers and documents.
     seconds : float
         Median wall time of a document.
     asked : str
@@ -87,6 +101,7 @@ class Documents:
     clusters: list[str]
     columns: dict[str, list[Any]]
     layers: Floats
+    newlines: float
     seconds: float
     asked: str
     prompts: str
@@ -101,8 +116,8 @@ class Documents:
     @property
     def brief(self) -> Brief:
         """The part that later tables and figures need."""
-        right = np.asarray(self.columns["score"], dtype=np.float64) >= 0.5
-        return Brief(self.ids, right, self.layers, self.seconds, self.asked, self.prompts)
+        scores = np.asarray(self.columns["score"], dtype=np.float64)
+        return Brief(self.ids, scores, self.layers, self.newlines, self.seconds, self.asked, self.prompts)
 
 
 def load_documents(record: Record, scorer: str, cache: Path | None = None) -> Documents:
@@ -136,17 +151,16 @@ def _name(record: Record, scorer: str) -> str:
 
 
 def _parse(record: Record, scorer: str) -> Documents:
-    ids, clusters, seen, rows, seconds = [], [], [], [], []
+    ids, clusters, seen, newlines, rows, seconds = [], [], [], [], [], []
     rescored = record.rows(scorer) if (record.path / "rescored" / f"{scorer}.json").exists() else None
     asked, prompts = hashlib.sha256(), hashlib.sha256()
     for answer in record.answers():
-        target = None if record.spec.benchmark.name.endswith("_fidelity") else answer.target  # which there is measured
-        facts = [answer.doc_id, answer.cluster, answer.question, target]
-        asked.update(json.dumps(facts, sort_keys=True, default=str).encode())
+        asked.update(fact_of(answer, record.spec.benchmark))
         prompts.update(f"{answer.doc_id} {answer.prompt_hash}\n".encode())
         ids.append(answer.doc_id)
         clusters.append(answer.cluster)
         seen.append(answer.visual_tokens_per_layer)
+        newlines.append(np.mean(answer.newlines_per_layer or [0]))
         seconds.append(answer.seconds)
         if rescored is not None:
             rows.append(rescored[answer.doc_id])
@@ -161,10 +175,19 @@ def _parse(record: Record, scorer: str) -> Documents:
         clusters,
         _columns(rows),
         _mean_layers(seen),
+        float(np.mean(newlines)) if newlines else 0.0,
         float(np.median(seconds)) if seconds else float("nan"),
         asked.hexdigest()[:32],
         prompts.hexdigest()[:32],
     )
+
+
+def fact_of(answer: Answer, asked: BenchmarkSpec) -> bytes:
+    """What was asked in an answer, for the hash by which cells are paired."""
+    target = None if asked.name.endswith("_fidelity") else answer.target  # which there is measured
+    if asked.turns:  # seeds put the same questions at other turns
+        target = {name: value for name, value in answer.target.items() if name != TURN}
+    return json.dumps([answer.doc_id, answer.cluster, answer.question, target], sort_keys=True, default=str).encode()
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
@@ -188,6 +211,7 @@ def _write(file: Path, documents: Documents) -> None:
         version=np.array(_VERSION),
         ids=documents.ids,
         layers=documents.layers,
+        newlines=np.array(documents.newlines),
         seconds=np.array(documents.seconds),
         text=np.frombuffer(text.encode(), np.uint8),
     )
@@ -201,7 +225,7 @@ def _read(file: Path, benchmark: str, scorer: str) -> Documents | None:
             if int(stored["version"]) != _VERSION:
                 return None
             text = json.loads(stored["text"].tobytes())
-            seconds = float(stored["seconds"])
-            return Documents(benchmark, scorer, stored["ids"], layers=stored["layers"], seconds=seconds, **text)
+            numbers = {name: float(stored[name]) for name in ("newlines", "seconds")}
+            return Documents(benchmark, scorer, stored["ids"], layers=stored["layers"], **numbers, **text)
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
         return None

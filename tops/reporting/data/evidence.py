@@ -14,8 +14,9 @@ from tops.planning.printed import compared_rows
 from tops.reporting.data.headings import level_title
 from tops.reporting.data.names import backbone_title, benchmark_title, row_title
 from tops.reporting.data.pairs import discordant
-from tops.reporting.data.resamples import Drawn, Resamples, winners
+from tops.reporting.data.resamples import Resamples, winners
 from tops.statistics.comparison import holm
+from tops.statistics.drawn import Drawn
 from tops.statistics.intervals import Interval
 from tops.statistics.verdict import Outcome, lies_in
 
@@ -95,7 +96,7 @@ def _measured(resamples: Resamples, backbone: str, row: Row | None, measure: str
     if measure != "loss":
         return resamples.measure(backbone, row, measure)
     rel = resamples.rel(backbone, row)
-    return None if rel is None else replace(rel, point=100 - rel.point, resampled=100 - rel.resampled)
+    return None if rel is None else rel.short_of(100)
 
 
 def _sides(resamples: Resamples, contrast: Contrast, backbone: str, level: str) -> tuple[Row, Drawn, Row, Drawn] | None:
@@ -157,14 +158,10 @@ def _change(resamples: Resamples, contrast: Contrast) -> Iterator[Finding]:
         mild = _sides(resamples, contrast, backbone, contrast.mild)
         if strong is None or mild is None or level == contrast.mild:
             continue
-        gaps = [_gap(side[1], side[3]) for side in (strong, mild)]
+        gaps = [side[1].minus(side[3]) for side in (strong, mild)]
         found = gaps[0].against(gaps[1])
         text = f"{described(resamples, contrast, backbone, level)} minus {contrast.mild} %"
         yield Finding(text, row_title(strong[2]), found.difference, low=0.0, detectable=found.detectable)
-
-
-def _gap(mine: Drawn, theirs: Drawn) -> Drawn:
-    return replace(mine, point=mine.point - theirs.point, resampled=mine.resampled - theirs.resampled)
 
 
 def _against_unpruned(resamples: Resamples, contrast: Contrast) -> Iterator[Finding]:
@@ -188,14 +185,12 @@ def _variants(resamples: Resamples, contrast: Contrast, backbone: str, level: st
 
 def _spread(resamples: Resamples, contrast: Contrast) -> Iterator[Finding]:
     for backbone, level in settings(resamples, contrast):
-        drawn = list(_variants(resamples, contrast, backbone, level).values())
-        points = [d.point for d in drawn]
-        if len(drawn) < 2 or min(points) <= 0:
+        drawn = sorted(_variants(resamples, contrast, backbone, level).values(), key=lambda d: d.point)
+        if len(drawn) < 2 or drawn[0].point <= 0:
             continue
-        stacked = np.stack([d.resampled for d in drawn])
         with np.errstate(divide="ignore", invalid="ignore"):
-            resampled = 100 * (stacked.max(axis=0) / stacked.min(axis=0) - 1)
-        spread = replace(drawn[0], point=100 * (max(points) / min(points) - 1), resampled=resampled)
+            ratio = drawn[-1].per(drawn[0])
+        spread = replace(ratio, point=ratio.point - 100, resampled=ratio.resampled - 100)
         text = described(resamples, contrast, backbone, level)
         yield Finding(f"{text}, over {len(drawn)} settings, %", "", spread.interval, *contrast.region)
 

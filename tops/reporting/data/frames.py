@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from tops.planning.plan import Row
-    from tops.reporting.data.resamples import Drawn, Resamples
+    from tops.reporting.data.resamples import Resamples
+from tops.statistics.drawn import Drawn
 
 CELLS = [
     "key",
@@ -174,7 +175,8 @@ def _asked(record: Record) -> dict[str, Any]:
 def _cell(record: Record) -> dict[str, Any]:
     scored = record.scores.get(record.default_scorer or "", {})
     metric = scored.get("metric")
-    seen = [_average(a.visual_tokens_per_layer) for a in record.answers() if a.visual_tokens_per_layer]
+    answers = [a for a in record.answers() if a.visual_tokens_per_layer]
+    seen = [_average(a.visual_tokens_per_layer) for a in answers]
     return {
         **_asked(record),
         "profile": record.spec.profile,
@@ -187,12 +189,13 @@ def _cell(record: Record) -> dict[str, Any]:
         "documents": scored.get("documents", record.provenance.get("documents")),
         "invalid_rate": scored.get("invalid_rate"),
         "layer_average": sum(seen) / len(seen) if seen else None,
+        "newlines": sum(_average(a.newlines_per_layer) for a in answers) / len(answers) if answers else None,
         "seconds": record.provenance.get("seconds"),
     }
 
 
 def _average(layers: tuple[int, ...]) -> float:
-    return sum(layers) / len(layers)
+    return sum(layers) / len(layers) if layers else 0.0
 
 
 def _documents(record: Record) -> Iterator[dict[str, Any]]:
@@ -210,6 +213,7 @@ def _documents(record: Record) -> Iterator[dict[str, Any]]:
             "valid": row.get("valid"),
             "output_tokens": answer.output_tokens,
             "layer_average": _average(answer.visual_tokens_per_layer) if answer.visual_tokens_per_layer else None,
+            "newlines": _average(answer.newlines_per_layer),
             "seconds": answer.seconds,
         }
 
@@ -248,5 +252,5 @@ def _estimate(slug: str, drawn: Drawn) -> dict[str, Any]:
         "estimate": drawn.point,
         "lower": interval.low,
         "upper": interval.high,
-        "clusters": drawn.units,
+        "clusters": drawn.units or None,
     }

@@ -17,6 +17,15 @@ def _text(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
 
 
+def _device(record: Record) -> str:
+    """What computed: the processor, or the models of the GPUs; empty where a cell does not tell."""
+    device = str(record.provenance.get("device", ""))
+    if not device.startswith("cuda"):
+        return device
+    gpus = record.provenance.get("hardware", {}).get("gpus", [])
+    return ", ".join(sorted(set(map(str, gpus)))) or "GPU"
+
+
 # Another value of these is another experiment: such a cell is refused.
 _QUESTION: dict[str, Callable[[Record], str]] = {
     "prompt settings": lambda r: _text(r.spec.benchmark.prompt),
@@ -45,6 +54,8 @@ _SOFTWARE: dict[str, Callable[[Record], str]] = {
     "package versions": lambda r: _text({**r.spec.versions, **r.provenance.get("versions", {})}),
     "number format": lambda r: r.spec.backbone.dtype,
     "attention implementation": lambda r: r.spec.backbone.attention,
+    "engine": lambda r: r.spec.backbone.engine or "library",
+    "device": _device,
 }
 
 

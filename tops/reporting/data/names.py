@@ -37,6 +37,10 @@ _BENCHMARKS = {
     "f1": "F1",
     "mme_fidelity": "MME (%)",
     "textvqa_fidelity": "TextVQA (%)",
+    "gqa_turns": "GQA, first cut",
+    "gqa_turns_anew": "GQA, cut anew",
+    "pope_turns": "POPE, first cut",
+    "pope_turns_anew": "POPE, cut anew",
 }
 _PROTOCOLS = {"as_printed": "schedule as printed", "kept": "tokens after the cut"}
 

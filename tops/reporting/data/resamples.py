@@ -10,7 +10,6 @@ from zlib import crc32
 
 import numpy as np
 
-from tops.benchmarks.benchmark import load_benchmark
 from tops.errors import DataError
 from tops.planning.plan import Column, PlanStatus, Row
 from tops.reporting.data.documents import Brief, Documents, load_documents
@@ -18,47 +17,16 @@ from tops.reporting.data.headline import metric_name
 from tops.reporting.data.mixing import marked
 from tops.reporting.data.results import Entry, Results
 from tops.reporting.data.scores import Scale, scale_of
-from tops.statistics.comparison import Comparison, compare, holm
-from tops.statistics.intervals import Interval, percentile_interval, share_interval
-from tops.statistics.resampling import Clusters, Floats
+from tops.statistics.comparison import Comparison, holm
+from tops.statistics.drawn import Drawn, mean_of
+from tops.statistics.metrics import resampled
+from tops.statistics.parts import Part
+from tops.statistics.resampling import Clusters
 from tops.store.store import Record
 
 RESAMPLES = 1000
 SEED = 2026
 _DIGITS = 9
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A value and its resamples.
-
-    Attributes
-    ----------
-    units : int
-        Clusters behind it, of the smallest benchmark where several are mixed.
-    pooled : int
-        Clusters of all benchmarks together; 0 stands for ``units``.
-    share : bool
-        Whether it is one benchmark's percentage, whose interval holds at 0 and 100 % too.
-    """
-
-    point: float
-    resampled: Floats
-    units: int
-    pooled: int = 0
-    share: bool = False
-
-    @property
-    def interval(self) -> Interval:
-        """95 % interval."""
-        if self.share and 0 <= self.point <= 100:
-            return share_interval(self.point, self.resampled, self.units)
-        return percentile_interval(self.point, self.resampled, self.units)
-
-    def against(self, other: Drawn) -> Comparison:
-        """Paired comparison with a value drawn from the same resamples."""
-        units, pooled = min(self.units, other.units), min(self.pooled or self.units, other.pooled or other.units)
-        return compare(self.point, other.point, self.resampled, other.resampled, units, pooled)
 
 
 @dataclass
@@ -69,6 +37,8 @@ class Resamples:
     ----------
     faults : list of str
         Cells whose stored score is not what their stored answers give, and columns that cannot be paired.
+    clusters : dict of (str, str) to Clusters
+        Of the documents of each backbone's benchmarks.
     """
 
     results: Results
@@ -78,6 +48,7 @@ class Resamples:
     places: dict[tuple[Row, Column], Drawn] = field(default_factory=dict)
     scales: dict[str, Scale | None] = field(default_factory=dict)
     documents: dict[str, Brief] = field(default_factory=dict)
+    clusters: dict[tuple[str, str], Clusters] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for backbone in self.results.backbones:
@@ -116,11 +87,26 @@ class Resamples:
         by_scorer = {d.scorer: d for d in reversed(loaded.values())}
         nested = [g for d in by_scorer.values() for m in d.metrics.values() for g in m.nested]
         clusters = Clusters.of(next(iter(loaded.values())).clusters, *nested)
-        draws = clusters.draws(self.count, SEED + crc32(benchmark.encode()) % 1_000_000)
-        for entry in entries:
-            drawn = self._place(entry, loaded, clusters, draws)
-            if drawn is not None:
-                self.places[entry.row, entry.column] = drawn
+        self.clusters[columns[0].backbone, benchmark] = clusters
+        checked = {id(e): e for e in entries if self._adds_up(e, loaded)}
+        metrics = {
+            (name, n): loaded[_scored(record)].metrics[metric_name(entry.column)]
+            for name, entry in checked.items()
+            for n, record in enumerate(entry.records)
+        }
+        drawn = dict(
+            zip(metrics, resampled(list(metrics.values()), clusters, self.count, seed_of(benchmark)), strict=True)
+        )
+        for name, entry in checked.items():
+            places = [key for key in metrics if key[0] == name]
+            assert entry.value is not None
+            # A mean over seeds differs from its equal terms in the last bit; a tie must stay one.
+            self.places[entry.row, entry.column] = Drawn(
+                round(entry.value, _DIGITS),
+                np.mean([drawn[key] for key in places], axis=0).round(_DIGITS),
+                {benchmark: Part.of([metrics[key] for key in places], clusters)},
+                metrics[places[0]].top,
+            )
 
     def _readable(self, entries: Sequence[Entry]) -> dict[str, Documents]:
         """Documents by cell and scorer; a place whose answers are damaged becomes a hole, and is named."""
@@ -166,9 +152,9 @@ class Resamples:
         self.results = replace(self.results, entries=known)
         self.faults.append(f"{entry.row.title} on {entry.column.slug} ({entry.column.backbone}): {reason}")
 
-    def _place(self, entry: Entry, loaded: Mapping[str, Documents], clusters: Clusters, draws: Floats) -> Drawn | None:
-        """Mean over seeds."""
-        name, resampled = metric_name(entry.column), []
+    def _adds_up(self, entry: Entry, loaded: Mapping[str, Documents]) -> bool:
+        """Whether the stored scores are what the stored answers give; a place where they are not is named."""
+        name = metric_name(entry.column)
         for record, value in zip(entry.records, entry.values, strict=True):
             metric = loaded[_scored(record)].metrics[name]
             if not np.isclose(metric.point, value, rtol=1e-6, atol=1e-6):
@@ -176,14 +162,8 @@ class Resamples:
                     f"cell {record.key[:12]} ({record.spec.label}): stored {name} {value:.4f}, but its answers give "
                     f"{metric.point:.4f}; run `tops score`"
                 )
-                return None
-            resampled.append(metric.resampled(clusters, draws))
-        assert entry.value is not None
-        # A mean over seeds differs from its equal terms in the last bit; a tie must stay one.
-        bench = load_benchmark(entry.column.benchmark)
-        share = bench.scale == "percent" and bench.measure == "answers"
-        point = round(entry.value, _DIGITS)
-        return Drawn(point, np.mean(resampled, axis=0).round(_DIGITS), clusters.count, share=share)
+                return False
+        return True
 
     def score(self, row: Row, column: Column) -> Drawn | None:
         """One benchmark."""
@@ -202,8 +182,7 @@ class Resamples:
             found[slug] = drawn
         acc = scale.rule.acc({slug: d.resampled for slug, d in found.items()})
         point = float(scale.rule.acc({slug: d.point for slug, d in found.items()}))
-        benchmarks = {scale.slugs[slug].benchmark: d.units for slug, d in found.items()}  # parts share their documents
-        return Drawn(point, acc, min(d.units for d in found.values()), sum(benchmarks.values()))
+        return mean_of(point, acc, list(found.values()), [scale.rule.weights[slug] for slug in found])
 
     def rel(self, backbone: str, row: Row, scale: Scale | None = None) -> Drawn | None:
         """Rel in percent, the unpruned model resampled on the same draws."""
@@ -212,9 +191,10 @@ class Resamples:
         base = self.acc(backbone, reference, scale) if reference is not None else None
         if mine is None or base is None or base.point == 0:
             return None
+        if row == reference:  # 100 by definition: nothing about it is uncertain
+            return Drawn(100.0, np.full_like(mine.resampled, 100.0), {})
         with np.errstate(divide="ignore", invalid="ignore"):
-            resampled = 100 * mine.resampled / base.resampled
-        return Drawn(100 * mine.point / base.point, resampled, mine.units, mine.pooled)
+            return mine.per(base)
 
     def measure(self, backbone: str, row: Row, slug: str) -> Drawn | None:
         """``rel``, ``acc`` or a benchmark by its slug."""
@@ -222,6 +202,11 @@ class Resamples:
             return self.rel(backbone, row) if slug == "rel" else self.acc(backbone, row)
         column = next((c for c in self.results.columns(backbone) if c.slug == slug), None)
         return None if column is None else self.score(row, column)
+
+
+def seed_of(benchmark: str) -> int:
+    """The seed of a benchmark's resamples: all rows and parts of one benchmark share them."""
+    return SEED + crc32(benchmark.encode()) % 1_000_000
 
 
 def _scored(record: Record) -> str:

@@ -10,9 +10,10 @@ import numpy as np
 from tops.benchmarks.benchmark import load_benchmark
 from tops.planning.plan import Column, Row
 from tops.reporting.data.names import backbone_title, row_title
-from tops.reporting.data.resamples import Drawn, Resamples
+from tops.reporting.data.resamples import Resamples
 from tops.reporting.figures.style import look, place, places
 from tops.reporting.tables.fidelity import fidelity_columns, increases
+from tops.statistics.drawn import Drawn
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

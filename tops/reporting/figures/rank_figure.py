@@ -11,8 +11,9 @@ import numpy as np
 from tops.planning.plan import Row
 from tops.reporting.data.headings import level_title
 from tops.reporting.data.names import backbone_title, row_title
-from tops.reporting.data.resamples import Drawn, Resamples
+from tops.reporting.data.resamples import Resamples
 from tops.statistics.comparison import holm
+from tops.statistics.drawn import Drawn
 from tops.statistics.ranks import ranks
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def separable(drawn: Mapping[Row, Drawn]) -> dict[Row, int]:
-    """Rivals from which each row differs beyond chance: paired bootstrap, Holm-adjusted over all pairs, 5 %."""
+    """Rivals from which each row differs beyond chance: paired differences, Holm-adjusted over all pairs, 5 %."""
     pairs = list(combinations(drawn, 2))
     adjusted = holm({pair: drawn[pair[0]].against(drawn[pair[1]]).p for pair in pairs})
     out = dict.fromkeys(drawn, 0)
@@ -50,7 +51,7 @@ def rank_intervals(resamples: Resamples) -> Iterator[tuple[str, str, Figure]]:
             for y, (row, rank) in enumerate(order):
                 subject = resamples.results.is_subject(row)
                 color = "#0072b2" if subject else "#8a93a0" if row.role == "control" else "#1c2330"
-                if np.isfinite(rank.low):
+                if np.isfinite(rank.low) and all(d.told for d in drawn.values()):
                     place.plot([rank.low, rank.high], [y, y], color=color, linewidth=2 if subject else 1.2)
                 place.plot([rank.rank], [y], "o", color=color, markersize=4)
                 text = f"{apart[row]} of {len(drawn) - 1}"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tops.planning.plan import Row
+from tops.reporting.data.resamples import Resamples
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,8 +19,8 @@ if TYPE_CHECKING:
 COLOURS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A3E9D", "#8C6D31", "#666666")
 SUBJECT = "#0072B2"
 MARKERS = "osD^vPX*"
+_CHINESE = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Zen Hei", "PingFang SC", "SimHei")
 _SETTINGS: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -42,8 +44,16 @@ def styled() -> Iterator[None]:
     import matplotlib
 
     matplotlib.use("Agg", force=False)
-    with matplotlib.rc_context(_SETTINGS):
+    with matplotlib.rc_context({**_SETTINGS, "font.family": ["DejaVu Sans", *_further_fonts()]}):
         yield
+
+
+def _further_fonts() -> list[str]:
+    """A font of this machine with the Chinese that a model may answer in; none where there is none."""
+    from matplotlib.font_manager import fontManager
+
+    there = {font.name for font in fontManager.ttflist}
+    return [name for name in _CHINESE if name in there][:1]
 
 
 def look(row: Row, index: int, *, subject: bool = False) -> dict[str, object]:
@@ -77,18 +87,27 @@ def place(row: Row) -> tuple[str, str, str]:
     return row.method, row.variant, row.protocol
 
 
-def save(figure: Figure, stem: Path) -> tuple[list[Path], bytes]:
-    """Vector (SVG, PDF) and PNG files without a date; returns their paths and the SVG."""
-    import matplotlib.pyplot as plt
+_DATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}  # a file's bytes tell its content, not the day
 
-    for _ in range(2):  # the first layout of axes with a fixed shape is off
-        figure.draw_without_rendering()
-    figure.set_layout_engine("none")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("svg", "pdf", "png")]
-    paths[0].write_bytes(buffer.getvalue())
-    figure.savefig(paths[1], metadata={"CreationDate": None})
-    figure.savefig(paths[2])
+
+def save(figure: Figure, stem: Path, kinds: Sequence[str] = ("svg", "pdf", "png")) -> tuple[list[Path], bytes]:
+    """One file of each kind, without a date; returns their paths and the SVG (empty where none is asked for)."""
+    import matplotlib.pyplot as plt
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
+        for _ in range(2):  # the first layout of axes with a fixed shape is off
+            figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in kinds]
+    for kind, path in zip(kinds, paths, strict=True):
+        figure.savefig(path, metadata=_DATED.get(kind))
     plt.close(figure)
-    return paths, buffer.getvalue()
+    return paths, paths[kinds.index("svg")].read_bytes() if "svg" in kinds else b""
+
+
+def tokens_of(resamples: Resamples, backbone: str, row: Row) -> float:
+    """Layer average of visual tokens as logged, mean over benchmarks; NaN where nothing has run."""
+    entries = [e for (r, c), e in resamples.results.entries.items() if r == row and c.backbone == backbone and e.values]
+    found = [resamples.of(record).layer_average for e in entries for record in e.records]
+    return float(np.mean(found)) if found else float("nan")

@@ -12,10 +12,11 @@ from tops.reporting.data.headings import level_title, title_of
 from tops.reporting.data.mixing import marked
 from tops.reporting.data.names import backbone_title, row_title
 from tops.reporting.data.pairs import discordant
-from tops.reporting.data.resamples import Drawn, Resamples
+from tops.reporting.data.resamples import Resamples
 from tops.reporting.data.results import Results
 from tops.reporting.tables.table import Datum, Header, Line, Table, hole, number, signed
 from tops.statistics.comparison import Comparison, Flips, holm
+from tops.statistics.drawn import Drawn
 
 
 @dataclass(frozen=True)

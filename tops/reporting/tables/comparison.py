@@ -14,9 +14,10 @@ from tops.planning.plan import Row
 from tops.planning.printed import COST_COLUMNS, PrintedRow, printed_rows
 from tops.reporting.data.headings import level_title, title_of
 from tops.reporting.data.names import backbone_title, benchmark_title, row_title
-from tops.reporting.data.resamples import Drawn, Resamples
+from tops.reporting.data.resamples import Resamples
 from tops.reporting.data.scores import Scale, scale_of
 from tops.reporting.tables.table import Datum, Header, Line, Table, number
+from tops.statistics.drawn import Drawn
 from tops.statistics.intervals import Interval
 from tops.statistics.verdict import Outcome, lies_in
 

@@ -10,11 +10,12 @@ from tops.planning.plan import Row
 from tops.reporting.data.headings import level_title, title_of
 from tops.reporting.data.names import backbone_title, row_title
 from tops.reporting.data.pairs import pairs
-from tops.reporting.data.resamples import Drawn, Resamples
+from tops.reporting.data.resamples import Resamples
 from tops.reporting.data.results import Entry, Results
 from tops.reporting.tables.against_each import difference
 from tops.reporting.tables.flops import costs, unit
 from tops.reporting.tables.table import Datum, Header, Line, Table, hole, number
+from tops.statistics.drawn import Drawn
 
 _HEADERS = (
     Header("ms a document", "Cost"),
@@ -24,10 +25,10 @@ _HEADERS = (
     Header("lost %", "Flips"),
     Header("− best control", "Rel"),
     Header("− blind", "Acc"),
-    Header("hard documents %", "Score"),
 )
 NOTES = (
-    "tokens: visual tokens a decoder layer sees at prefill, mean over layers, documents and benchmarks, as logged.",
+    "tokens: visual tokens a decoder layer sees at prefill, mean over layers, documents and benchmarks, as logged; "
+    "newline tokens, which some families put between rows, are counted beside them.",
     f'FLOPs: prefill of the mean prompt by the formula "paper", {FORMULAS["paper"]}.',
     "ms a document: median wall time, decoding and generation included, mean over benchmarks; comparable only between "
     "cells of one machine under one load. It is no latency benchmark.",
@@ -35,7 +36,6 @@ NOTES = (
     "flips: documents that go from wrong to right (gained) and from right to wrong (lost) against the unpruned model.",
     "− best control: Rel minus that of the best control at the same budget, with its 95 % interval. "
     "− blind: Acc minus that of the model without the image.",
-    "hard documents: those that plain image downsampling to the same budget gets wrong.",
 )
 
 
@@ -98,7 +98,6 @@ def _line(resamples: Resamples, backbone: str, row: Row) -> tuple[Datum, ...]:
         *_flips(resamples, backbone, row),
         _minus_control(resamples, backbone, row),
         _minus_blind(resamples, backbone, row),
-        _hard(resamples, backbone, row),
     )
 
 
@@ -146,14 +145,3 @@ def _minus_blind(resamples: Resamples, backbone: str, row: Row) -> Datum:
     if mine is None or theirs is None:
         return hole("no answers without the image yet")
     return _with_interval(mine, theirs)
-
-
-def _hard(resamples: Resamples, backbone: str, row: Row) -> Datum:
-    easy = [r for r in resamples.results.rows(backbone) if r.method == "downsampling" and r.level in ("", row.level)]
-    if not row.level or row in easy:
-        return NOT_APPLICABLE
-    found = list(pairs(resamples, backbone, row, easy[0] if easy else None))
-    if not found:
-        return hole("no downsampling control at this budget yet")
-    shares = [float(p.mine[~p.other].mean()) for p in found if not p.other.all()]
-    return number(100 * fmean(shares)) if shares else hole("downsampling gets every document right")

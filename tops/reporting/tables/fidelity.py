@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from zlib import crc32
-
 import numpy as np
 
 from tops.benchmarks.benchmark import load_benchmark
@@ -11,8 +9,11 @@ from tops.planning.plan import Column, Row
 from tops.reporting.data.documents import Documents, load_documents
 from tops.reporting.data.headings import level_title, title_of
 from tops.reporting.data.names import backbone_title, row_title
-from tops.reporting.data.resamples import SEED, Drawn, Resamples
+from tops.reporting.data.resamples import Resamples, seed_of
 from tops.reporting.tables.table import Datum, Header, Line, Table, hole
+from tops.statistics.drawn import Drawn
+from tops.statistics.metrics import resampled
+from tops.statistics.parts import Part
 from tops.statistics.resampling import Clusters, same_documents
 
 METRIC = "loss_increase"
@@ -34,12 +35,12 @@ def increases(resamples: Resamples, column: Column) -> dict[Row, Drawn]:
     if not loaded or not same_documents(d.ids.tolist() for d in loaded.values()):
         return {}
     clusters = Clusters.of(next(iter(loaded.values())).clusters)
-    draws = clusters.draws(resamples.count, SEED + crc32(column.benchmark.encode()) % 1_000_000)
     found = {}
     for row, entry in entries.items():
         metrics = [loaded[r.key].metrics[METRIC] for r in entry.records if r.key in loaded]
-        resampled = np.mean([m.resampled(clusters, draws) for m in metrics], axis=0)
-        found[row] = Drawn(float(np.mean([m.point for m in metrics])), resampled, clusters.count)
+        drawn = np.mean(resampled(metrics, clusters, resamples.count, seed_of(column.benchmark)), axis=0)
+        point = float(np.mean([m.point for m in metrics]))
+        found[row] = Drawn(point, drawn, {column.benchmark: Part.of(metrics, clusters)})
     return found
 
 

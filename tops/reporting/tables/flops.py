@@ -67,11 +67,14 @@ def visual_flops(size: Widths, layers: Floats) -> float | None:
 def costs(resamples: Resamples, backbone: str, row: Row) -> tuple[Datum, Datum]:
     """Layer-averaged visual tokens as logged, and FLOPs in the table's unit; mean over benchmarks and seeds."""
     entries = [e for (r, c), e in resamples.results.entries.items() if r == row and c.backbone == backbone]
-    logged = [x for e in entries if e.values for r in e.records if len(x := resamples.of(r).layers)]
+    briefs = [b for e in entries if e.values for r in e.records if len((b := resamples.of(r)).layers)]
+    logged = [b.layers for b in briefs]
     if not logged:
         why = hole(next((e.reason for e in entries if e.reason), "no layer log"))
         return why, why
-    tokens = number(fmean(float(x.mean()) for x in logged))
+    newlines = fmean(b.newlines for b in briefs)
+    under = f"+ {newlines:.1f} newlines" if newlines else ""
+    tokens = number(fmean(float(x.mean()) for x in logged), under=under)
     size = widths(backbone, miniature=resamples.results.miniature)
     flops = [visual_flops(size, x) for x in logged] if size is not None else [None]
     known = [f for f in flops if f is not None]

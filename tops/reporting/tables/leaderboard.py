@@ -10,8 +10,9 @@ from scipy import stats
 from tops.planning.plan import Row
 from tops.reporting.data.headings import level_title
 from tops.reporting.data.names import backbone_title, row_title
-from tops.reporting.data.resamples import Drawn, Resamples
+from tops.reporting.data.resamples import Resamples
 from tops.reporting.tables.table import Datum, Header, Line, Table, hole, number
+from tops.statistics.drawn import Drawn
 from tops.statistics.resampling import Floats
 
 Setting = tuple[str, str]  # backbone and level
@@ -49,7 +50,8 @@ def leaderboard(found: Sequence[Resamples], *, miniature: bool) -> Table | None:
         for row, rank, resampled in _ranks(drawn):
             ranked.setdefault(row_title(row), {})[setting] = rank, resampled
             roles[row_title(row)] = row.role
-    lines = [_line(title, places, settings, roles[title]) for title, places in ranked.items()]
+    told = {setting: all(d.told for d in drawn.values()) for setting, drawn in settings.items()}
+    lines = [_line(title, places, told, roles[title]) for title, places in ranked.items()]
     lines.sort(key=lambda line: line.data[0].value or 0.0)
     headers = [Header("mean rank"), Header("95 % interval"), Header("settings")]
     headers += [Header(level, backbone_title(backbone)) for backbone, level in settings]
@@ -68,15 +70,16 @@ def _ranks(drawn: dict[Row, Drawn]) -> Iterable[tuple[Row, float, Floats]]:
     return zip(drawn, stats.rankdata(-points).tolist(), stats.rankdata(-resampled, axis=0), strict=True)
 
 
-def _line(title: str, places: dict[Setting, tuple[float, Floats]], settings: Iterable[Setting], role: str) -> Line:
+def _line(title: str, places: dict[Setting, tuple[float, Floats]], told: dict[Setting, bool], role: str) -> Line:
     ranks = [rank for rank, _ in places.values()]
     count = min(len(resampled) for _, resampled in places.values())
     means = np.mean([resampled[:count] for _, resampled in places.values()], axis=0)
     low, high = np.quantile(means, [0.025, 0.975])
-    each = [number(places[s][0], 0) if s in places else hole("does not run at this budget") for s in settings]
+    each = [number(places[s][0], 0) if s in places else hole("does not run at this budget") for s in told]
+    few = not all(told[s] for s in places)
     data = (
         number(float(np.mean(ranks)), 1),
-        Datum(f"{low:.1f} to {high:.1f}"),
+        hole("too few independent documents for an interval") if few else Datum(f"{low:.1f} to {high:.1f}"),
         Datum(str(len(ranks)), float(len(ranks))),
         *each,
     )

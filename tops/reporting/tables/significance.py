@@ -10,10 +10,12 @@ from tops.planning.plan import Row
 from tops.reporting.data.headings import level_title, title_of
 from tops.reporting.data.names import backbone_title, benchmark_title, row_title
 from tops.reporting.data.pairs import discordant
-from tops.reporting.data.resamples import Drawn, Resamples, Winner
+from tops.reporting.data.resamples import Resamples, Winner
 from tops.reporting.tables.against_each import detectable, difference, p_value
 from tops.reporting.tables.table import Datum, Header, Line, Table, hole, number
 from tops.statistics.comparison import Flips, holm
+from tops.statistics.drawn import Drawn
+from tops.statistics.intervals import FEWEST_CLUSTERS
 from tops.statistics.ranks import ranks
 
 
@@ -35,9 +37,10 @@ def intervals_table(resamples: Resamples) -> Table:
     titles = ("Rel (%)", "95 % interval", "rank", "95 % of ranks", "first in %")
     headers = (*(Header(t, "Rel") for t in titles), Header("Acc", "Acc"), Header("95 % interval", "Acc"))
     notes = (
-        f"Paired bootstrap of {resamples.count} resamples: documents of one image are drawn together, each benchmark "
-        "by itself, and every benchmark's own aggregation runs on every resample. Seeds are fixed.",
-        "Ranks among methods and controls at the same layer average; rank 1 is best.",
+        "Intervals follow from how far the documents of each image move the value, through the aggregation of every "
+        f"benchmark; no seed enters. Fewer than {FEWEST_CLUSTERS} independent images give none.",
+        "Ranks among methods and controls at the same layer average; rank 1 is best. Their intervals: "
+        f"{resamples.count} paired resamples, documents of one image drawn together, each benchmark by itself.",
     )
     return Table(
         f"{results.name}_intervals",
@@ -54,12 +57,13 @@ def ranks_of(drawn: Mapping[Row, Drawn]) -> list[tuple[Datum, ...]]:
     values = list(drawn.values())
     points = np.array([d.point for d in values])
     out: list[tuple[Datum, ...]] = []
+    told = all(d.told for d in values)
     for rank in ranks(points, np.stack([d.resampled for d in values])):
         out.append(
             (
                 Datum(f"{rank.rank:g}", rank.rank),
-                _span(rank.low, rank.high, "g"),
-                hole(_FEW) if np.isnan(rank.best) else number(100 * rank.best, 0),
+                _span(rank.low, rank.high, "g") if told else hole(_FEW),
+                number(100 * rank.best, 0) if told and not np.isnan(rank.best) else hole(_FEW),
             )
         )
     return out
@@ -91,8 +95,8 @@ def benchmark_intervals_table(resamples: Resamples) -> Table:
         tuple(Header(benchmark_title(slug)) for slug in slugs),
         tuple(lines),
         (
-            "Resamples as for Rel; each interval is of one score by itself: two methods compare by their paired "
-            "difference, not by whether these overlap.",
+            "Each interval is of one score by itself: two methods compare by their paired difference, not by whether "
+            "these overlap.",
         ),
         short="Scores with intervals",
     )
@@ -109,7 +113,7 @@ def interval(d: Drawn) -> Datum:
 _NOTHING = "no number: the table of scores says why"
 _NO_ACC = (hole(_NOTHING),) * 2
 _UNRANKED = (hole("not ranked: the budget means something else, and the layers see another number of tokens"),) * 3
-_FEW = "too few documents for an interval"
+_FEW = "too few independent documents for an interval"
 
 
 def _span(low: float, high: float, form: str) -> Datum:

@@ -10,8 +10,9 @@ from tops.paper.unpruned import Check, check_unpruned
 from tops.planning.plan import Column, Row
 from tops.reporting.data.headings import title_of
 from tops.reporting.data.names import backbone_title, benchmark_title
-from tops.reporting.data.resamples import Drawn, Resamples
+from tops.reporting.data.resamples import Resamples
 from tops.reporting.tables.table import Datum, Header, Line, Table, number
+from tops.statistics.drawn import Drawn
 
 NOTE = (
     "Range: the paper's own unpruned score and public ones under the same conditions, with a tolerance of 1 % of the "

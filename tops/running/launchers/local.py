@@ -24,6 +24,7 @@ from tops.store.store import Store
 log = logging.getLogger(__name__)
 
 RESTARTS = 3  # of a worker that is killed again and again and gets through with no cell
+PATIENCE = 20  # seconds that workers have to end after Ctrl-C
 DEATHS = 2  # workers killed at one cell before it counts as failed
 
 
@@ -57,9 +58,9 @@ def launch(assignment: Assignment, folder: Path, choice: LauncherConfig, emit: C
     """
     gpus = visible_gpus() if assignment.profile.device != "cpu" else []
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if gpus and choice.gpus_per_worker > len(gpus):
+    if choice.gpus_per_worker > max(len(gpus), 1):
         raise ConfigurationError(
-            f"launcher.gpus_per_worker={choice.gpus_per_worker}, but {len(gpus)} GPU(s) are seen here; ask for "
+            f"launcher.gpus_per_worker={choice.gpus_per_worker}, but {len(gpus)} GPU(s) are used here; ask for "
             "fewer, or use launcher=slurm"
         )
     each = choice.gpus_per_worker
@@ -96,12 +97,16 @@ def launch(assignment: Assignment, folder: Path, choice: LauncherConfig, emit: C
             if status < 0 and worker.starts <= RESTARTS:
                 again = _start(index, path, folder, worker.gpu, threads, events)
                 running[index] = replace(again, starts=worker.starts + 1)
+    except KeyboardInterrupt:
+        what = f"stopping: {len(running)} worker(s) store what they have; this takes up to {PATIENCE} s"
+        emit(Event("stopping", 0, detail=what))
+        raise
     finally:
         for worker in running.values():
             worker.process.send_signal(signal.SIGINT)
         for worker in running.values():
             try:
-                worker.process.wait(timeout=20)
+                worker.process.wait(timeout=PATIENCE)
             except subprocess.TimeoutExpired:
                 worker.process.kill()
 

@@ -1,0 +1,76 @@
+"""A value with what its uncertainty is made of: the parts that give its error, the resamples that give its rank."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tops.statistics.comparison import Comparison, compare
+from tops.statistics.intervals import Interval, enough, share_interval, t_interval
+from tops.statistics.parts import Parts, contrast, scaled, total
+from tops.statistics.resampling import Floats
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A value, its parts and its resamples.
+
+    Attributes
+    ----------
+    point : float
+        On the sample.
+    resampled : array, shape (resamples,)
+        On resamples that are the same for all values of a table; ranks are read from them.
+    parts : dict of str to Part
+        What each benchmark contributes; intervals and tests rest on them.
+    top : float
+        The value of a sample that is all right; 0 for a ratio, a difference or a loss.
+    """
+
+    point: float
+    resampled: Floats
+    parts: Parts = field(repr=False)
+    top: float = 0.0
+
+    @property
+    def units(self) -> int:
+        """Clusters of all benchmarks together."""
+        return sum(p.clusters for p in self.parts.values())
+
+    @property
+    def interval(self) -> Interval:
+        """95 % interval."""
+        if self.top and 0 <= self.point <= self.top:
+            return share_interval(self.point, self.parts, self.top)
+        return t_interval(self.point, self.parts)
+
+    @property
+    def told(self) -> bool:
+        """Whether there are enough clusters for an interval, of this value or of its rank."""
+        return enough(self.parts)
+
+    def against(self, other: Drawn) -> Comparison:
+        """Paired comparison with a value of the same documents."""
+        return compare(self.point - other.point, contrast(self.parts, other.parts))
+
+    def minus(self, other: Drawn) -> Drawn:
+        """The paired difference, as a value."""
+        return Drawn(self.point - other.point, self.resampled - other.resampled, contrast(self.parts, other.parts))
+
+    def per(self, base: Drawn) -> Drawn:
+        """In percent of another value, by the ratio's linearisation."""
+        ratio, scale = 100 * self.point / base.point, 100 / base.point
+        parts = contrast(scaled(self.parts, scale), scaled(base.parts, scale * self.point / base.point))
+        return Drawn(ratio, 100 * self.resampled / base.resampled, parts)
+
+    def short_of(self, whole: float) -> Drawn:
+        """How much is missing to a fixed number."""
+        return Drawn(whole - self.point, whole - self.resampled, scaled(self.parts, -1.0))
+
+
+def mean_of(point: float, resampled: Floats, drawn: Sequence[Drawn], weights: Sequence[float]) -> Drawn:
+    """A weighted sum of values of several benchmarks, whose value and resamples are given as their rule adds them."""
+    parts = total([scaled(d.parts, w) for d, w in zip(drawn, weights, strict=True)])
+    bounded = all(d.top for d in drawn)
+    top = sum(w * d.top for d, w in zip(drawn, weights, strict=True)) if bounded else 0.0
+    return Drawn(point, resampled, parts, top)
