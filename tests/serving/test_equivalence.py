@@ -28,15 +28,13 @@ METHODS: dict[str, dict[str, Any]] = {
     "uniform": {"method": "uniform"},
     "pooling": {"method": "pooling"},
     "free_truncation": {"method": "free_truncation"},
-    "hiprune": {"method": "hiprune"},
-    "vispruner": {"method": "vispruner"},
 }
 BUDGETS = {"llava-1.5": 24, "llava-next": 60, "qwen2.5-vl": 0.3, "internvl3": 30}
 CASES = [
     pytest.param(family, method, id=f"{family}-{method}")
     for family in FAMILIES
     for method in METHODS
-    if method not in ("prumerge_plus", "hiprune", "vispruner") or family in CLIP
+    if method != "prumerge_plus" or family in CLIP
 ]
 by_family = pytest.mark.parametrize("engine", FAMILIES, indirect=True)
 

@@ -99,7 +99,7 @@ def test_a_pruned_model_answers(server: str) -> None:
         ({"mm_processor_kwargs": {"tops_pruning": {"method": "none"}}}, None),
     ):
         status, answer = ask(server, picture, **more)
-        ((length, ids),) = library(backbone, [Prompt(WORDS, (picture,))], pruning)
+        ((length, ids),) = library(backbone, [Prompt(WORDS, (picture,))], pruning, tokens=6)
         assert status == 200, answer
         assert answer["usage"]["prompt_tokens"] == length
         assert answer["choices"][0]["message"]["content"] == backbone.processor.decode(ids, skip_special_tokens=True)
