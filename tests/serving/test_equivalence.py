@@ -68,8 +68,10 @@ def test_every_image_of_a_prompt_is_pruned_alone(engine: Engine) -> None:
 def test_signals_of_the_tower_are_those_of_the_library(engine: Engine) -> None:
     wanted, got = library_signals(engine), engine_signals(engine)
     assert wanted.keys() == got.keys()
-    for name, value in wanted.items():
-        torch.testing.assert_close(got[name], value, rtol=2e-4, atol=2e-5, msg=partial("{}: {}".format, name))
+    for name, value in wanted.items():  # vLLM's tower also runs the tiles that pad an image to the prompt's largest
+        torch.testing.assert_close(
+            got[name][: len(value)], value, rtol=2e-4, atol=2e-5, msg=partial("{}: {}".format, name)
+        )
 
 
 @by_family
