@@ -147,7 +147,7 @@ def plan(
     if backbones is not None:
         exp = replace(exp, backbones=_subset(tuple(backbones), exp))
     documents = None if full else (limit if limit is not None else exp.limit.get(prof.name))
-    exp = replace(exp, benchmarks=tuple(by_toolkit(choice, exp) for choice in exp.benchmarks))
+    exp = replace(exp, benchmarks=tuple(by_toolkit(choice, exp, prof) for choice in exp.benchmarks))
     _check_numbers(exp)
     exp, absent = _present(exp, prof)
     columns = tuple(
@@ -172,9 +172,12 @@ def plan(
             for cell in _cells(row, options, block, column, exp, prof, limit, known)
         ]
 
-    stops = {} if stop is None else stops_of(exp, prof, columns, documents, stop, planned, look)
+    def limited(benchmark: str) -> int | None:
+        return documents.get(benchmark) if isinstance(documents, dict) else documents
+
+    stops = {} if stop is None else stops_of(exp, prof, columns, limited, stop, planned, look)
     place = {row: i for i, row in enumerate(rows)}
-    cells = [cell for c in columns for cell in planned(c, stops[c].limit if stops else documents)]
+    cells = [cell for c in columns for cell in planned(c, stops[c].limit if stops else limited(c.benchmark))]
     cells.sort(key=lambda cell: place[cell.row])  # row by row, as a table is read
     return assemble(
         exp, prof, rows, columns, cells, documents, results=where, absent=absent, stale=stale, stops=stops, look=look
@@ -187,7 +190,7 @@ def assemble(
     rows: tuple[Row, ...],
     columns: tuple[Column, ...],
     cells: list[PlannedCell],
-    documents: int | None,
+    documents: int | dict[str, int] | None,
     *,
     results: str | Path | None,
     absent: tuple[str, ...] = (),
@@ -222,6 +225,16 @@ def _check_numbers(exp: Experiment) -> None:
                     f"{exp.name}: level {level!r} gives {backbone} a budget of {budget!r}; it is a count of 1 or more "
                     "(64), or a keep ratio above 0 and up to 1 (0.25)"
                 )
+    asked = {column.benchmark for column in exp.benchmarks}
+    for profile, limits in exp.limit.items():
+        for name, number in limits.items() if isinstance(limits, dict) else [("", limits)]:
+            if name and name not in asked:
+                raise ConfigurationError(
+                    f"{exp.name}: limit of profile {profile} names {name!r}, which is none of its benchmarks. "
+                    f"{nearest_names(name, asked)}"
+                )
+            if number < 1:
+                raise ConfigurationError(f"{exp.name}: limit of profile {profile} is {number}; it must be 1 or more")
     for seed in {seed for row in exp.rows for seed in row.seeds}:
         if not 0 <= seed < 2**63:
             raise ConfigurationError(f"{exp.name}: seed {seed} is not from 0 to 2**63 - 1; a generator takes no other")
@@ -331,7 +344,12 @@ def plan_status(match: Match) -> PlanStatus:
     return PlanStatus(match.status.value)
 
 
-def _note(prof: ProfileConfig, documents: int | None, absent: tuple[str, ...], stops: Mapping[Column, Stop]) -> str:
+def _note(
+    prof: ProfileConfig,
+    documents: int | dict[str, int] | None,
+    absent: tuple[str, ...],
+    stops: Mapping[Column, Stop],
+) -> str:
     parts = []
     if prof.miniature:
         parts.append("miniature models and benchmarks, budgets at the paper's keep ratio")
@@ -345,7 +363,10 @@ def _note(prof: ProfileConfig, documents: int | None, absent: tuple[str, ...], s
         state = f"{open_} of {len(asked)} columns in doubt" if open_ else "all columns ended"
         parts.append(f"stop=separable: {used} of at most {most} documents a method, {state}")
     elif documents is not None:
-        parts.append(f"{documents} documents of each benchmark, drawn over all of them")
+        counts = sorted(set(documents.values())) if isinstance(documents, dict) else [documents]
+        several = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
+        which = "limited benchmark" if isinstance(documents, dict) else "benchmark"
+        parts.append(f"{several} documents of each {which}, drawn over all of them")
     return "; ".join(parts)
 
 

@@ -75,7 +75,7 @@ def stops_of(
     experiment: Experiment,
     profile: ProfileConfig,
     columns: Sequence[Column],
-    limit: int | None,
+    limit: Callable[[str], int | None],
     rule: Stopping,
     cells: Cells,
     matching: MatchingCells | None,
@@ -86,8 +86,8 @@ def stops_of(
     ----------
     experiment, profile, columns
         Of the plan.
-    limit : int or None
-        Documents of a benchmark at most.
+    limit : callable
+        Benchmark to its documents at most.
     rule : Stopping
         Margin of the comparisons.
     cells : callable
@@ -98,11 +98,13 @@ def stops_of(
     groups: dict[tuple[str, str], list[Column]] = {}
     for column in columns:
         groups.setdefault((column.backbone, column.benchmark), []).append(column)
-    first = {column: cells(column, limit) for column in columns}
+    first = {column: cells(column, limit(column.benchmark)) for column in columns}
     total = sum(len(pairs(experiment, planned)) for planned in first.values())
     found: dict[Column, Stop] = {}
     for group in groups.values():
-        stop = _walk(group, profile, limit, rule, ALPHA / max(total, 1), cells, matching, experiment)
+        stop = _walk(
+            group, profile, limit(group[0].benchmark), rule, ALPHA / max(total, 1), cells, matching, experiment
+        )
         found |= dict.fromkeys(group, stop)
     return found
 
