@@ -220,7 +220,7 @@ def test_imported_rows_stand_marked_and_pair_only_with_the_same_documents(root: 
     assert not report.resamples.faults
     (table,) = [t for t in report.more if t.name == "imports_imported"]
     lines = {line.label: line.data for line in table.lines}
-    same, fewer = lines["FastV (imported, lmms-eval)"], lines["Fewer (imported, lmms-eval)"]
+    same, fewer = lines["FastV at 60 tokens (imported, lmms-eval)"], lines["Fewer at 60 tokens (imported, lmms-eval)"]
     assert same[2].value is not None
     assert same[2].value < 0
     assert same[6].text == "60.0"
@@ -232,6 +232,27 @@ def test_imported_rows_stand_marked_and_pair_only_with_the_same_documents(root: 
     assert all(datum.value is None for line in shown for datum in line.data[2:])
     ranked = [line.label for t in report.more if t is not table for line in t.lines]
     assert not any("imported" in label for label in ranked)
+
+
+def test_logs_of_one_name_do_not_hide_each_other(root: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "results"
+    shutil.copytree(root, copy)
+    imported(log(tmp_path / "more", [sample(n) for n in range(6)]), copy)
+    report = make(collect(plan(EXPERIMENT, "miniature", results=copy), copy))
+    shown = [line for line in report.main[0].lines if line.label.startswith("FastV at 60 tokens")]
+    assert sorted(line.data[0].mark.split(", ")[1] for line in shown) == [
+        "12 documents; not ranked",
+        "6 documents; not ranked",
+    ]
+
+
+def test_answers_that_need_a_judge_have_no_score(tmp_path: Path) -> None:
+    rows = [sample(n, "mmvet", input="") for n in range(2)]
+    imported(log(tmp_path / "logs", rows, task="mmvet"), tmp_path)
+    judged = replace(EXPERIMENT, benchmarks=(ColumnConfig("mmvet", "mmvet"),))
+    report = make(collect(plan(judged, "miniature", results=tmp_path), tmp_path))
+    (table,) = [t for t in report.more if t.name == "imports_imported"]
+    assert table.lines[0].data[1].reason == "a judge would have to score its answers"
 
 
 def test_a_damaged_record_is_named_and_the_report_stands(root: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tops.benchmarks.scorers import rule_of, score_answers, summarise
 from tops.errors import ConfigurationError, DataError
 from tops.importing.angelslim import is_summary, read_summary
 from tops.importing.budgets import backbone_named, of_angelslim, of_lmms_eval
@@ -113,6 +114,9 @@ def _of_samples(file: Path, asked: Asked) -> tuple[Imported, list[Answer]]:
         unknown.append("a prompt convention here that asks in its words")
     if not backbone:
         unknown.append("the model, among the catalogue's (backbone=NAME says it)")
+    answers = list(found.answers)
+    if rule_of(benchmark).row is not None:  # what no rule can score is said now, and not in a report
+        summarise(benchmark, None, answers, score_answers(benchmark, None, answers))
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     record = Imported(
         key=_key(digest, asked, log.task),
@@ -132,7 +136,7 @@ def _of_samples(file: Path, asked: Asked) -> tuple[Imported, list[Answer]]:
         data_hash=found.data_hash,
         prompt=found.prompt,
     )
-    return record, list(found.answers)
+    return record, answers
 
 
 def _of_summary(file: Path, content: dict[str, object], asked: Asked) -> Iterator[tuple[Imported, list[Answer]]]:

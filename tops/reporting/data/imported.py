@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from tops.benchmarks.benchmark import load_benchmark
-from tops.benchmarks.scorers import metrics, score_answers
-from tops.errors import DataError
+from tops.benchmarks.scorers import metrics, rule_of, score_answers
+from tops.errors import TopsError
 from tops.planning.plan import Column
 from tops.reporting.data.documents import fact_of, load_documents
 from tops.reporting.data.headline import metric_name
@@ -61,7 +60,7 @@ def imported_rows(resamples: Resamples) -> tuple[list[ImportedRow], list[str]]:
         for column in columns if record.backbone else columns[:1]:
             try:
                 rows.append(_row(resamples, record, column))
-            except (DataError, KeyError, TypeError, ValueError) as error:
+            except (TopsError, KeyError, TypeError, ValueError) as error:
                 faults.append(f"imported {record.title} on {record.benchmark} ({record.path}) cannot be shown: {error}")
     return rows, faults
 
@@ -71,6 +70,8 @@ def _row(resamples: Resamples, record: Imported, column: Column) -> ImportedRow:
     if not answers:
         return ImportedRow(record, column, None, None, "no answers in its log")
     scorer, name = column.scorer or load_benchmark(column.benchmark).scorer, metric_name(column)
+    if rule_of(column.benchmark, scorer).row is None:
+        return ImportedRow(record, column, None, None, "a judge would have to score its answers")
     scored = score_answers(column.benchmark, scorer, answers)
     found = metrics(column.benchmark, scorer, [scored[a.doc_id] for a in answers])
     clusters = Clusters.of([a.cluster for a in answers], *(g for m in found.values() for g in m.nested))
@@ -109,7 +110,8 @@ def _reference(
     return ours, ""
 
 
-def shown_budget(record: Imported) -> tuple[str, float | None]:
-    """Visual tokens a layer saw on average, as text and as a number."""
-    average: Any = record.layer_average
-    return ("", None) if average is None else (f"{average:.1f}", float(average))
+def label_of(record: Imported) -> str:
+    """``FastV at 60 tokens (imported, lmms-eval)``."""
+    average = record.layer_average
+    budget = "" if average is None else f" at {average:.4g} tokens"
+    return f"{record.title}{budget} (imported, {record.program})"

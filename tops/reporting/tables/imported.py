@@ -9,7 +9,7 @@ import numpy as np
 
 from tops.planning.plan import Column
 from tops.reporting.data.headings import title_of
-from tops.reporting.data.imported import ImportedRow, shown_budget
+from tops.reporting.data.imported import ImportedRow, label_of
 from tops.reporting.data.names import backbone_title, benchmark_title
 from tops.reporting.data.results import Results
 from tops.reporting.tables.against_each import difference
@@ -21,7 +21,7 @@ NOTES = (
     "ranks, winners, Acc and Rel, and are set against the unpruned model of this report only where documents, targets "
     "and words of every prompt are the same by hash; a chat template is in no log.",
 )
-_OWN_SCALE = "scores alone, by lmms-eval's own rule: see the table of imported rows"
+_OWN_SCALE = "not scored here: see the table of imported rows"
 
 
 def imported_table(results: Results, rows: Sequence[ImportedRow]) -> Table:
@@ -39,19 +39,19 @@ def imported_table(results: Results, rows: Sequence[ImportedRow]) -> Table:
     lines = []
     for row in rows:
         record = row.record
-        text, value = shown_budget(record)
+        average = record.layer_average
         data = (
             Datum(benchmark_title(row.column.slug)),
-            hole("no answers in its log") if row.score is None else _score(row),
+            hole(row.reason) if row.score is None else _score(row),
             hole(row.reason) if row.against is None else difference(row.against),
             number(record.documents, 0) if record.documents else hole("its log does not tell"),
             _told(record.told),
             Datum(record.budget) if record.budget else hole("its log does not tell"),
-            Datum(text, value) if text else hole("its log does not tell"),
+            hole("its log does not tell") if average is None else number(average),
             Datum("; ".join(record.unknown)) if record.unknown else hole("all is told"),
         )
         section = backbone_title(record.backbone) if record.backbone else "Model not told by the log"
-        lines.append(Line(_label(row), data, section, "imported"))
+        lines.append(Line(label_of(record), data, section, "imported"))
     return Table(
         f"{results.name}_imported",
         f"Imported rows. {title_of(results)}",
@@ -66,12 +66,18 @@ def imported_table(results: Results, rows: Sequence[ImportedRow]) -> Table:
 def with_imported(results: Results, table: Table, rows: Sequence[ImportedRow]) -> Table:
     """A main table with a column for each benchmark, the imported rows of its backbone below it."""
     backbone, columns = _columns(results, table)
-    by_label: dict[str, dict[Column, ImportedRow]] = {}
+    by_label: list[tuple[str, dict[Column, ImportedRow]]] = []
     for row in rows:
         if row.record.backbone == backbone:
-            by_label.setdefault(_label(row), {})[row.column] = row
+            label = label_of(row.record)  # a second log of the same is a line of its own
+            free = (found for other, found in by_label if other == label and row.column not in found)
+            place = next(free, None)
+            if place is None:
+                place = {}
+                by_label.append((label, place))
+            place[row.column] = row
     lines = []
-    for label, found in by_label.items():
+    for label, found in by_label:
         data = [_place(found.get(column)) for column in columns]
         rest = len(table.headers) - len(columns)
         data += [hole("imported rows take no part in Acc and Rel")] * rest
@@ -100,10 +106,6 @@ def _place(row: ImportedRow | None) -> Datum:
         row.score.point,
         mark=f"imported from {record.program} ({record.file}), {record.documents} documents; not ranked",
     )
-
-
-def _label(row: ImportedRow) -> str:
-    return f"{row.record.title} (imported, {row.record.program})"
 
 
 def _score(row: ImportedRow) -> Datum:
