@@ -10,7 +10,8 @@ import numpy as np
 
 from tops.benchmarks.benchmark import load_benchmark
 from tops.benchmarks.scorers import score_answers, summarise
-from tops.planning.plan import PlanStatus, plan
+from tops.evaluation.code import answering_code
+from tops.planning.plan import Plan, PlanStatus, plan, refreshed
 from tops.store.answers import Answer
 from tops.store.store import Store
 
@@ -64,11 +65,11 @@ def target(benchmark, i):
     }.get(benchmark) or ({"index": i // 2 + 1_000_000 * (i % 2), "answer": letter, "category": "c", **options}, letter)
 
 
-def answers(planned, documents, *, hostile=False, right=None, layers=None, record=True):
+def answers(planned, documents, *, hostile=False, right=None, layers=None, record=True, kept=None):
     """Answers of one cell; with ``hostile`` texts try to break out of HTML, LaTeX and Markdown.
 
     ``right(i)`` decides for all methods alike which documents are answered right; ``layers(planned)`` is what every
-    layer saw, None for the budget; ``record=False`` stores no kept tokens.
+    layer saw, None for the budget; ``record=False`` stores no kept tokens, ``kept`` is what pruned answers store.
     """
     decided = right
     cell = planned.cell
@@ -98,9 +99,14 @@ def answers(planned, documents, *, hostile=False, right=None, layers=None, recor
             target=facts,
             output_tokens=2,
             visual_tokens_per_layer=seen,
-            kept={"0": sorted(order[: 2 * keep]), "4": sorted(order[:keep])} if record and 2 * keep <= 144 else None,
+            kept=(kept if cell.budget else None) or _cuts(order, keep, record),
             seconds=0.1,
         )
+
+
+def _cuts(order, keep, record):
+    """Two cuts of the same order, where tokens are recorded and enough of them are dropped."""
+    return {"0": sorted(order[: 2 * keep]), "4": sorted(order[:keep])} if record and 2 * keep <= 144 else None
 
 
 @contextmanager
@@ -127,22 +133,23 @@ def fill(
 ):
     """Run a plan in pretence; returns the plan as it then stands.
 
-    ``only(planned)`` chooses the cells. ``provenance=f``: ``f(planned)`` adds to what is recorded.
+    ``experiment`` may be a plan. ``only(planned)`` chooses the cells. ``provenance=f``: ``f(planned)`` adds to what is
+    recorded; ``coded=True`` records today's code.
     """
-    planned = plan(experiment, profile, results=root)
+    planned = experiment if isinstance(experiment, Plan) else plan(experiment, profile, results=root)
     store = Store(root, profile)
     with no_sync():
         for one in planned.unique().values():
             if one.status is not PlanStatus.MISSING or (only is not None and not only(one)):
                 continue
             _write(store, one, documents, hostile, pictures, **more)
-    return plan(experiment, profile, results=root)
+    return refreshed(planned)
 
 
-def _write(store, planned, documents, hostile, pictures, provenance=None, **how):
+def _write(store, planned, documents, hostile, pictures, provenance=None, coded=False, **how):
     bench = load_benchmark(planned.cell.benchmark.name)
     found = list(answers(planned, documents, hostile=hostile, **how))
-    with store.open_cell(planned.cell) as writer:
+    with store.open_cell(planned.cell, answering_code(planned.cell) if coded else None) as writer:
         if pictures:
             found = [replace(a, image=picture(writer.path, a.doc_id)) for a in found]
         for answer in found:

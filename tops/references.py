@@ -1,7 +1,7 @@
 """What is not part of the package: classes of a user's own file or module, found by reference and named by content.
 
-A reference is ``path/mine.py:Mine`` or ``my_package.mod:Mine``. Its digest covers the source file and, of what that
-file imports, everything from its own folder or package, so that an edited method is never taken for the old one.
+A reference is ``path/mine.py:Mine`` or ``my_package.mod:Mine``. Its fingerprint covers the source file and, of what
+that file imports, everything from its own folder or package, so that an edited method is never taken for the old one.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from tops.errors import ConfigurationError, nearest_names
+from tops.fingerprint import of_file
 
 _FILE = re.compile(r"(?P<file>.+\.py):(?P<name>[A-Za-z_]\w*)")
 _MODULE = re.compile(r"(?P<module>[A-Za-z_]\w*(\.[A-Za-z_]\w*)*):(?P<name>[A-Za-z_]\w*)")
@@ -35,12 +36,15 @@ class Source:
     file : Path
         The file.
     digest : str
-        sha256 over the file and what it imports from its own folder, hex.
+        Fingerprint of the file and what it imports from its own folder (:func:`tops.fingerprint.of_file`).
+    earlier : str
+        What stood for it in stores of earlier versions: sha256 over the bytes of the same files, hex.
     """
 
     reference: str
     file: Path
     digest: str
+    earlier: str = ""
 
 
 def is_reference(text: str) -> bool:
@@ -65,10 +69,10 @@ def locate(reference: str, *folders: Path) -> Source:
     """
     if (found := _FILE.fullmatch(reference)) is not None:
         file = _existing(found["file"], folders or (Path(),))
-        return Source(f"{file}:{found['name']}", file, digest(file))
+        return Source(f"{file}:{found['name']}", file, of_file(file), earlier_digest(file))
     if (found := _MODULE.fullmatch(reference)) is not None:
         file = _module_file(found["module"])
-        return Source(reference, file, digest(file))
+        return Source(reference, file, of_file(file), earlier_digest(file))
     raise ConfigurationError(f"{reference!r} names no class; write ./mine.py:Mine or my_package.module:Mine")
 
 
@@ -108,11 +112,13 @@ def source_of(thing: Any) -> Source:
     path = Path(file).resolve()
     by_path = thing.__module__ == "__main__" or thing.__module__.startswith(_PREFIX)
     reference = f"{path}:{thing.__qualname__}" if by_path else f"{thing.__module__}:{thing.__qualname__}"
-    return Source(reference, path, digest(path))
+    return Source(reference, path, of_file(path), earlier_digest(path))
 
 
-def digest(file: Path) -> str:
-    """sha256 over a source file and, of what it imports, all that lies in its own folder or package."""
+def earlier_digest(file: Path) -> str:
+    """sha256 over the bytes of a source file and of what it imports from its own folder: stores of earlier versions
+    and names of loaded modules hold it.
+    """
     root, total = _root(file.resolve()), hashlib.sha256()
     for path, content in sorted(_files(file).items()):
         total.update(f"{path.relative_to(root)}\0{hashlib.sha256(content).hexdigest()}\n".encode())
@@ -183,7 +189,7 @@ def _module_of(file: Path) -> ModuleType:
     Its folder joins the end of ``sys.path``: nothing installed is shadowed.
     """
     files = _files(file)
-    name = f"{_PREFIX}{file.stem}_{hashlib.sha256(f'{file}{digest(file)}'.encode()).hexdigest()[:12]}"
+    name = f"{_PREFIX}{file.stem}_{hashlib.sha256(f'{file}{earlier_digest(file)}'.encode()).hexdigest()[:12]}"
     known = sys.modules.get(name)
     if known is not None:
         return known

@@ -22,7 +22,7 @@ from tops.miniature import checkpoints
 BASE = llava15.FAMILY
 
 
-def train_llava_15(work: Path, minutes: float | None, start: Path | None) -> Path:
+def train_llava_15(work: Path, minutes: float | None, start: Path | None, into: Path) -> Path:
     """LLaVA-1.5, from random weights or from the checkpoint in ``start``."""
     begin, then = llava15.Recipe(), llava15_further.Further()
     if minutes is not None:
@@ -37,10 +37,10 @@ def train_llava_15(work: Path, minutes: float | None, start: Path | None) -> Pat
     prompts = llava_prompts(torch.eye(llava_next.GRID**2))
     figures = measured_llava(model, clip, bpe, partial(measure.visual_tokens, model), prompts)
     card = further_card(start, work / "further", then) | figures
-    return save_checkpoint(BASE, model, processor, bpe, card, clip)
+    return save_checkpoint(BASE, model, processor, bpe, card, clip, into)
 
 
-def train_llava_next(work: Path, minutes: float | None, start: Path) -> Path:
+def train_llava_next(work: Path, minutes: float | None, start: Path, into: Path) -> Path:
     """LLaVA-NeXT, from the LLaVA-1.5 in ``start``."""
     recipe = llava_next.Tiles()
     if minutes is not None:
@@ -50,21 +50,27 @@ def train_llava_next(work: Path, minutes: float | None, start: Path) -> Path:
     tokens: Any = partial(llava_next.scene_tokens, model, processor)
     card = llava_next.card(start, work / "next", recipe, model, clip)
     card |= measured_llava(model, clip, bpe, tokens, llava_prompts(llava_next.shows()))
-    return save_checkpoint(llava_next.FAMILY, model, processor, bpe, card, clip)
+    return save_checkpoint(llava_next.FAMILY, model, processor, bpe, card, clip, into)
 
 
-def train_other(name: str, work: Path, minutes: float | None, start: Path) -> Path:
-    """Qwen2.5-VL, InternVL3 or LLaVA-Video, from the LLaVA-1.5 in ``start``."""
-    recipe = family.RECIPES[name]
+def train_other(name: str, work: Path, minutes: float | None, start: Path, into: Path) -> Path:
+    """Qwen2.5-VL, InternVL3 or LLaVA-Video, from the LLaVA-1.5 in ``start`` or from a checkpoint of its own."""
+    recipe = family.recipe(name, start)
     if minutes is not None:
         recipe = scaled(recipe, minutes / recipe.minutes)
     family.run(name, start, work / name, recipe)
     own = family.restore(name, start, work / name)
     card = family.card(name, start, work / name, recipe, own) | family.measured(own)
-    return save_checkpoint(name, own.model, own.processor, own.bpe, card)
+    return save_checkpoint(name, own.model, own.processor, own.bpe, card, root=into)
 
 
-def train(name: str, work: Path, minutes: float | None = None, start: Path | None = None) -> Path:
+def train(
+    name: str,
+    work: Path,
+    minutes: float | None = None,
+    start: Path | None = None,
+    into: Path = checkpoints.ROOT,
+) -> Path:
     """Train one family and put its checkpoint in its place.
 
     Parameters
@@ -76,8 +82,10 @@ def train(name: str, work: Path, minutes: float | None = None, start: Path | Non
     minutes : float, optional
         Wall-clock time of all stages instead of the recipes' own.
     start : Path, optional
-        Folder of the LLaVA-1.5 checkpoint to go on from. By default LLaVA-1.5 starts from random weights, every other
-        family from the LLaVA-1.5 that ships.
+        Folder of the LLaVA-1.5 checkpoint to go on from, or of one of the family's own, where there is a recipe for
+        that. By default LLaVA-1.5 starts from random weights, every other family from the LLaVA-1.5 that ships.
+    into : Path
+        Folder of checkpoints; by default the one that ships, whose checkpoint of the family is replaced.
 
     Returns
     -------
@@ -87,21 +95,23 @@ def train(name: str, work: Path, minutes: float | None = None, start: Path | Non
     Raises
     ------
     ConfigurationError
-        ``start`` is no checkpoint of LLaVA-1.5.
+        ``start`` is no checkpoint of LLaVA-1.5, nor one that this family can go on from.
     DataError
         ``start`` is damaged, or ``work`` holds stages of another recipe.
     """
     if start is not None:
         start = start.resolve()
-        if start.name != BASE:
-            raise ConfigurationError(f"--from is {start}; it must be a folder named {BASE}, as a checkpoint's is")
-        checkpoints.path(BASE, start.parent)
+        known = (BASE, *({name} & set(family.FURTHER)))
+        if start.name not in known:
+            names = " or ".join(known)
+            raise ConfigurationError(f"--from is {start}; it must be a folder named {names}, as a checkpoint's is")
+        checkpoints.path(start.name, start.parent)
     if name == BASE:
-        return train_llava_15(work, minutes, start)
+        return train_llava_15(work, minutes, start, into)
     start = start or checkpoints.path(BASE)
-    return (
-        train_llava_next(work, minutes, start) if name == llava_next.FAMILY else train_other(name, work, minutes, start)
-    )
+    if name == llava_next.FAMILY:
+        return train_llava_next(work, minutes, start, into)
+    return train_other(name, work, minutes, start, into)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -110,10 +120,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("family", choices=checkpoints.FAMILIES)
     parser.add_argument("--work", type=Path, default=Path("training"), help="folder for stages and logs")
     parser.add_argument("--minutes", type=float, help="wall-clock time of all stages (default: that of the recipe)")
-    parser.add_argument("--from", dest="start", type=Path, help="folder of the LLaVA-1.5 checkpoint to go on from")
+    parser.add_argument("--from", dest="start", type=Path, help="folder of the checkpoint to go on from")
+    parser.add_argument("--into", type=Path, default=checkpoints.ROOT, help="folder of checkpoints (default: shipped)")
     options = parser.parse_args(arguments)
     try:
-        print(train(options.family, options.work, options.minutes, options.start))
+        print(train(options.family, options.work, options.minutes, options.start, options.into))
     except TopsError as error:
         print(error, file=sys.stderr)
         return 2

@@ -30,7 +30,7 @@ from scripts.miniature.pool import Pool, make_pool
 from scripts.miniature.stages import Job, facts, file_log, load_modules, mark_done, run_stages, save_modules
 from scripts.miniature.student import Student, student, tiles
 from scripts.miniature.teacher import TowerRecipe, teacher_tokens, train_tower
-from scripts.miniature.video_pool import Times, VideoLesson, VideoPool, make_video_pool
+from scripts.miniature.video_pool import Script, VideoLesson, VideoPool, make_video_pool
 from tops.miniature import checkpoints
 from tops.miniature.prompts import Turn
 from tops.miniature.scenes import patch_labels
@@ -54,15 +54,35 @@ class FamilyRecipe:
         )
     )
 
-    times: LanguageRecipe | None = None
-
     @property
     def minutes(self) -> float:
         """Wall-clock time."""
-        return self.tower.minutes + self.language.minutes + (self.times.minutes if self.times else 0.0)
+        return self.tower.minutes + self.language.minutes
 
 
-_DIRECT = LanguageRecipe(minutes=20, length=320, rate=7e-4, warmup=30, plain=0.2, mixed=0.3, lesson=LAST_LESSON, seed=5)
+_DIRECT = LanguageRecipe(
+    minutes=20,
+    length=320,
+    rate=7e-4,
+    warmup=30,
+    plain=0.2,
+    mixed=0.3,
+    lesson=LAST_LESSON,
+    seed=5,
+    compiled=False,  # so short a training would be half over before a compiler has paid off
+)
+_VIDEO = replace(
+    _DIRECT,
+    minutes=60,
+    batch=6,
+    length=192,
+    rate=1e-3,
+    warmup=60,
+    plain=0.4,
+    mixed=0.5,
+    lesson=VideoLesson(),
+    compiled=True,
+)
 RECIPES: dict[str, FamilyRecipe] = {
     "qwen2.5-vl": FamilyRecipe(
         tower_scenes=3000,
@@ -75,18 +95,41 @@ RECIPES: dict[str, FamilyRecipe] = {
     ),
     "llava-video": FamilyRecipe(
         tower_scenes=4000,
-        scenes=2400,
+        scenes=4000,
         tower=TowerRecipe(minutes=8, batch=16, rate=7e-4),
-        language=replace(
-            _DIRECT, minutes=36, batch=4, length=384, rate=1e-3, plain=0.3, mixed=0.4, lesson=VideoLesson()
-        ),
-        times=replace(
-            _DIRECT, minutes=8, batch=4, length=384, rate=8e-4, plain=0.3, mixed=0.4, lesson=VideoLesson(), seed=6
-        ),
+        language=_VIDEO,
+    ),
+}
+# Digits are read at the size of a glyph in an enlarged quarter, which CLIP's layers have not met.
+_DIGITS = replace(
+    LAST_LESSON,
+    direct=(*LAST_LESSON.direct, *("digit",) * 6, "existence", "existence"),
+    formats=(*LAST_LESSON.formats, *("textvqa_no_ocr",) * 3, "pope"),
+)
+# From a checkpoint of the family's own.
+FURTHER: dict[str, FamilyRecipe] = {
+    "internvl3": FamilyRecipe(
+        tower_scenes=4000,
+        scenes=1500,
+        seed=60,
+        tower=TowerRecipe(minutes=14, batch=6, rate=7e-4, seed=1),
+        language=replace(_DIRECT, minutes=10, plain=0.0, mixed=0.5, lesson=_DIGITS, seed=7),
+    ),
+    "llava-video": FamilyRecipe(
+        tower_scenes=4000,
+        scenes=4000,
+        seed=60,
+        tower=TowerRecipe(minutes=4, batch=16, rate=7e-4, seed=1),
+        language=replace(_VIDEO, minutes=54, seed=7),
     ),
 }
 VIDEO = "llava-video"
 SEED = 100  # of what is measured on
+
+
+def recipe(family: str, start: Path) -> FamilyRecipe:
+    """Of a training that begins with the checkpoint in ``start``."""
+    return FURTHER[family] if start.name == family else RECIPES[family]
 
 
 def run_tower(family: str, start: Path, work: Path, recipe: FamilyRecipe) -> None:
@@ -127,8 +170,9 @@ class Seen:
         for number in chosen:
             if not self._there[number]:
                 images = self._images[number]
-                seen = self._see(images if images.ndim == 4 else images[None])
-                self._kept[number] = seen.view(self._kept.shape[1:]).half()
+                # A video stands still most of the time.
+                own, which = torch.unique(images if images.ndim == 4 else images[None], dim=0, return_inverse=True)
+                self._kept[number] = self._see(own)[which].view(self._kept.shape[1:]).half()
                 self._there[number] = True
         return self._kept[list(chosen)].float()
 
@@ -142,42 +186,37 @@ def material(family: str, scenes: int, seed: int) -> tuple[Pool | VideoPool, Ten
     return pool, torch.from_numpy(pool.images)
 
 
-def run_language(family: str, start: Path, work: Path, recipe: FamilyRecipe, stage: str = "language") -> None:
-    """Stage (language), or (times), which goes on from it."""
+def run_language(family: str, start: Path, work: Path, recipe: FamilyRecipe) -> None:
+    """Stage (language)."""
     torch.set_num_threads(1)
     begin, busy = time.monotonic(), time.process_time()
     own = student(family, start)[0]
     load_modules(work / "tower.safetensors", {"tower": own.tower})
     own.tower.requires_grad_(False)
-    settings, seed = recipe.language, recipe.seed + 1
-    if stage == "times" and recipe.times is not None:
-        settings, seed = recipe.times, recipe.seed + 2
-        load_modules(work / "language.safetensors", {"language": own.language})
-    pool, images = material(family, recipe.scenes, seed)
+    pool, images = material(family, recipe.scenes, recipe.seed + 1)
     seen = Seen(own, images)
     width = own.model.get_input_embeddings().weight.shape[1]
-    times = Times(pool, own.prompts.shows, width) if stage == "times" and isinstance(pool, VideoPool) else None
+    script = Script(pool, own.prompts.shows, width) if isinstance(pool, VideoPool) else None
 
     def visual(chosen: list[int]) -> tuple[Tensor, Tensor]:
         return own.arrange(seen(chosen)), torch.zeros(())
 
     modules: dict[str, nn.Module] = {"language": own.language}
-    log, file = file_log(work / f"{stage}.log"), work / f"{stage}.safetensors"
+    log, file = file_log(work / "language.log"), work / "language.safetensors"
     steps = train_language(
         own.model.model.language_model,
         pool,
         own.bpe,
-        settings,
+        recipe.language,
         own.prompts,
         visual,
-        [*own.language.parameters(), *(times.parameters() if times else ())],
+        [*own.language.parameters(), *(script.parameters() if script else ())],
         log,
         lambda: save_modules(file, modules),
-        compiled=False,  # so short a training would be half over before a compiler has paid off
-        read=times,
+        read=script,
     )
     save_modules(file, modules)
-    mark_done(work, stage, steps=steps, **_spent(begin, busy), data_sha256=pool.digest)
+    mark_done(work, "language", steps=steps, **_spent(begin, busy), data_sha256=pool.digest)
 
 
 def run(family: str, start: Path, work: Path, recipe: FamilyRecipe) -> None:
@@ -186,8 +225,6 @@ def run(family: str, start: Path, work: Path, recipe: FamilyRecipe) -> None:
         ("tower", run_tower, (family, start, work, recipe)),
         ("language", run_language, (family, start, work, recipe)),
     ]
-    if recipe.times is not None:
-        stages.append(("times", run_language, (family, start, work, recipe, "times")))
     run_stages(work, recipe, [[stage] for stage in stages])
 
 
@@ -195,8 +232,7 @@ def restore(family: str, start: Path, work: Path) -> Student:
     """The model that the stages in ``work`` have made; weights as they ship."""
     own = student(family, start)[0]
     load_modules(work / "tower.safetensors", {"tower": own.tower})
-    last = work / "times.safetensors"
-    load_modules(last if last.exists() else work / "language.safetensors", {"language": own.language})
+    load_modules(work / "language.safetensors", {"language": own.language})
     own.model.tie_weights()
     own.model.eval().to(torch.bfloat16).float()
     return own
@@ -215,15 +251,15 @@ def video_tokens(own: Student, frames: Tensor) -> Tensor:
     return torch.cat([own.arrange(own.see(video)[None]) for video in frames])
 
 
-def measured(own: Student, scenes: int = 40) -> dict[str, Any]:
+def measured(own: Student, scenes: int = 100, videos: int = 120) -> dict[str, Any]:
     """Figures on unseen scenes or videos; which ones is fixed."""
     if own.family != VIDEO:
         shares = tower_on_objects(own, measure.scenes(scenes, SEED))
         return measured_scenes(own.model, own.bpe, partial(scene_tokens, own), own.prompts, scenes) | shares
-    pool = make_video_pool(scenes, SEED, "evaluation")
+    pool = make_video_pool(videos, SEED, "evaluation")
     rng = np.random.default_rng((SEED, 5))
     lesson = VideoLesson(direct=tuple(VIDEO_MAKERS))
-    asked = [lesson.turns(rng, video, True, 128) + lesson.turns(rng, video, False, 192) for video in pool.videos]
+    asked = [lesson.turns(rng, video, True, 128) + lesson.turns(rng, video, False, 96) for video in pool.videos]
     pictures = []
     for number, video in enumerate(pool.videos):
         question = ask_video(rng, video, ("video colour",))
@@ -267,22 +303,32 @@ TOWERS = {
     "internvl3": "The tower started as CLIP's first five layers, its first normalisation folded into the embeddings.",
     "llava-video": "The tower started as CLIP's first five layers, its first normalisation folded into the embeddings.",
 }
-TIMES = (
-    " In a last stage linear heads that exist only during training read from the states of a visual token its frame "
-    "and the frame in which its object appeared."
+SCRIPT = (
+    " Beside the decoder linear heads that exist only during training read a video's script from the states of its "
+    "tokens: the frame that a token is of, the frame in which its object appeared, and from the last token of each "
+    "frame the names seen until then and their number."
 )
 INPUTS = {"qwen2.5-vl": "mRoPE", "internvl3": "tiles", "llava-video": "frames"}
 
 
+AGAIN = " Both stages were then taught again, from the weights that they had given, with the recipes under Further."
+
+
 def card(family: str, start: Path, work: Path, recipe: FamilyRecipe, own: Student) -> dict[str, Any]:
-    """All but the measured figures."""
-    return {
+    """All but the measured figures; a training that went on from a checkpoint of the family adds a leg to its card."""
+    statement = STATEMENT.format(tower=TOWERS[family], input=INPUTS[family])
+    before = checkpoints.card(start.name, start.parent)
+    leg = {"start": before["weights_sha256"], "recipe": asdict(recipe), "stages": facts(work, "tower", "language")}
+    known = {
         "family": family,
         "class": type(own.model).__name__,
         "trained": True,
         "parameters": sum(p.numel() for p in own.model.parameters()),
-        "statement": STATEMENT.format(tower=TOWERS[family], input=INPUTS[family]) + (TIMES if recipe.times else ""),
-        "start": checkpoints.card(start.name, start.parent)["weights_sha256"],
-        "recipe": asdict(recipe),
-        "stages": facts(work, "tower", "language", *(("times",) if recipe.times else ())),
     }
+    script = SCRIPT if family == VIDEO else ""
+    if start.name != family:
+        return {**known, "statement": statement + script, **leg}
+    legs = before.get("further", {})
+    first = {key: before[key] for key in ("start", "recipe", "stages")}
+    again = {**legs, f"leg {len(legs) + 1}": leg}
+    return {**known, "statement": statement + AGAIN + script, **first, "further": again}

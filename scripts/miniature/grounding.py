@@ -85,3 +85,16 @@ def asked_objects(turn: Turn) -> tuple[int, ...]:
         return question.objects[:1]
     several = (*COMPARED, *COUNTED)
     return question.objects if len(question.objects) == 1 or question.kind in several else ()
+
+
+def answered_objects(turn: Turn) -> list[tuple[int, tuple[int, ...]]]:
+    """Where the reply's phrases begin, counted in characters, and the objects to look at just before each.
+
+    All but one reply are one phrase; an order in words is one for each object.
+    """
+    if turn.question.kind == "order" and not turn.question.options:
+        starts = [0]
+        for phrase in turn.reply.split(", ")[:-1]:
+            starts.append(starts[-1] + len(phrase) + 2)
+        return list(zip(starts, ((item,) for item in turn.question.objects), strict=True))
+    return [(0, asked_objects(turn))]

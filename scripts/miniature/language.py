@@ -43,7 +43,7 @@ def _rotate(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 def run_layers(
     model: Any, states: Tensor, cos: Tensor, sin: Tensor, prefix: int, mask: Tensor
-) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor], Tensor]:
+) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]:
     """The decoder on images followed by independent questions.
 
     Parameters
@@ -65,19 +65,19 @@ def run_layers(
         Normalised final states of the questions.
     looks : tuple of Tensor, each (B, T, P + T) float32
         Attention of the questions in head 0 of the layers `NAMING`, `LOOKING` and `CHOOSING`.
-    before : Tensor, (B, P, d)
-        States of the prefix as they enter the layer `LOOKING`.
+    before : tuple of Tensor, each (B, P, d)
+        States of the prefix as they enter these layers.
     """
     config = model.config
     heads, epsilon = config.num_attention_heads, config.rms_norm_eps
     batch, length, width = states.shape
     size = width // heads
     layers: Any = model.layers
-    looks = []
+    looks, found = [], []
     for number, layer in enumerate(layers):
         own, mlp = layer.self_attn, layer.mlp
-        if number == LOOKING:
-            found = states[:, :prefix]
+        if number in (NAMING, LOOKING, CHOOSING):
+            found.append(states[:, :prefix])
         into = norm(states, layer.input_layernorm.weight, epsilon)
         parts = (own.q_proj, own.k_proj, own.v_proj)
         bias = None if own.q_proj.bias is None else torch.cat([part.bias for part in parts])
@@ -99,7 +99,12 @@ def run_layers(
         gate, up = (into @ torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]).T).chunk(2, -1)
         states = states + (functional.silu(gate) * up) @ mlp.down_proj.weight.T
     naming, looking, choosing = looks
-    return norm(states[:, prefix:], model.norm.weight, epsilon), (naming, looking, choosing), found
+    first, second, third = found
+    return (
+        norm(states[:, prefix:], model.norm.weight, epsilon),
+        (naming, looking, choosing),
+        (first, second, third),
+    )
 
 
 def look_loss(weights: Tensor, looks: Looks) -> Tensor:
@@ -156,6 +161,7 @@ class LanguageRecipe:
     look: float = 0.3  # weight of attention missing the object asked for, the one named and the right option
     lesson: Lesson | VideoLesson = field(default_factory=Lesson)
     seed: int = 0
+    compiled: bool = True  # pays off after a few minutes; results agree to rounding
 
 
 @dataclass(frozen=True)
@@ -240,8 +246,8 @@ def llava_prompts(shows: Tensor) -> Prompts:
 class VisualLabels(Protocol):
     """Something to be read from the states of visual tokens."""
 
-    def loss(self, states: Tensor, chosen: list[int]) -> Tensor:
-        """Of the states (B, n, d) of the scenes or videos of these numbers."""
+    def losses(self, states: tuple[Tensor, Tensor, Tensor], chosen: list[int]) -> Tensor:
+        """Several losses, of the states (B, n, d) of these scenes or videos before `NAMING`, `LOOKING`, `CHOOSING`."""
 
 
 class Material(Protocol):
@@ -263,7 +269,6 @@ def train_language(
     log: Callable[[str], None],
     save: Callable[[], None],
     share: Share | None = None,
-    compiled: bool = True,
     read: VisualLabels | None = None,
 ) -> int:
     """Train on conversations, in place.
@@ -288,10 +293,8 @@ def train_language(
         Called every 50 and 200 steps.
     share : Share, optional
         The other processes that train the same model on other scenes.
-    compiled : bool
-        Compile the decoder; results agree to rounding.
     read : VisualLabels, optional
-        What the states of the visual tokens are to hold where the heads look for objects.
+        What the states of the visual tokens are to hold.
 
     Returns
     -------
@@ -314,7 +317,7 @@ def train_language(
         lr=recipe.rate,
         betas=(0.9, 0.98),
     )
-    forward = torch.compile(run_layers, dynamic=False) if compiled else run_layers
+    forward = torch.compile(run_layers, dynamic=False) if recipe.compiled else run_layers
     order: list[int] = []
     tally, mean, step = Tally(), 0.0, 0
     begin, progress = time.monotonic(), 0.0
@@ -343,9 +346,11 @@ def train_language(
                 look_loss(choosing[..., prefix:], batch.chosen),
             ]
         )
+        told = torch.zeros(0)
         if read is not None:
-            extra = extra + read.loss(before[:, len(start_ids) :], chosen)
-        loss = answer + extra + recipe.look * missed.sum()
+            first, second, third = (states[:, len(start_ids) :] for states in before)
+            told = read.losses((first, second, third), chosen)
+        loss = answer + extra + recipe.look * missed.sum() + told.sum()
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         progress = (time.monotonic() - begin) / (60 * recipe.minutes)
@@ -357,8 +362,9 @@ def train_language(
         tally.add(batch, logits.argmax(-1) == target, places)
         mean = answer.item() if step == 1 else 0.98 * mean + 0.02 * answer.item()
         if step % 50 == 0:
-            losses = f"loss {mean:.3f} extra {extra.item():.3f} look {' '.join(f'{v:.2f}' for v in missed.tolist())}"
-            log(f"language {step} {time.monotonic() - begin:.0f}s {losses} {tally}")
+            parts = {"extra": extra[None], "look": missed, "told": told}
+            losses = " ".join(f"{name} {' '.join(f'{v:.2f}' for v in part.tolist())}" for name, part in parts.items())
+            log(f"language {step} {time.monotonic() - begin:.0f}s loss {mean:.3f} {losses} {tally}")
         if step % 200 == 0:
             save()
     return step

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scripts.miniature.grounding import asked_objects, mentions, option_span
+from scripts.miniature.grounding import answered_objects, mentions, option_span
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -88,9 +88,13 @@ class Packed:
 def encode_turn(bpe: Tokenizer, turn: Turn, template: Template) -> tuple[list[int], int]:
     """Token ids of one question and answer after the image, and where the answer begins."""
     asked = bpe.encode(template.after_image + turn.prompt + template.before_reply).ids
-    # Chinese takes no space: the first token of every reply says something, and letters are chosen by what it would be.
-    answered = bpe.encode((" " if turn.reply[0].isascii() else "") + turn.reply + template.end).ids
+    answered = bpe.encode(_reply(turn) + template.end).ids
     return asked + answered, len(asked)
+
+
+def _reply(turn: Turn) -> str:
+    # Chinese takes no space: the first token of every reply says something, and letters are chosen by what it would be.
+    return (" " if turn.reply[0].isascii() else "") + turn.reply
 
 
 def pack(bpe: Tokenizer, turns: Sequence[Turn], length: int, template: Template = LLAVA) -> Packed:
@@ -147,8 +151,9 @@ class Looks:
 class Batch:
     """One step's tensors; see `run_layers`. ``mask`` is to be added to the attention scores of the questions.
 
-    ``asked``: the token that predicts the reply, at the object asked for. ``named``: the last token of a phrase, at the
-    object that it names. ``chosen``: the token that predicts a letter, at the words of the right option.
+    ``asked``: the token that predicts the reply, or a phrase of it, at the object asked for. ``named``: the last token
+    of a phrase, at the object that it names. ``chosen``: the token that predicts a letter, at the words of the right
+    option.
     """
 
     packed: list[Packed]
@@ -181,9 +186,12 @@ def _look_targets(
     for number, turn in enumerate(packed.turns):
         first = int((packed.question == number).argmax())
         last = int(((packed.question == number) & (packed.labels != NONE)).argmax())
-        wanted = np.isin(picture.owner, asked_objects(turn))
-        if wanted.any():
-            asked.append((row, last, wanted))
+        reply = _reply(turn)
+        starts = [start for start, _ in bpe.encode(reply).offsets]
+        for begin, objects in answered_objects(turn):
+            wanted, there = np.isin(picture.owner, objects), begin + len(reply) - len(turn.reply)
+            if wanted.any():
+                asked.append((row, last + max(i for i, start in enumerate(starts) if start <= there), wanted))
         holder = _places(bpe, turn, template)
         named += [
             (row, first + int(holder[end]), picture.owner == item)

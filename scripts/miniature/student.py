@@ -17,12 +17,14 @@ from scripts.miniature.llava15_further import open_checkpoint
 from scripts.miniature.packing import INTERNVL, LLAVA_VIDEO, QWEN
 from scripts.miniature.video_pool import FRAMES
 from scripts.miniature.vision import MEAN, STD
+from tops.miniature import checkpoints
 from tops.miniature.families import PATCH, SIDE, build
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 GRID = SIDE // PATCH
+BASE = "llava-1.5"
 
 
 @dataclass(frozen=True)
@@ -292,8 +294,19 @@ STUDENTS: dict[str, Callable[[Any, Tokenizer], Student]] = {
 
 
 def student(family: str, start: Path) -> tuple[Student, Any]:
-    """The family's beginning from the LLaVA-1.5 checkpoint in ``start``, and that LLaVA-1.5."""
-    donor, _, bpe = open_checkpoint(start)
+    """A family's model that is about to learn, and the LLaVA-1.5 that its tower learns from.
+
+    ``start`` is the folder of a LLaVA-1.5 checkpoint, which is where the family begins; or of one of the family's own,
+    to go on from; its teacher is the LLaVA-1.5 that ships.
+    """
+    own = start.name == family
+    donor, _, bpe = open_checkpoint(checkpoints.path(BASE) if own else start)
     made = STUDENTS[family](donor, bpe)
+    if own:
+        model: Any = type(made.model)
+        state = model.from_pretrained(start, dtype=torch.float32).state_dict()
+        with torch.no_grad():
+            for name, value in made.model.state_dict().items():
+                value.copy_(state[name])
     made.model.eval()
     return replace(made), donor

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from scripts.miniature.packing import Picture
 from tops.miniature.prompts import VIDEO_FORMATS, Turn, make_video_turn
-from tops.miniature.scenes import Scene, Split, paint, patch_labels
+from tops.miniature.scenes import NAMES, Scene, Split, paint, patch_labels
 from tops.miniature.video_questions import VIDEO_MAKERS, ask_video
 from tops.miniature.videos import Duration, Video, make_video
 
 FRAMES = 8
+MOST = 5  # objects of a video
 DURATIONS: tuple[Duration, ...] = ("short", "medium", "long")
 
 
@@ -32,7 +33,11 @@ class VideoLesson:
         Keys of `tops.miniature.prompts.FORMATS` for the other conversations.
     """
 
-    direct: tuple[str, ...] = (*VIDEO_MAKERS, "order", "first", "video count", "needle", "video colour")
+    direct: tuple[str, ...] = (
+        *VIDEO_MAKERS,
+        *("order", "order", "first", "first", "earlier", "earlier", "next", "next"),
+        *("video count", "video count", "video count", "needle", "video colour", "video place"),
+    )
     formats: tuple[str, ...] = VIDEO_FORMATS
 
     def turns(self, rng: np.random.Generator, video: Video, plain: bool, length: int) -> list[Turn]:
@@ -112,8 +117,12 @@ def make_video_pool(videos: int, seed: int, split: Split = "train") -> VideoPool
     return VideoPool(made, stacked, np.stack(owners), hashlib.sha256(stacked.tobytes()).hexdigest())
 
 
-class Times(nn.Module):
-    """Linear heads that exist only during training: a visual token's frame, and the one in which its object appeared.
+class Script(nn.Module):
+    """Linear heads that exist only during training: what the states of a video's tokens are to hold of its script.
+
+    Of every token the frame that it is of, as it enters the layer of the phrases; of a token that shows an object the
+    frame in which that appeared, as it enters the layer that looks for objects; of the last token of a frame, a
+    newline, the names that were seen until then and their number, as it enters the layer that chooses.
 
     Parameters
     ----------
@@ -123,30 +132,51 @@ class Times(nn.Module):
         Share of each patch in what each visual token shows.
     width : int
         Of the states.
+    weight : float
+        Of each of the losses.
     """
 
-    def __init__(self, pool: VideoPool, shows: Tensor, width: int) -> None:
+    def __init__(self, pool: VideoPool, shows: Tensor, width: int, weight: float = 0.3) -> None:
         super().__init__()
-        self._owner, self._shows = torch.from_numpy(pool.owner).long(), shows
+        self._videos, self._owner, self._shows = pool.videos, torch.from_numpy(pool.owner), shows
         self._frame = torch.arange(FRAMES).repeat_interleave(len(shows) // FRAMES)
-        self.heads = nn.Linear(width, 2 * FRAMES)
+        self._weight = weight
+        self.frame, self.birth = nn.Linear(width, FRAMES), nn.Linear(width, FRAMES)
+        self.names, self.number = nn.Linear(width, len(NAMES)), nn.Linear(width, MOST + 1)
 
-    def births(self, number: int) -> Tensor:
-        """(n,) int64: the first frame that shows the object which most of a token shows; -1 where none is."""
-        owner = self._owner[number]
-        first = torch.full((int(owner.max()) + 2,), -1)
-        by_frame = owner.view(FRAMES, -1)
-        for track in range(len(first) - 1):
-            seen = (by_frame == track).any(1)
-            first[track] = int(seen.long().argmax()) if seen.any() else -1
+    def births(self, number: int) -> tuple[Tensor, Tensor]:
+        """The first frame that shows each track, and the object that most of a token shows: (tracks,), (n,) int64.
+
+        The latter is the frame too; -1 where a track does not show, or a token shows none.
+        """
+        owner = self._owner[number].long()
+        there = owner.view(FRAMES, 1, -1) == torch.arange(len(self._videos[number].tracks))[:, None]
+        seen = there.any(-1)
+        first = torch.where(seen.any(0), seen.long().argmax(0), -1)
         share = self._shows * (owner >= 0)
-        return torch.where(share.sum(1) >= 0.25, first[owner[share.argmax(1)]], -1)
+        return first, torch.where(share.sum(1) >= 0.25, first[owner[share.argmax(1)]], -1)
 
-    def loss(self, states: Tensor, chosen: list[int]) -> Tensor:
-        """Mean cross-entropy of both readings; ``states`` (B, n, d) of the videos ``chosen``."""
-        frame, birth = self.heads(nn.functional.layer_norm(states, states.shape[-1:])).chunk(2, -1)
-        wanted = torch.stack([self.births(number) for number in chosen]).flatten()
-        frames = self._frame.expand(len(chosen), -1).flatten()
-        return nn.functional.cross_entropy(frame.flatten(0, 1), frames) + nn.functional.cross_entropy(
-            birth.flatten(0, 1), wanted, ignore_index=-1
+    def seen(self, number: int) -> Tensor:
+        """Whether a name was seen until the end of each frame, (FRAMES, names) float32."""
+        first = self.births(number)[0]
+        found = torch.zeros(FRAMES, len(NAMES))
+        for track, frame in zip(self._videos[number].tracks, first.tolist(), strict=True):
+            if frame >= 0:
+                found[frame:, NAMES.index(track.item.name)] = 1.0
+        return found
+
+    def losses(self, states: tuple[Tensor, Tensor, Tensor], chosen: list[int]) -> Tensor:
+        """Of frame, birth, names and number, (4,), from the ``states`` (B, n, d) of the videos ``chosen``."""
+        naming, looking, choosing = (nn.functional.layer_norm(part, part.shape[-1:]) for part in states)
+        births = torch.stack([self.births(number)[1] for number in chosen])
+        seen = torch.stack([self.seen(number) for number in chosen])
+        ends = choosing.unflatten(1, (FRAMES, -1))[:, :, -1]
+        cross = nn.functional.cross_entropy
+        return self._weight * torch.stack(
+            [
+                cross(self.frame(naming).flatten(0, 1), self._frame.repeat(len(chosen))),
+                cross(self.birth(looking).flatten(0, 1), births.flatten(), ignore_index=-1),
+                len(NAMES) * nn.functional.binary_cross_entropy_with_logits(self.names(ends), seen) / 4,
+                cross(self.number(ends).flatten(0, 1), seen.sum(-1).long().flatten()),
+            ]
         )

@@ -1,100 +1,13 @@
-"""The page of an experiment in headless Chromium."""
-
-import shutil
+"""The page of an experiment in headless Chromium: what can be sorted, opened, searched and chosen."""
 
 import pytest
-from synthetic_store import fill
-
-from tops.planning.plan import plan
-from tops.reporting.build import build
-from tops.reporting.data.results import collect
-from tops.settings.schema import ColumnConfig, Experiment, PaperReference, RowConfig
+from in_browser import choose, opened, texts
 
 pytestmark = pytest.mark.browser
-
-BACKBONE = "llava-1.5-7b"
-EXPERIMENT = Experiment(
-    name="shown",
-    title="</title><script>alert('title')</script>",
-    backbones=(BACKBONE,),
-    benchmarks=(ColumnConfig("gqa", "gqa"), ColumnConfig("pope", "pope")),
-    rows=(
-        RowConfig(("none",), "reference", levels=()),
-        RowConfig(("divprune", "visionzip", "tops")),
-        RowConfig(("random",), "control"),
-    ),
-    levels={"77.8": {BACKBONE: 128}, "88.9": {BACKBONE: 64}},
-    paper=PaperReference(tables=(11,)),
-)
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    root, out = tmp_path_factory.mktemp("results"), tmp_path_factory.mktemp("reports")
-    fill(root, EXPERIMENT, documents=40, hostile=True, pictures=True)
-    build(collect(plan(EXPERIMENT, "miniature", results=root), root), out)
-    return (out / "shown.html").as_uri()
-
-
-@pytest.fixture(scope="module")
-def chrome():
-    browser, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
-    if browser is None or driver is None:
-        pytest.skip("Chromium or its driver is not installed")
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    for flag in (
-        "headless=new",
-        "no-sandbox",
-        "disable-gpu",
-        "disable-dev-shm-usage",
-        "disable-background-networking",
-        "disable-component-update",
-        "disable-sync",
-        "no-first-run",
-        "force-prefers-reduced-motion",
-        "window-size=1280,1000",
-    ):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield chrome
-    chrome.quit()
-
-
-@pytest.fixture
-def page(chrome, address):
-    chrome.get("about:blank")
-    opened(chrome, address)
-    yield chrome
-    assert [entry for entry in chrome.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
-
-
-def opened(chrome, address):
-    """Load a page and wait until its data is unpacked."""
-    from selenium.webdriver.support.wait import WebDriverWait
-
-    chrome.get(address)
-    WebDriverWait(chrome, 30).until(lambda c: c.execute_script("return document.documentElement.dataset.ready"))
-
-
-def texts(page, selector):
-    return [e.text for e in page.find_elements("css selector", selector)]
 
 
 def numbers(page, selector):
     return [float(text.rstrip("abcdef")) for text in texts(page, selector)]  # the letter of a footnote may follow
-
-
-def choose(page, name, text):
-    page.execute_script(
-        "const s = document.getElementById(arguments[0]);"
-        "s.value = [...s.options].find((o) => o.textContent === arguments[1]).value;"
-        "s.dispatchEvent(new Event('change'))",
-        name,
-        text,
-    )
 
 
 def test_a_click_sorts_inside_each_section(page):

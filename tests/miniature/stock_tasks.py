@@ -36,6 +36,10 @@ def perfect(name: str, doc: dict, target: object) -> str:
         return "Yes" if doc["gt_answer"] == "1" else "No"
     if name.startswith("textvqa"):
         return doc["answers"][0]
+    if name == "ocrbench":
+        return f"It says {doc['answer'][0]}."
+    if name.startswith("refcoco"):
+        return f"[{', '.join(f'{v:.4f}' for v in doc['bbox'])}]"
     if name.startswith("longvideobench"):
         return "ABCDE"[doc["correct_choice"]]
     return str(target)

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from scripts.miniature import __main__ as command
+from scripts.miniature import family as families
 from scripts.miniature import llava15, llava_next, qwen, stages, student, video_pool
 from scripts.miniature.grounding import mentions
 from scripts.miniature.language import LanguageRecipe, llava_prompts, run_layers, train_language
@@ -24,6 +25,7 @@ from tops.miniature.tokenizer import train_bpe
 from tops.miniature.words import CHINESE, ENGLISH
 
 START = checkpoints.ROOT / "llava-1.5"
+ORDER = video_pool.VideoLesson(direct=("order",))
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +235,7 @@ def test_looks_spread_over_the_tokens_of_a_family():
 def test_a_step_moves_the_weights(pool, bpe):
     model = build("llava-1.5", bpe)[0].model.language_model
     lines: list[str] = []
-    recipe = replace(LanguageRecipe(), minutes=1e-4, batch=2, length=64, warmup=1)
+    recipe = replace(LanguageRecipe(), minutes=1e-4, batch=2, length=64, warmup=1, compiled=False)
     image = torch.randn(2, 144, 128)
 
     def visual(chosen):
@@ -242,27 +244,54 @@ def test_a_step_moves_the_weights(pool, bpe):
     before = model.layers[0].mlp.up_proj.weight.clone()
     parameters = list(model.parameters())
     prompts = llava_prompts(torch.eye(144))
-    steps = train_language(
-        model, pool, bpe, recipe, prompts, visual, parameters, lines.append, lambda: None, compiled=False
-    )
+    steps = train_language(model, pool, bpe, recipe, prompts, visual, parameters, lines.append, lambda: None)
     assert steps >= 1
     assert not torch.equal(before, model.layers[0].mlp.up_proj.weight)
 
 
-def test_a_token_of_a_video_tells_when_its_object_appeared():
+def test_a_videos_tokens_are_asked_for_its_script():
     videos = video_pool.make_video_pool(6, 1)
     shows = student.video_view()
-    times = video_pool.Times(videos, shows, 16)
+    script = video_pool.Script(videos, shows, 16)
     for number, video in enumerate(videos.videos):
         owner = torch.from_numpy(videos.owner[number]).long()
-        births = times.births(number)
-        first = [int((owner.view(video_pool.FRAMES, -1) == t).any(1).long().argmax()) for t in range(len(video.tracks))]
-        assert set(births.unique().tolist()) == {-1, *first}
+        first, births = script.births(number)
+        there = [(owner.view(video_pool.FRAMES, -1) == track).any(1) for track in range(len(video.tracks))]
+        assert first.tolist() == [int(seen.long().argmax()) for seen in there]
+        assert set(births.unique().tolist()) == {-1, *first.tolist()}
         frames = torch.arange(video_pool.FRAMES).repeat_interleave(len(shows) // video_pool.FRAMES)
         assert (births <= frames).all()
-    states = torch.randn(2, len(shows), 16, requires_grad=True)
-    times.loss(states, [0, 3]).backward()
-    assert states.grad.abs().sum() > 0
+        seen = script.seen(number)
+        assert seen[-1].nonzero().flatten().tolist() == sorted(NAMES.index(track.item.name) for track in video.tracks)
+        assert (seen.diff(dim=0) >= 0).all()
+    states = torch.randn(3, 2, len(shows), 16, requires_grad=True)
+    script.losses(states.unbind(), [0, 3]).sum().backward()
+    assert (states.grad.abs().sum((1, 2, 3)) > 0).all()
+
+
+def test_an_order_in_words_looks_at_one_object_after_the_other(bpe):
+    videos = video_pool.make_video_pool(12, 3)
+    pictures = [videos.picture(np.random.default_rng(0), n, 1.0, ORDER, 64) for n in range(12)]
+    pictures = [picture for picture in pictures if picture.turns]
+    batch = make_batch(bpe, pictures, 64, 10, LLAVA_VIDEO)
+    for row, picture in enumerate(pictures):
+        places = batch.asked.token[:, 0] == row
+        found = [set(picture.owner[target.numpy()].tolist()) for target in batch.asked.target[places]]
+        assert found == [{0}, {1}, {2}]
+        predicted = [bpe.decode([int(batch.labels[row, place])]).strip() for _, place in batch.asked.token[places]]
+        assert predicted == [part.split()[0] for part in picture.turns[0].reply.split(", ")]
+
+
+@pytest.mark.parametrize("family", ["internvl3", "llava-video"])
+def test_a_family_goes_on_from_its_own_checkpoint(family):
+    folder = checkpoints.path(family)
+    made = student.student(family, folder)[0].model
+    shipped = type(made).from_pretrained(folder, dtype=torch.float32).state_dict()
+    assert all(torch.equal(value, shipped[name]) for name, value in made.state_dict().items())
+    recipe = stages.scaled(families.recipe(family, folder), 0.5)
+    assert recipe != families.recipe(family, START)
+    with pytest.raises(ConfigurationError, match=f"a folder named llava-1.5 or {family}"):
+        command.train(family, folder, start=folder.parent / "llava-next")
 
 
 def test_stages_of_another_recipe_and_starts_that_are_none_are_refused(tmp_path):
@@ -361,7 +390,7 @@ def test_video_material_names_the_frames_of_each_object(bpe):
         assert all(turn.reply == turn.question.letter for turn in lettered)
         for turn in plain:
             first = turn.question.objects[:1]
-            if turn.question.kind in ("video colour", "turned", "needle", "first", "moving"):
+            if turn.question.kind in ("video colour", "turned", "needle", "first", "earlier", "next", "moving"):
                 item = video.tracks[first[0]].item
                 answers = (item.colour, item.name, video.tracks[first[0]].colour_after, ENGLISH.noun(item.name))
                 assert turn.reply in answers

@@ -117,6 +117,22 @@ def test_position_ids_of_every_rank(build: Any) -> None:
             case.model(input_ids=flat[:, :1], position_ids=flat[0, :1], past_key_values=copy.deepcopy(cache))
 
 
+@pytest.mark.parametrize("build", [tiny.llava, qwen25vl])
+@torch.no_grad()
+def test_packed_sequences_told_by_position_ids_are_refused(build: Any) -> None:
+    case = build()
+    mask = case.inputs.pop("attention_mask")
+    flat = torch.arange(mask.shape[1])[None]
+    packed = torch.cat([flat[:, :4], flat[:, :-4]], 1)
+    several = packed[None].expand(4, 1, -1)
+    with prune(case.model, METHOD):
+        for given in [packed] if build is tiny.llava else [packed, several]:
+            with pytest.raises(UnsupportedModelError, match=r"go from 3 to 0: without an attention_mask.*packed"):
+                case.model(**case.inputs, position_ids=given, use_cache=False)
+        case.model(**case.inputs, position_ids=flat)
+        case.model(**case.inputs, position_ids=packed, attention_mask=mask)
+
+
 @torch.no_grad()
 def test_qwen_without_kinds_of_tokens_is_numbered_as_the_model_numbers_it() -> None:
     case = qwen25vl()

@@ -151,6 +151,10 @@ def test_a_toolkit_gives_columns_its_words_and_rules_where_it_has_them():
     assert columns["mmbench_cn"] == ("llava", "llava")
     assert columns["gqa"] == ("", "llava")
     assert columns["mmvet"] == ("", "")
+    small = {c.benchmark: (c.convention, c.scorer) for c in plan("table1", "miniature", status=False).columns}
+    assert {b: pair for b, pair in small.items() if pair != columns[b]} == {"mmbench_cn": ("", "llava")}
+    with pytest.raises(ConfigurationError, match="mmbench_cm"):
+        plan("table1", replace(load_profile("miniature"), stock_words=("mmbench_cm",)), status=False)
     two = plan("table2", "paper", status=False).columns
     assert {c.benchmark for c in two if c.convention == c.scorer == "vlmevalkit"} == {c.benchmark for c in two}
     with pytest.raises(ConfigurationError, match=r"knows the toolkit 'lava'\. Did you mean 'llava'"):

@@ -11,7 +11,7 @@ import tiny
 import torch
 from accelerate import cpu_offload
 from probes import Fixed, Given
-from transformers import GenerationConfig
+from transformers import DynamicCache, GenerationConfig
 
 from tops.budget import Budget
 from tops.engine import prune
@@ -149,6 +149,19 @@ def test_caches_from_elsewhere(case: tiny.Case) -> None:
         cache.crop(-3)
         with pytest.raises(UnsupportedModelError, match="cropped"):
             case.model(input_ids=token, past_key_values=cache, use_cache=True)
+
+
+@torch.no_grad()
+def test_a_given_cache_is_a_pruned_one_whatever_use_cache_says(case: tiny.Case) -> None:
+    token = torch.tensor([[5]])
+    with prune(case.model, TOPS(budget=4)):
+        used = case.model(**case.inputs, use_cache=True).past_key_values
+        want = case.model(input_ids=token, past_key_values=used).logits
+        cache = DynamicCache()
+        case.model(**case.inputs, past_key_values=cache, use_cache=False)
+        assert torch.equal(case.model(input_ids=token, past_key_values=cache).logits, want)
+    with pytest.raises(UnsupportedModelError, match="only inside a prune"):
+        case.model(input_ids=token, past_key_values=cache)
 
 
 def test_model_modes() -> None:

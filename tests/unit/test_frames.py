@@ -34,13 +34,17 @@ def test_csv_has_the_ends_of_intervals_as_numbers_and_no_title_in_its_lines() ->
 
 
 def test_frames_of_an_experiment(tmp_path: Path) -> None:
-    planned = fill(tmp_path, "smoke", documents=8)
+    planned = fill(tmp_path, "smoke", documents=24)
     found = tops.results("smoke", profile="miniature", root=tmp_path)
     assert len(found.cells) == len(planned.unique())
     assert found.cells["score"].between(0, 100).all()
-    assert len(found.documents) == 8 * len(found.cells)
+    assert len(found.documents) == 24 * len(found.cells)
     tops_rows = found.intervals[(found.intervals["method"] == "tops") & (found.intervals["measure"] == "rel")]
     assert (tops_rows["lower"] <= tops_rows["estimate"]).all()
+    (whole,) = found.intervals[
+        (found.intervals["method"] == "none") & (found.intervals["measure"] == "rel")
+    ].itertuples()
+    assert (whole.estimate, str(whole.lower)) == (100.0, "nan")  # by definition
     assert (tops_rows["estimate"] <= tops_rows["upper"]).all()
 
 

@@ -97,6 +97,10 @@ def test_the_wheel_does_the_main_job_from_an_empty_folder(tmp_path: Path) -> Non
     report = [sys.executable, "-S", "-m", "tops", "report", "experiment=smoke", "profile=miniature", "limit=2"]
     subprocess.run(report, cwd=empty, env=environment, check=True, capture_output=True)
     assert (empty / "reports/miniature/smoke.html").is_file()
+    table = [sys.executable, "-S", "-m", "tops", "run", "experiment=table1", "profile=miniature", "limit=1"]
+    done = subprocess.run(table, cwd=empty, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"(\d+) of \1 cells complete", done.stderr)
     where = "import tops, tops.settings.folders as f; print(tops.__file__, f.built_in())"
     told = subprocess.run(
         [sys.executable, "-S", "-c", where], cwd=empty, env=environment, capture_output=True, text=True

@@ -11,6 +11,7 @@ from tops.miniature.edited_documents import EDITS, make_twins
 from tops.miniature.prompts import FORMATS, IMAGE_FORMATS, VIDEO_FORMATS, make_turn, make_turns, make_video_turn
 from tops.miniature.questions import MAKERS, NEGATIVES, ask, existence, with_options
 from tops.miniature.scenes import COLOURS, SHAPES, Scene, SceneObject, make_scene
+from tops.miniature.video_questions import ask_video
 from tops.miniature.videos import make_video
 from tops.miniature.words import CHINESE, ENGLISH
 
@@ -264,3 +265,30 @@ def test_video_answers_follow_the_script(benchmark: str) -> None:
             assert question.answer == ", ".join(ENGLISH.noun(t.item.name) for t in shown[:3])
         if question.kind == "needle" and question.text.startswith("What number"):
             assert [t.item.name for t in video.tracks if t.item.kind == "digit"] == [question.answer]
+
+
+@pytest.mark.parametrize("kind", ["first", "earlier", "next"])
+def test_what_came_when_is_told_by_the_script(kind: str) -> None:
+    rng = np.random.default_rng(21)
+    asked = 0
+    for _ in range(150):
+        video = make_video(rng, "evaluation")
+        question = ask_video(rng, video, (kind,))
+        if question is None:
+            continue
+        asked += 1
+        start = {ENGLISH.noun(track.item.name): track.start for track in video.tracks}
+        named = [thing for thing in start if f"the {thing}" in question.text]
+        if kind == "first":
+            late = "last" in question.text
+            assert start[question.answer] == (max if late else min)(start.values())
+            assert sum(abs(s - start[question.answer]) < 0.05 for s in start.values()) == 1
+        elif kind == "earlier":
+            assert question.answer == (max if "last" in question.text else min)(named, key=start.__getitem__)
+            assert len(named) == 2
+        else:
+            order = sorted(start, key=start.__getitem__)
+            step = -1 if "before" in question.text else 1
+            assert question.answer == order[order.index(named[0]) + step]
+            assert named[0] not in question.pool
+    assert asked > 20

@@ -5,23 +5,28 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_runs import PROFILE
+from fake_runs import PROFILE, answer
 
 import tops
 from tops.backbones import named_family
 from tops.benchmarks.scorers import rule_of
 from tops.cli.main import main
 from tops.errors import ConfigurationError
+from tops.fingerprint import of_file
 from tops.methods import _outside, method_class, method_source, named_method
+from tops.planning.matching_cells import MatchingCells
 from tops.planning.plan import plan
 from tops.planning.request import request
-from tops.references import digest
+from tops.references import earlier_digest
 from tops.settings import folders
 from tops.settings.choices import choice_names, load_experiment, root_defaults
 from tops.settings.compose import composed
+from tops.settings.methods import build_method
+from tops.store.store import Store
 
 FIXTURE = Path(__file__).parents[1] / "fixtures/own"
 
@@ -49,13 +54,29 @@ def test_a_method_from_a_file_is_a_choice_with_its_options(own: Path) -> None:
 def test_the_key_holds_the_file_and_what_it_imports_and_not_where_it_lies(own: Path, tmp_path: Path) -> None:
     words = "method=./mine.py:Mine budget=64 profile=miniature"
     first = cells(words)[0]
-    assert first.method.source == digest(own / "mine.py")
+    assert first.method.source == of_file(own / "mine.py")
     shutil.copytree(FIXTURE, tmp_path / "elsewhere")
-    assert digest(tmp_path / "elsewhere/mine.py") == first.method.source
+    assert of_file(tmp_path / "elsewhere/mine.py") == first.method.source
     (own / "distances.py").write_text((own / "distances.py").read_text().replace("mean(0)", "amax(0)"))
     edited = cells(words)[0]
     assert edited.key != first.key
-    assert edited.method.source == digest(own / "mine.py") != first.method.source
+    assert edited.method.source == of_file(own / "mine.py") != first.method.source
+
+
+def test_a_comment_is_no_edit_and_a_store_of_the_earlier_formula_is_read(own: Path, tmp_path: Path) -> None:
+    words = "method=./mine.py:Mine budget=64 profile=miniature"
+    first = cells(words)[0]
+    old = replace(first, method=replace(first.method, source=earlier_digest(own / "mine.py")))
+    store = Store(tmp_path / "results", "miniature")
+    with store.open_cell(old) as writer:
+        writer.append(answer(0))
+        writer.seal(scores={}, provenance={})
+    assert MatchingCells(store).find(first).key == old.key != first.key
+    assert build_method(old.method, old.budget, seed=0).name == "mine"
+    (own / "mine.py").write_text("# a comment\n" + (own / "mine.py").read_text().replace("furthest", "most remote"))
+    assert cells(words)[0].key == first.key
+    (own / "distances.py").write_text((own / "distances.py").read_text().replace("mean(0)", "amax(0)"))
+    assert "method's own file: it was edited since" in MatchingCells(store).find(cells(words)[0]).reason
 
 
 def test_an_edited_file_is_loaded_anew(own: Path) -> None:

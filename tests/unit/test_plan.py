@@ -19,7 +19,7 @@ from tops.planning.request import request
 from tops.planning.resolve import profile_budget
 from tops.planning.show import plan_text, status_text
 from tops.running.worker import Assignment, work
-from tops.settings.choices import backbone_config, choice_names, load_profile
+from tops.settings.choices import backbone_config, choice_names, load_experiment, load_profile
 from tops.settings.schema import Experiment, LauncherConfig, parse
 from tops.store.store import Store
 
@@ -366,6 +366,21 @@ def test_one_experiment_has_all_benchmarks():
     assert asked["llava-1.5-7b"] == set(load_suite("all"))
     assert asked["llava-video-7b"] == set(load_suite("video"))
     assert found.counts == {PlanStatus.MISSING: 34}
+
+
+def test_documents_are_limited_by_benchmark():
+    smoke = load_experiment("smoke")
+    found = plan(replace(smoke, limit={"miniature": {"pope": 6}}), "miniature", status=False)
+    limits = {(c.cell.benchmark.name, c.cell.benchmark.limit) for c in found.cells if c.cell}
+    assert limits == {("pope", 6), ("gqa", None)}
+    assert "6 documents of each limited benchmark" in found.note
+    both = replace(smoke, limit={"miniature": {"pope": 6, "gqa": 9}})
+    assert "6 to 9 documents of each limited benchmark" in plan(both, "miniature", status=False).note
+    assert {c.cell.benchmark.limit for c in plan(both, "miniature", status=False, limit=2).cells if c.cell} == {2}
+    with pytest.raises(ConfigurationError, match=r"limit of profile miniature names 'popp'.*pope"):
+        plan(replace(smoke, limit={"miniature": {"popp": 6}}), "miniature", status=False)
+    with pytest.raises(ConfigurationError, match="limit of profile miniature is 0"):
+        plan(replace(smoke, limit={"miniature": 0}), "miniature", status=False)
 
 
 def test_a_benchmark_without_miniature_documents_is_refused_with_those_that_have_some():

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import synthetic_store
@@ -19,6 +20,7 @@ from tops.paper.aggregation import printed_rule, proper_rule
 from tops.paper.published import TABLES, published_value
 from tops.planning.plan import PlanStatus, plan
 from tops.planning.printed import compared_rows, printed_rows
+from tops.planning.request import request
 from tops.reporting.build import make, write_tables
 from tops.reporting.data.mixing import unmixed
 from tops.reporting.data.results import collect
@@ -29,6 +31,7 @@ from tops.reporting.tables.table import Header, Line, Table, hole, letter, numbe
 from tops.settings.schema import ColumnConfig, Experiment, PaperReference, RowConfig
 from tops.statistics.comparison import mcnemar
 from tops.statistics.intervals import Interval
+from tops.store.store import Store
 
 BACKBONE = "llava-1.5-7b"
 BENCHMARKS = ("gqa", "scienceqa_img", "textvqa", "pope", "mme", "mmbench_en", "mmbench_cn", "mmvet")
@@ -105,6 +108,18 @@ def test_rel_is_never_rounded_twice(store):
     assert found.acc != round(found.acc, 1)
 
 
+def test_benchmarks_that_the_paper_does_not_have_count_in_acc_by_their_best_score(tmp_path):
+    columns = tuple(ColumnConfig(b, b) for b in ("gqa", "mme", "ocrbench", "docvqa"))
+    exp = replace(SMALL, name="others", benchmarks=columns, paper=PaperReference())
+    scale = scale_of(collected(tmp_path, exp, "paper"), BACKBONE)
+    assert scale.rule.divisors == {"gqa": 1, "mme": 20, "ocrbench": 10, "docvqa": 1}
+    assert scale.rule.text == "mean of the 4 benchmarks shown, MME / 20, OCRBench / 10"
+    assert not scale.whole
+    small = scale_of(collected(tmp_path, exp), BACKBONE)
+    assert list(small.slugs) == ["gqa", "mme", "ocrbench"]
+    assert "without DocVQA (refused: DocVQA has no miniature documents" in small.note
+
+
 def test_newlines_stand_beside_the_visual_tokens_as_a_number_of_their_own(tmp_path, monkeypatch):
     stock = synthetic_store.answers
 
@@ -121,6 +136,26 @@ def test_newlines_stand_beside_the_visual_tokens_as_a_number_of_their_own(tmp_pa
     told = {line.label: line.data[place] for line in table.lines}
     assert (told["Unpruned"].text, told["Unpruned"].under) == ("144.0", "+ 48.0 newlines")
     assert told["TOPS"].under == ""
+
+
+def test_a_report_finds_a_sweep_and_a_suite_by_their_words(tmp_path, capsys):
+    for words, multirun in (
+        (["method=tops,divprune", "budget=64,32", "benchmark=pope,gqa", "seed=0,1"], True),
+        (["suite=yes_no", "method=tops", "budget=64"], False),
+    ):
+        words = [*words, "profile=miniature", f"results={tmp_path / 'results'}"]
+        planned = request(words, multirun=multirun).plan
+        store = Store(tmp_path / "results", "miniature")
+        for one in planned.unique().values():
+            if one.status is PlanStatus.MISSING:
+                synthetic_store._write(store, one, 24, False, False)
+        out = f"reports={tmp_path / 'reports'}"
+        assert main(["report", *(["-m"] if multirun else []), *words, out]) == 0
+        (table,) = [Path(line) for line in capsys.readouterr().out.splitlines() if line.endswith(".md")][:1]
+        assert table.stem == planned.experiment.name
+        assert "TOPS" in table.read_text()
+    assert main(["report", "-m", "experiment=table1", "profile=miniature"]) == 2
+    assert "already a sweep" in capsys.readouterr().err
 
 
 def test_an_unjudged_benchmark_is_left_out_for_all_and_said(report):
@@ -277,7 +312,6 @@ def test_controls_table_knows_budgets_flips_and_blind_scores(report):
     assert line.data[place["tokens"]].value == pytest.approx((144 + 7 * 32) / 8)
     assert line.data[place["lost %"]].value > 0
     assert line.data[place["− blind"]].value > 20
-    assert line.data[place["hard documents %"]].value is not None
     assert lines(table, "Unpruned")[0].data[place["lost %"]].text == ""
 
 

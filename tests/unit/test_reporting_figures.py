@@ -1,20 +1,25 @@
 """Figures from a synthetic store, and the measures they print."""
 
 import base64
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from synthetic_store import fill
 
+from tops.drawing import Places, Sheet
 from tops.planning.plan import Row, plan
 from tops.reporting.build import make
 from tops.reporting.data.kept import Kept, gini, jaccard, kept_tokens, normalised_entropy
 from tops.reporting.data.results import collect
 from tops.reporting.data.samples import _bits, browser_data, grid
 from tops.reporting.figures.figures import write_figures
+from tops.reporting.figures.frontier import frontier
+from tops.reporting.figures.kept_figures import _map
 from tops.reporting.figures.qualitative import _shaded
-from tops.reporting.figures.style import look, place, places
+from tops.reporting.figures.style import look, place, places, styled
+from tops.reporting.tables.efficiency import Measured, mismatch
 from tops.settings.schema import ColumnConfig, Experiment, PaperReference, RowConfig
 
 BACKBONE = "llava-1.5-7b"
@@ -67,6 +72,42 @@ def test_selections_are_drawn_as_places_evenness_and_documents(tmp_path):
     assert not any("disagree" in p.title for p in pictures)
 
 
+def test_the_frontier_sets_scores_against_measured_time_and_names_who_is_absent(store, tmp_path):
+    times = {"none": 100.0, "divprune": 60.0, "tops": 50.0}
+    row = {"visual_tokens_per_layer": [], "over_limit": 0.1}
+    rows = [
+        {**row, "method": m, "protocol": "" if m == "none" else "layer_average", "prefill_ms": {"median": t, "p95": t}}
+        for m, t in times.items()
+    ]
+    setting = {"model": "miniature of LLaVA-1.5-7B", "visual_tokens": 576, "budget": 64}
+    record = {"benchmark": "efficiency", "setting": setting, "machine": {"device": "cpu"}, "repeats": 3, "rows": rows}
+    (tmp_path / "efficiency.json").write_text(json.dumps(record))
+    found = collect(plan(EXPERIMENTS["budgets"], "miniature", results=store), store)
+    report = make(found, efficiency=tmp_path / "efficiency.json")
+    with styled():
+        ((name, text, figure),) = frontier(report.resamples, report.measured)
+    assert name == f"frontier_{BACKBONE}_88.9"
+    assert "Without Random (not among the methods that were measured)." in text
+    drawn = {line.get_label(): line for line in figure.axes[1].lines if line.get_marker() in "os*D^v"}
+    assert sorted(float(line.get_xdata()[0]) for line in drawn.values()) == [50.0, 60.0, 100.0]
+    assert list(frontier(report.resamples, make(found).measured)) == []
+
+
+def test_a_time_is_set_beside_the_budget_of_its_own_model(tmp_path):
+    results = collect(
+        plan("table1", "miniature", results=tmp_path), tmp_path
+    )  # 77.8 %: 32 of 144, and 64 of 288 tokens
+    rows = {"tops": {"protocol": "layer_average"}}
+    measured = Measured({"model": "miniature of LLaVA-NeXT-7B", "budget": 80, "visual_tokens": 720}, rows=rows)
+    said = {
+        row.level: mismatch(results, measured, "llava-next-7b", row)
+        for row in results.rows("llava-next-7b")
+        if results.is_subject(row) and row.protocol == "layer_average"
+    }
+    assert said["77.8"] == "measured at 80 of 720 tokens, not 64 of 288"
+    assert said["88.9"] == ""
+
+
 def test_what_a_page_calls_kept_is_what_was_stored():
     kept = [0, 5, 143]
     mask = np.unpackbits(np.frombuffer(base64.b64decode(_bits(kept, 144)), np.uint8)).astype(bool)
@@ -90,6 +131,14 @@ def test_figures_are_the_same_bytes_every_time(store, tmp_path):
 
 def test_an_empty_store_has_no_figures(tmp_path):
     assert write_figures(made(tmp_path, "budgets"), tmp_path) == ([], [])
+
+
+def test_a_control_without_the_picture_has_no_places_on_it(tmp_path):
+    blind = {"placing": "tiles", "sheets": []}
+    fill(tmp_path, EXPERIMENTS["places"], documents=4, pictures=True, kept={"0": [0, 5], "places": blind})
+    data = browser_data(made(tmp_path, "places"))
+    assert data["places"] == []
+    assert {a["places"] for d in data["documents"] for a in d["answers"].values()} == {None}
 
 
 def test_evenness():
@@ -116,6 +165,26 @@ def test_kept_tokens_come_by_cut(store):
     assert stages[4].mask.sum(axis=1).tolist() == [16] * 8
     assert isinstance(stages[0], Kept)
     assert 0 < stages[4].gini < 1
+
+
+def test_maps_follow_the_true_layout_of_tiles_and_leave_newlines_out(store, tmp_path):
+    """An overview of 2 x 2 and a stitched view of 2 x 3 with a newline after each row: token 4 + 4 r + c."""
+    lie = Places("whole", (Sheet(0, 0, 2, 2, 0, 2), Sheet(0, 1, 2, 3, 4, 4)))
+    other = Places("whole", (Sheet(0, 0, 2, 2, 0, 2), Sheet(0, 1, 3, 2, 4, 3)))
+    tops = next(r for r in made(store, "places").results.records() if r.spec.method.name == "tops")
+    alone = replace(tops, path=tmp_path)
+    kept = {"0": [0, 3, 9, 11], "places": lie.to_json()}
+    told = [replace(a, kept=kept, visual_tokens_per_layer=(4,) * 8) for a in tops.answers()]
+    told[-1] = replace(told[-1], kept={"0": [1], "places": other.to_json()})
+    (tmp_path / "answers.jsonl").write_bytes(b"".join(a.to_line() for a in told))
+    stage = kept_tokens(alone, dict.fromkeys(range(8), 12))[0]
+    assert stage.mask.shape == (7, 10)
+    assert [g.tolist() for g in stage.grids] == [[[1, 0], [0, 1]], [[0, 0, 0], [0, 1, 0]]]
+    drawn = _map(stage, alone)
+    assert drawn.shape == (2, 6)
+    assert np.isnan(drawn[:, 2]).all()
+    assert drawn[1, 4] == 1.0
+    assert stage.gini == pytest.approx(gini(np.array([1, 1, 1] + [0] * 7)))
 
 
 def test_a_cut_before_the_model_does_not_hide_how_many_tokens_there_were(store, tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tops.backbones.base import Call
 from tops.errors import UnsupportedModelError
@@ -49,6 +49,27 @@ def check_pixels(pixels: Tensor, side: int) -> None:
             f"images of {height} x {width} pixels were given, the vision tower takes {side} x {side}; use the "
             "processor of this checkpoint"
         )
+
+
+def one_view(config: Any, side: int, rows: tuple[int, ...], generator: torch.Generator) -> tuple[int, int, Any]:
+    """One square view of random pixels, as :meth:`tops.backbones.base.Adapter.bench_media` gives it.
+
+    Parameters
+    ----------
+    config : PretrainedConfig
+        Of the model.
+    side : int
+        Tokens along the view.
+    rows : tuple of int
+        Axes before the channels, all 1.
+    generator : torch.Generator
+        Of the pixels.
+    """
+    import torch
+
+    pixels = int(config.vision_config.image_size)
+    view = torch.randn(*rows, 3, pixels, pixels, generator=generator)
+    return config.image_token_id, side**2, {"pixel_values": view}
 
 
 def tiled_noise(pixels: int, side: int, generator: torch.Generator) -> tuple[int, dict[str, Tensor]]:

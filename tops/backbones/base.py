@@ -42,12 +42,14 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from tops.backbones._checkpoints import Checkpoints
 from tops.backbones._context import Call as Call
 from tops.backbones._context import Layout as Layout
 from tops.backbones._context import Seen as Seen
 from tops.backbones._context import VisionContext as VisionContext
 from tops.backbones._context import Watch as Watch
 from tops.backbones._context import attention_of as attention_of
+from tops.backbones._decoder import Decoder
 from tops.backbones.image_layouts import NATIVE, ImageLayout
 from tops.drawing import Placing
 from tops.errors import ConfigurationError, UnsupportedModelError, nearest_names
@@ -57,13 +59,13 @@ if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
     from torch import Tensor, nn
-    from transformers import BatchFeature, PretrainedConfig, PreTrainedModel
+    from transformers import BatchFeature
 
     from tops.backbones.inputs import Inputs
     from tops.methods.base import Positions
 
 
-class Adapter:
+class Adapter(Decoder, Checkpoints):
     """Where things are in one family of multimodal models. See the module docstring for how to write one.
 
     Attributes
@@ -103,8 +105,6 @@ class Adapter:
     """
 
     family: ClassVar[str] = ""
-    model_classes: ClassVar[tuple[str, ...]] = ()
-    model_types: ClassVar[tuple[str, ...]] = ()
     checkpoints: ClassVar[tuple[str, ...]] = ()
     published: ClassVar[dict[tuple[str, int, int], str]] = {}
     signals: ClassVar[frozenset[Signal]] = frozenset()
@@ -117,43 +117,6 @@ class Adapter:
     token_types: ClassVar[bool] = False
     adds_later: ClassVar[str] = ""
     image_layouts: ClassVar[Mapping[str, ImageLayout]] = {"native": NATIVE}
-
-    def __init__(self, model: PreTrainedModel) -> None:
-        self.model = model
-
-    # -- where things are ---------------------------------------------------------------------------------------------
-
-    @property
-    def outer(self) -> nn.Module:
-        """Inner multimodal model: takes ``input_ids`` and pixels, calls the text model with ``inputs_embeds``."""
-        return self._module(self.model, "model")
-
-    @property
-    def text_model(self) -> nn.Module:
-        """Decoder stack: ``layers``, ``norm``, ``rotary_emb``, ``config``."""
-        return self._module(self.outer, "language_model")
-
-    @property
-    def layers(self) -> nn.ModuleList:
-        """Decoder layers."""
-        from torch import nn
-
-        layers = self._module(self.text_model, "layers")
-        assert isinstance(layers, nn.ModuleList)
-        return layers
-
-    @property
-    def text_config(self) -> PretrainedConfig:
-        """Configuration of the decoder stack."""
-        config: PretrainedConfig = self.text_model.config  # type: ignore[assignment]
-        return config
-
-    @property
-    def placeholder_ids(self) -> tuple[int, ...]:
-        """Token ids that stand for visual tokens in ``input_ids``."""
-        config = self.model.config
-        ids = (getattr(config, name, None) for name in ("image_token_id", "video_token_id"))
-        return tuple(i for i in ids if i is not None)
 
     # -- what a prompt looks like -------------------------------------------------------------------------------------
 
@@ -172,7 +135,7 @@ class Adapter:
         UnsupportedModelError
             If placeholders and images do not fit together.
         """
-        raise NotImplementedError
+        raise self._undefined("layout(call, placeholders)")
 
     def media(self, call: Call, layouts: Sequence[Layout]) -> dict[str, list[int]]:
         """Rows, along the first axis, that each sample has of an argument that is not one row a sample.
@@ -190,7 +153,7 @@ class Adapter:
     @property
     def feature_layer(self) -> int:
         """Number of the tower layer that saliency reads."""
-        raise NotImplementedError
+        raise self._undefined("feature_layer")
 
     @property
     def tower(self) -> Tower:
@@ -218,7 +181,10 @@ class Adapter:
 
     def vision(self, context: VisionContext) -> VisionSignals:
         """Signals of one sample. Must be lazy: build no tensor before a method asks."""
-        raise NotImplementedError
+        raise self._undefined("vision(context)")
+
+    def _undefined(self, what: str) -> NotImplementedError:
+        return NotImplementedError(f"{type(self).__name__} does not define {what}; see docs/add-a-backbone.md")
 
     def catalogue_name(self) -> str:
         """Name under which the paper's settings are published, such as ``llava-1.5-7b``; empty for other sizes."""
@@ -290,50 +256,6 @@ class Adapter:
         """What beside pixels and sizes decides on image features, such as :meth:`shown`; empty where nothing does."""
         return ""
 
-    # -- the decoder --------------------------------------------------------------------------------------------------
-
-    def queries_keys(self, layer: nn.Module, hidden: Tensor, rows: Tensor | None) -> tuple[Tensor | None, Tensor]:
-        """Query and key projections of a decoder layer, before RoPE.
-
-        Parameters
-        ----------
-        layer : nn.Module
-            Decoder layer.
-        hidden : Tensor, (L, d)
-            Its input, before the layer's own norm.
-        rows : Tensor or None, (R,) int64
-            Query rows; None for no queries.
-
-        Returns
-        -------
-        Tensor or None, (H, R, head_dim)
-        Tensor, (KV, L, head_dim)
-        """
-        attention: Any = layer.self_attn
-        normed = layer.input_layernorm(hidden[None])[0]  # type: ignore[operator]
-        size = attention.head_dim
-        keys = attention.k_proj(normed).view(len(normed), -1, size)
-        keys = attention.k_norm(keys) if hasattr(attention, "k_norm") else keys
-        if rows is None:
-            return None, keys.transpose(0, 1)
-        queries = attention.q_proj(normed[rows]).view(len(rows), -1, size)
-        queries = attention.q_norm(queries) if hasattr(attention, "q_norm") else queries
-        return queries.transpose(0, 1), keys.transpose(0, 1)
-
-    def rotary(self, like: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """cos and sin for position ids (B, L), or (3, B, L) under mRoPE; each (B, L, head_dim)."""
-        cos, sin = self._module(self.text_model, "rotary_emb")(like, positions)
-        return cos, sin
-
-    def scaling(self, layer: nn.Module) -> float:
-        """Factor on query-key products."""
-        return float(layer.self_attn.scaling)  # type: ignore[arg-type, union-attr]
-
-    def final_norm(self, hidden: Tensor) -> Tensor:
-        """(L, d) -> (L, d): the norm before the language-model head."""
-        normed: Tensor = self._module(self.text_model, "norm")(hidden)
-        return normed
-
     # -- text ---------------------------------------------------------------------------------------------------------
 
     def question(self, prompt: str) -> str:
@@ -376,72 +298,3 @@ class Adapter:
             Arguments of the model.
         """
         raise UnsupportedModelError(f"family {self.family!r} names no picture to measure with; see bench_media")
-
-    # -- loading ------------------------------------------------------------------------------------------------------
-
-    @classmethod
-    def real_config(cls, checkpoint: str) -> PretrainedConfig:
-        """Configuration of a published checkpoint at its true size, for ``weights="random"``. No download."""
-        raise UnsupportedModelError(f"no published sizes are known for {checkpoint!r}; use weights='pretrained'")
-
-    @classmethod
-    def model_class(cls, config: PretrainedConfig) -> type[PreTrainedModel]:
-        """The transformers class to build or load."""
-        import transformers
-
-        return getattr(transformers, cls.model_classes[0])  # type: ignore[no-any-return]
-
-    @classmethod
-    def reads(cls, content: Mapping[str, Any]) -> bool:
-        """Whether a checkpoint is of this family, from its ``config.json``.
-
-        The type alone does not tell: files in the layout of LLaVA's own code are of type ``llava`` too."""
-        named = content.get("architectures") or cls.model_classes
-        return content.get("model_type") in cls.model_types and not set(named).isdisjoint(cls.model_classes)
-
-    @classmethod
-    def load_config(cls, checkpoint: str, revision: str | None) -> PretrainedConfig:
-        """Configuration of a checkpoint."""
-        from transformers import AutoConfig
-
-        config: PretrainedConfig = AutoConfig.from_pretrained(checkpoint, revision=revision)
-        return config
-
-    @classmethod
-    def load_model(
-        cls, checkpoint: str, config: PretrainedConfig, **options: Any
-    ) -> tuple[PreTrainedModel, dict[str, Any]]:
-        """Model and loading report (``missing_keys``, ``mismatched_keys``); safetensors only.
-
-        Parameters
-        ----------
-        checkpoint : str
-            Hub id or local folder.
-        config : PretrainedConfig
-            From :meth:`load_config`.
-        **options
-            ``revision``, ``dtype``, ``device_map``, ``attn_implementation``.
-        """
-        build: Any = cls.model_class(config)
-        model, report = build.from_pretrained(
-            checkpoint, config=config, use_safetensors=True, output_loading_info=True, **options
-        )
-        return model, report
-
-    @classmethod
-    def load_processor(cls, checkpoint: str, revision: str | None) -> Any:
-        """Processor of a checkpoint."""
-        from transformers import AutoProcessor
-
-        return AutoProcessor.from_pretrained(checkpoint, revision=revision)  # type: ignore[no-untyped-call]
-
-    @staticmethod
-    def _module(parent: nn.Module, name: str) -> nn.Module:
-        from torch import nn
-
-        child = getattr(parent, name, None)
-        if not isinstance(child, nn.Module):
-            raise UnsupportedModelError(
-                f"{type(parent).__name__} has no module {name!r}; transformers >= 5.17 is needed"
-            )
-        return child

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tops.backbones._packed import PackedSignals
+from tops.backbones._qwen import QWEN2_7B
 from tops.backbones._received import cls_rows
 from tops.backbones._runs import check_pixels, placeholder_runs
 from tops.backbones.base import Adapter, Call, Layout, VisionContext
@@ -163,11 +164,7 @@ class InternVL3(Adapter):
             if later
             else Qwen2Config(
                 vocab_size=151674,
-                hidden_size=3584,
-                intermediate_size=18944,
-                num_hidden_layers=28,
-                num_attention_heads=28,
-                num_key_value_heads=4,
+                **QWEN2_7B,
                 max_position_embeddings=32768,
             )
         )

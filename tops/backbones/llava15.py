@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tops.backbones._runs import check_pixels
+from tops.backbones._runs import check_pixels, one_view
 from tops.backbones._vision import TowerSignals
 from tops.backbones.base import Adapter, Call, Layout, VisionContext, Watch
 from tops.drawing import Placing
@@ -128,15 +128,7 @@ class Llava15(Adapter):
 
     def bench_media(self, visual: int, frames: int, generator: torch.Generator) -> tuple[int, int, dict[str, Tensor]]:
         """One view."""
-        import torch
-
-        config: Any = self.model.config
-        pixels = int(config.vision_config.image_size)
-        return (
-            config.image_token_id,
-            self.side**2,
-            {"pixel_values": torch.randn(1, 3, pixels, pixels, generator=generator)},
-        )
+        return one_view(self.model.config, self.side, (1,), generator)
 
     @classmethod
     def real_config(cls, checkpoint: str) -> PretrainedConfig:

@@ -12,6 +12,7 @@ from math import ceil, sqrt
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tops.backbones._packed import PackedSignals
+from tops.backbones._qwen import QWEN2_7B
 from tops.backbones._received import received_per_unit
 from tops.backbones._runs import check_pixels, tiled_noise
 from tops.backbones._siglip import TOWER, SiglipLlava
@@ -155,13 +156,8 @@ class LlavaOnevision(SiglipLlava):
             text_config={
                 "model_type": "qwen2",
                 "vocab_size": 152128,
-                "hidden_size": 3584,
-                "intermediate_size": 18944,
-                "num_hidden_layers": 28,
-                "num_attention_heads": 28,
-                "num_key_value_heads": 4,
+                **QWEN2_7B,
                 "max_position_embeddings": 32768,
-                "rms_norm_eps": 1e-6,
                 "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
             },
             image_token_index=151646,

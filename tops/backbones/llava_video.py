@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tops.backbones._packed import PackedSignals
+from tops.backbones._qwen import QWEN2_7B
 from tops.backbones._runs import check_pixels
 from tops.backbones._siglip import SiglipLlava
 from tops.backbones.base import Call, Layout, VisionContext
@@ -95,13 +96,8 @@ class LlavaVideo(SiglipLlava):
             {
                 "mm_vision_tower": "google/siglip-so400m-patch14-384",
                 "vocab_size": 152064,
-                "hidden_size": 3584,
-                "intermediate_size": 18944,
-                "num_hidden_layers": 28,
-                "num_attention_heads": 28,
-                "num_key_value_heads": 4,
+                **QWEN2_7B,
                 "max_position_embeddings": 32768,
-                "rms_norm_eps": 1e-6,
                 "rope_theta": 1e6,
             }
         )

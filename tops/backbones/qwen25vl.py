@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tops.backbones._packed import PackedSignals
 from tops.backbones._precision import as_the_model_runs
+from tops.backbones._qwen import MARKS, MROPE, QWEN2_7B
 from tops.backbones._received import received_attention
 from tops.backbones._runs import placeholder_runs
 from tops.backbones.base import Adapter, Call, Layout, Seen, VisionContext, attention_of
@@ -227,14 +228,9 @@ class Qwen25VL(Adapter):
         return Qwen2_5_VLConfig(
             text_config={
                 "vocab_size": 152064,
-                "hidden_size": 3584,
-                "intermediate_size": 18944,
-                "num_hidden_layers": 28,
-                "num_attention_heads": 28,
-                "num_key_value_heads": 4,
+                **QWEN2_7B,
                 "max_position_embeddings": 128000,
-                "rms_norm_eps": 1e-6,
-                "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]},
+                "rope_parameters": MROPE,
             },
             vision_config={
                 "depth": 32,
@@ -249,10 +245,7 @@ class Qwen25VL(Adapter):
                 "fullatt_block_indexes": [7, 15, 23, 31],
                 "tokens_per_second": 2,
             },
-            image_token_id=151655,
-            video_token_id=151656,
-            vision_start_token_id=151652,
-            vision_end_token_id=151653,
+            **MARKS,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from tops.backbones._qwen import MARKS, MROPE, QWEN2_7B
 from tops.backbones.base import Adapter
 from tops.backbones.qwen25vl import Qwen25VL
 
@@ -45,14 +46,9 @@ class Qwen2VL(Qwen25VL):
         return Qwen2VLConfig(
             text_config={
                 "vocab_size": 152064,
-                "hidden_size": 3584,
-                "intermediate_size": 18944,
-                "num_hidden_layers": 28,
-                "num_attention_heads": 28,
-                "num_key_value_heads": 4,
+                **QWEN2_7B,
                 "max_position_embeddings": 32768,
-                "rms_norm_eps": 1e-6,
-                "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]},
+                "rope_parameters": MROPE,
             },
             vision_config={
                 "depth": 32,
@@ -64,8 +60,5 @@ class Qwen2VL(Qwen25VL):
                 "spatial_merge_size": 2,
                 "temporal_patch_size": 2,
             },
-            image_token_id=151655,
-            video_token_id=151656,
-            vision_start_token_id=151652,
-            vision_end_token_id=151653,
+            **MARKS,
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tops.backbones._qwen import MARKS
 from tops.backbones.image_layouts import ImageLayout
 from tops.backbones.qwen2vl import Qwen2VL
 
@@ -78,8 +79,5 @@ class Qwen3VL(Qwen2VL):
                 "num_position_embeddings": 2304,
                 "deepstack_visual_indexes": [8, 16, 24],
             },
-            image_token_id=151655,
-            video_token_id=151656,
-            vision_start_token_id=151652,
-            vision_end_token_id=151653,
+            **MARKS,
         )

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tops.backbones._packed import PackedSignals
-from tops.backbones._runs import check_pixels
+from tops.backbones._runs import check_pixels, one_view
 from tops.backbones.base import Adapter, Call, Layout, VisionContext
 from tops.backbones.image_layouts import NATIVE, ImageLayout
 from tops.errors import UnsupportedModelError
@@ -128,15 +128,7 @@ class SmolVLM(Adapter):
 
     def bench_media(self, visual: int, frames: int, generator: torch.Generator) -> tuple[int, int, dict[str, Tensor]]:
         """One whole view: a run of more would need the marks between tiles."""
-        import torch
-
-        config: Any = self.model.config
-        pixels = int(config.vision_config.image_size)
-        return (
-            config.image_token_id,
-            self.side**2,
-            {"pixel_values": torch.randn(1, 1, 3, pixels, pixels, generator=generator)},
-        )
+        return one_view(self.model.config, self.side, (1, 1), generator)
 
     @classmethod
     def real_config(cls, checkpoint: str) -> PretrainedConfig:

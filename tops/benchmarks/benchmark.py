@@ -12,11 +12,13 @@ from typing import Any, Literal
 from tops.benchmarks.source import DataSource, Turns
 from tops.benchmarks.wording import check_wording, is_wording
 from tops.errors import ConfigurationError, nearest_names
+from tops.fingerprint import of_file
 from tops.references import is_reference, locate
 from tops.settings.choices import choice_file, choice_names, raw_choice
 from tops.settings.folders import is_built_in
 from tops.settings.schema import parse
 from tops.store.cell import BenchmarkSpec
+from tops.store.hashes import remember_earlier
 
 Group = Literal["yes/no", "mcq", "open", "judged", "video"]
 
@@ -296,13 +298,18 @@ def benchmark_source(name: str) -> str:
     data = settings["data"]  # its path is a folder of this machine, maybe
     settings["data"] = {k: v for k, v in data.items() if k != "path" and (v or k not in _LATER)}
     total = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    earlier = total.copy()  # of the version that hashed the bytes of Python files
     for rule in benchmark.scorers.values():
         if is_reference(rule):
-            total.update(locate(rule, file.parent, Path()).digest.encode())
+            source = locate(rule, file.parent, Path())
+            total.update(source.digest.encode())
+            earlier.update(source.earlier.encode())
     if benchmark.task.endswith(".yaml"):
         task = own_task(benchmark)
         for path in sorted([task, *task.parent.glob("*.py")]):
-            total.update(path.read_bytes())
+            total.update(of_file(path).encode() if path.suffix == ".py" else path.read_bytes())
+            earlier.update(path.read_bytes())
+    remember_earlier(total.hexdigest(), earlier.hexdigest())
     return total.hexdigest()
 
 

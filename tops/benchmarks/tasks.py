@@ -17,8 +17,9 @@ from tops.benchmarks.turns import conversations
 from tops.benchmarks.view import as_staged
 from tops.benchmarks.wording import is_wording, parts_of, worded
 from tops.errors import ConfigurationError, DataError, TopsError
+from tops.fingerprint import cache_folder
 from tops.store.cell import BenchmarkSpec
-from tops.store.hashes import cache_folder, same_content
+from tops.store.hashes import same_content
 
 GREEDY: Mapping[str, Any] = {"do_sample": False, "temperature": 0, "num_beams": 1}
 TASKS_HELD = 32  # all benchmarks of an experiment: cells of one benchmark come back row after row

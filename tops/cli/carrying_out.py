@@ -37,9 +37,17 @@ def carried_out(ask: Callable[[], Request], reports: str = "") -> int:
     _check_any(asked)
     if asked.plan.todo():
         check_requirements(asked.plan, asked.config.launcher)
-    print(plan_text(asked.plan, short=True), file=sys.stderr)
+    if asked.plan.stops and asked.config.launcher.detach:
+        raise ConfigurationError("stop= looks at each round before the next; leave --detach out")
     try:
-        summary = run(with_judge(asked.plan), asked.config.launcher, asked.config.results)
+        while True:
+            print(plan_text(asked.plan, short=True), file=sys.stderr)
+            summary = run(with_judge(asked.plan), asked.config.launcher, asked.config.results)
+            after = ask() if asked.plan.stops and not summary.missing else None
+            if after is None or not after.plan.todo():
+                asked = after or asked
+                break
+            asked = after
     except KeyboardInterrupt:
         if asked.config.launcher.kind == "slurm":  # the array goes on, as its launcher has said
             return 130
@@ -62,14 +70,14 @@ def carried_out(ask: Callable[[], Request], reports: str = "") -> int:
 def show_report(asked: Request, reports: Path) -> None:
     """Build the report of a plan and print its first table, what it says in words, and where the page is."""
     from tops.planning.plan import refreshed
-    from tops.reporting.build import build, make
+    from tops.reporting.build import build_from, make
     from tops.reporting.data.results import collect
     from tops.reporting.tables import render
 
     results = collect(refreshed(asked.plan), asked.config.results)
     folder = reports / asked.plan.profile.name
-    paths = build(results, folder)
     made = make(results, folder / ".cache")
+    paths = build_from(made, folder)
     print("\n\n".join([*(render.plain(table) for table in made.main), "\n".join(made.summary)]))
     print(f"\n{next(path for path in paths if path.suffix == '.html')}")
 

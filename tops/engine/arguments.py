@@ -59,7 +59,7 @@ _WHY = {
     "labels": "logits are shorter than the labels; compute the loss outside prune(), or score by generation",
     "image_hidden_states": "signals are read from the vision tower as it runs; pass pixels",
 }
-_PACKED = "it describes packed sequences, whose lengths pruning changes; pass one prompt a row, and a 2-D mask"
+_ONE_A_ROW = "packed sequences, whose lengths pruning changes; pass one prompt a row, and a 2-D mask"
 
 
 def check_arguments(adapter: Adapter, call: Mapping[str, Any]) -> None:
@@ -83,7 +83,7 @@ def check_arguments(adapter: Adapter, call: Mapping[str, Any]) -> None:
             continue
         treatment = ARGUMENTS.get(name)
         if treatment == "refused":
-            raise UnsupportedModelError(f"{name} under pruning: {_WHY.get(name, _PACKED)}")
+            raise UnsupportedModelError(f"{name} under pruning: {_WHY.get(name, f'it describes {_ONE_A_ROW}')}")
         if treatment == "fixed":
             own = getattr(adapter.model.config, name, None)
             if _layers(adapter, value) != _layers(adapter, own):
@@ -112,8 +112,8 @@ def position_axes(adapter: Adapter) -> int:
     return 3 if getattr(rotary, "mrope_section", None) else 1
 
 
-def check_positions(adapter: Adapter, given: Any, rows: int, length: int, *, past: int = 0) -> None:
-    """Refuse position ids whose axes are not known.
+def check_positions(adapter: Adapter, given: Any, rows: int, length: int, *, past: int = 0, mask: Any = None) -> None:
+    """Refuse position ids whose axes are not known, and those of several sequences in one row.
 
     Parameters
     ----------
@@ -125,11 +125,14 @@ def check_positions(adapter: Adapter, given: Any, rows: int, length: int, *, pas
         Of the tokens.
     past : int
         Tokens before them, which position ids may number too.
+    mask : Tensor or None
+        With one, a row is one sequence whatever its ids.
 
     Raises
     ------
     UnsupportedModelError
-        If they are not (rows or 1, length), or (3 or 4, rows or 1, length) on a model with multimodal RoPE.
+        If they are not (rows or 1, length), or (3 or 4, rows or 1, length) on a model with multimodal RoPE; if they
+        jump in a prompt without a mask.
     """
     if given is None:
         return
@@ -140,6 +143,22 @@ def check_positions(adapter: Adapter, given: Any, rows: int, length: int, *, pas
     if not fits or (len(shape) == 3 and shape[0] not in axes):
         wanted = f"({rows}, {length})" + (f" or (3, {rows}, {length})" if axes else "")
         raise UnsupportedModelError(f"position_ids of shape {shape}; {wanted} is wanted, one row for each prompt")
+    if not past:
+        _check_packing(given, mask)
+
+
+def _check_packing(given: Tensor, mask: Any) -> None:
+    """Refuse several sequences in one row, which transformers tells by ids of the text that do not rise by 1."""
+    if mask is not None or (given.ndim == 3 and len(given) == 3):
+        return
+    rows = given if given.ndim == 2 else given[0]
+    jumps = torch.nonzero(rows.diff() != 1).tolist()
+    if jumps:
+        row, place = jumps[0]
+        raise UnsupportedModelError(
+            f"position_ids of prompt {row} go from {int(rows[row, place])} to {int(rows[row, place + 1])}: without an "
+            f"attention_mask these are {_ONE_A_ROW}"
+        )
 
 
 def wanted_places(value: Any) -> Tensor | None:

@@ -20,7 +20,9 @@ from tops.engine.arguments import check_arguments, check_positions, position_axe
 from tops.engine.cache import attach, state_of
 from tops.engine.calls import Block, Call, Generation, Replay
 from tops.engine.checks import check_generation, check_mode, check_names, check_prefill, check_step
-from tops.engine.passes import Decode, Kwargs, Prefill
+from tops.engine.decode import Decode
+from tops.engine.passes import Kwargs
+from tops.engine.prefill import Prefill
 from tops.engine.prompt import expanded_media, read_prompt
 from tops.engine.stand_ins import Hook, StandIn
 from tops.engine.surroundings import surroundings
@@ -230,7 +232,8 @@ class Hooks:
         check_prefill(given, cache)
         if isinstance(given.get("image_sizes"), list | tuple):
             given["image_sizes"] = torch.tensor([list(map(int, size)) for size in given["image_sizes"]])
-        check_positions(setup.adapter, given.get("position_ids"), *given["input_ids"].shape)
+        mask = given.get("attention_mask")
+        check_positions(setup.adapter, given.get("position_ids"), *given["input_ids"].shape, mask=mask)
         call.seen = {watch.name: [] for watch in setup.watches}
         call.prompt = read_prompt(setup.adapter, setup.method, setup.backbone, given)
         if call.generation is None or not call.generation.prompts:
@@ -273,17 +276,17 @@ class Hooks:
             call.running = Decode(call.block.setup, call.step, kwargs)
             return args, call.running.kwargs
         assert call.prompt is not None
-        use_cache = kwargs.get("use_cache")
-        use_cache = self.adapter.text_config.use_cache if use_cache is None else use_cache
-        if use_cache and kwargs.get("past_key_values") is None:
+        use_cache, cache = kwargs.get("use_cache"), kwargs.get("past_key_values")
+        if cache is None and (self.adapter.text_config.use_cache if use_cache is None else use_cache):
             from transformers.cache_utils import DynamicCache
 
             # The state must live as long as the cache, so the cache is made here.
-            kwargs = {**kwargs, "past_key_values": DynamicCache(config=self.adapter.text_config)}
-        prefill = Prefill(call.block.setup, call.prompt, kwargs, call.seen, None if use_cache else _replay(call))
+            cache = DynamicCache(config=self.adapter.text_config)
+            kwargs = {**kwargs, "past_key_values": cache}
+        prefill = Prefill(call.block.setup, call.prompt, kwargs, call.seen, _replay(call) if cache is None else None)
         call.running = prefill
-        if use_cache:
-            attach(prefill.state, kwargs["past_key_values"])
+        if cache is not None:  # layers fill one that is given, whatever use_cache says
+            attach(prefill.state, cache)
         return args, prefill.kwargs
 
     def _on_text_done(self, module: nn.Module, args: Args, kwargs: Kwargs, out: Any) -> None:

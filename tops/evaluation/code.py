@@ -11,12 +11,12 @@ import re
 from functools import cache
 from pathlib import Path
 
+from tops import fingerprint
 from tops.benchmarks.benchmark import load_benchmark
 from tops.errors import TopsError
+from tops.fingerprint import PACKAGE, behind, combined, file_of_class, home_of, read_source, save_memory
 from tops.methods import method_class
-from tops.store import fingerprint
 from tops.store.cell import Cell
-from tops.store.fingerprint import PACKAGE, behind, combined, file_of_class, home_of, read_source, save_memory
 
 ROOMS = {
     "engine": "engine",

@@ -4,11 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tops.budget import PromptShape
+from tops.budget import PromptShape, Schedule
 from tops.errors import BudgetError, ConfigurationError
+from tops.methods.base import BeforeModel
+from tops.methods.units import Scope
+from tops.signals import PruningPoint
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+class OfVideo(BeforeModel):
+    """A method that cuts once, before the language model, and chooses among all tokens of a video."""
+
+    def cuts(self, shape: PromptShape) -> Schedule:
+        """One cut; refused on a prompt of one image."""
+        if self.allowance.value != 1.0:
+            refuse_single_image(shape, self.title)
+        return super().cuts(shape)
+
+    def scope_at(self, point: PruningPoint) -> Scope:
+        """The whole video."""
+        return "prompt"
 
 
 def refuse_single_image(shape: PromptShape, title: str) -> None:

@@ -7,26 +7,28 @@ base classes own the rest: schedule, sharing among images and tiles, order, ties
 
 from __future__ import annotations
 
-import copy
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, overload, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from tops.budget import Budget, Cut, NoBudget, PromptShape, Schedule
 from tops.errors import BudgetError
 from tops.methods._options import check_options
 from tops.methods.cuts import before_model, one_cut, pyramid, refuse_budget, scaled_layers
+from tops.methods.protocol import InputContext as InputContext
+from tops.methods.protocol import InputControl as InputControl
+from tops.methods.protocol import Method as Method
+from tops.methods.protocol import Positions as Positions
+from tops.methods.protocol import adopted as adopted
 from tops.methods.units import Group, Rows, Scope, assembled, check_units, everything, groups
-from tops.signals import PruningPoint, Signal, Tower
+from tops.signals import PruningPoint, Signal
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
     from tops.tokens import Selection
-
-Positions = Literal["contiguous", "original"]
 
 
 class BudgetField:
@@ -47,108 +49,6 @@ class BudgetField:
 
     def __set__(self, method: object, value: Budget | int | float) -> None:
         vars(method)["budget"] = value if isinstance(value, Budget) else Budget(value)
-
-
-@runtime_checkable
-class Method(Protocol):
-    """A training-free pruning method, as the engine and the plan see it.
-
-    Attributes
-    ----------
-    name : str
-        Registry name, as in ``method=tops``; the class name in snake case where a class gives none.
-    title : str
-        Name in tables, as in ``TOPS``.
-    signals : frozenset of Signal
-        What it needs that not every backbone has; checked before a model runs.
-    role : str
-        ``control`` for what a method must beat: tables set these apart.
-    reads_question : bool
-        Whether the question decides on what stays before the language model: then the same image gives other tokens to
-        another question, and a cache of image features cannot hold them.
-    budget : Budget
-        What it may use. The only field every method has.
-    positions : str or None
-        Position ids after a cut: ``contiguous`` re-indexes the sequence from 0, ``original`` keeps every id; None
-        leaves it to the backbone.
-    """
-
-    name: ClassVar[str] = ""
-    title: ClassVar[str] = ""
-    signals: ClassVar[frozenset[Signal]] = frozenset()
-    role: ClassVar[str] = "method"
-    reads_question: ClassVar[bool] = False
-
-    if TYPE_CHECKING:  # fields of a frozen dataclass: read-only, and not in the way of its own at run time
-
-        @property
-        def budget(self) -> Budget: ...
-
-        @property
-        def positions(self) -> Positions | None: ...
-
-    @property
-    def with_newlines(self) -> bool:
-        """Whether newline tokens between rows are among the tokens that the method sees, and count in its budget."""
-        return False
-
-    def needs(self, have: frozenset[Signal]) -> frozenset[Signal]:
-        """Signals that the method with these options reads on a backbone that has ``have``: by default ``signals``."""
-        return self.signals
-
-    def tower_layers(self, tower: Tower) -> tuple[int, ...]:
-        """Layers of the vision tower whose attention the method reads, beside the one of saliency and the next."""
-        return ()
-
-    def check_budget(self) -> None:
-        """Refuse a method that was given no budget and needs one; by default any is fine.
-
-        Raises
-        ------
-        BudgetError
-            If there is none.
-        """
-
-    def schedule(self, shape: PromptShape) -> Schedule:
-        """Cuts on a prompt of this shape; raises ``BudgetError`` when the budget cannot be met."""
-        ...
-
-    def check_quotas(self, schedule: Schedule, shape: PromptShape, have: frozenset[Signal]) -> None:
-        """Refuse cuts that leave a tile or frame fewer tokens than the method can keep there; by default any will do.
-
-        Parameters
-        ----------
-        schedule : Schedule
-            What :meth:`schedule` gave for this shape.
-        shape : PromptShape
-            The prompt.
-        have : frozenset of Signal
-            What the backbone has.
-
-        Raises
-        ------
-        BudgetError
-            With the next budget that is enough.
-        """
-
-    def select(self, point: PruningPoint) -> Selection:
-        """Which of ``point.tokens`` stay. Called once per cut and sample."""
-        ...
-
-
-def adopted(method: Method) -> Method:
-    """The method itself, or, of one written without this module, a copy with the default of every hook that it lacks.
-
-    Parameters
-    ----------
-    method : Method
-        An object with at least ``title``, ``signals``, ``positions``, ``schedule`` and ``select``.
-    """
-    if isinstance(method, Method):
-        return method
-    out = copy.copy(method)
-    object.__setattr__(out, "__class__", type(Method)(type(method).__name__, (type(method), Method), {}))
-    return out
 
 
 @dataclass(frozen=True)
@@ -186,7 +86,7 @@ class _Selecting(Method):
 
     def scores(self, point: PruningPoint) -> Tensor:
         """(N,): how much each visual token is worth; the highest stay, among equals the first."""
-        raise NotImplementedError(f"{type(self).__name__} defines neither choose(group) nor scores(point)")
+        raise self._undefined("choose(group) or scores(point)")
 
     def choose(self, group: Group) -> Tensor | Rows:
         """What stays in units of one size that keep the same number; by default the highest scores.
@@ -224,11 +124,14 @@ class _Selecting(Method):
 
     def scope_at(self, point: PruningPoint) -> Scope:
         """What is chosen from at once: a tile or frame, an image with its tiles, or everything."""
-        raise NotImplementedError
+        raise self._undefined("scope_at(point)")
 
     def cuts(self, shape: PromptShape) -> Schedule:
         """The schedule of a method that has a budget, or needs none."""
-        raise NotImplementedError
+        raise self._undefined("cuts(shape)")
+
+    def _undefined(self, what: str) -> NotImplementedError:
+        return NotImplementedError(f"{type(self).__name__} does not define {what}; see docs/add-a-method.md")
 
     # -- what the engine calls ----------------------------------------------------------------------------------------
 
@@ -340,7 +243,7 @@ class InsideModel(_Selecting):
     @property
     def at(self) -> tuple[int, ...]:
         """Layers before which the method cuts, in a model of depth ``of``."""
-        raise NotImplementedError
+        raise self._undefined("at")
 
     def scope_at(self, point: PruningPoint) -> Scope:
         """The whole prompt."""
@@ -383,38 +286,4 @@ class Control(_Selecting):
 
     def prepare(self, images: Sequence[Image], context: InputContext) -> list[Image]:
         """The images to show instead; see :class:`InputControl`."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class InputContext:
-    """What an input-level control may know of the document whose images it changes.
-
-    Attributes
-    ----------
-    document : int
-        Number of the document in its benchmark, from 0.
-    documents : int
-        Documents of the benchmark.
-    images_of : callable
-        Images of any document by number, as the task gives them.
-    token_pixels : int
-        Side, in pixels of the processed image, of the square that one visual token covers (14 for LLaVA-1.5, 28 for
-        Qwen2.5-VL and InternVL3).
-    """
-
-    document: int
-    documents: int
-    images_of: Callable[[int], Sequence[Image]]
-    token_pixels: int
-
-
-@runtime_checkable
-class InputControl(Protocol):
-    """A control that acts on the images before the processor. The evaluation calls it once per document."""
-
-    def prepare(self, images: Sequence[Image], context: InputContext) -> list[Image]:
-        """The images to show instead; an empty list takes images and their placeholders out of the prompt.
-
-        The frames of a video come, and go back, as images."""
-        ...
+        raise self._undefined("prepare(images, context)")

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from tops.budget import Cut, PromptShape, Schedule
-from tops.methods._video import frame_size, refuse_single_image
-from tops.methods.base import BeforeModel
-from tops.methods.units import Scope
+from tops.methods._video import OfVideo, frame_size, refuse_single_image
 from tops.signals import PruningPoint, Signal
 
 if TYPE_CHECKING:
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class EVS(BeforeModel):
+class EVS(OfVideo):
     """Efficient Video Sampling (Bagrov et al., arXiv 2510.14624). Videos only.
 
     A token's score is 1 minus its cosine with the token in the same place of the frame before; the first frame comes
@@ -44,17 +42,12 @@ class EVS(BeforeModel):
     def cuts(self, shape: PromptShape) -> Schedule:
         """One cut before the language model."""
         value = self.allowance.value
-        if shape.images < 2 and value != 1.0:
-            refuse_single_image(shape, self.title)
-        if self.count == "nearest" or isinstance(value, int):
+        if self.count == "nearest" or isinstance(value, int) or value == 1.0:
             return super().cuts(shape)
+        refuse_single_image(shape, self.title)
         rate = 1 - value  # as it is given there: the product below then loses what it loses there
         keep = max(shape.visual // max(1, shape.images), int(shape.visual * (1 - rate)))
         return Schedule(shape.visual, shape.depth, (Cut(0, keep),) if keep < shape.visual else ())
-
-    def scope_at(self, point: PruningPoint) -> Scope:
-        """The whole video."""
-        return "prompt"
 
     def scores(self, point: PruningPoint) -> Tensor:
         """(N,) float32: change since the frame before; more than any change in the first frame."""

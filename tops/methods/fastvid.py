@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from tops.budget import PromptShape, Schedule
 from tops.errors import ConfigurationError
-from tops.methods._video import frame_size, refuse_single_image
-from tops.methods.base import BeforeModel, Positions
-from tops.methods.units import Group, Rows, Scope
-from tops.signals import PruningPoint, Signal
+from tops.methods._video import OfVideo, frame_size
+from tops.methods.base import Positions
+from tops.methods.units import Group, Rows
+from tops.signals import Signal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class FastVID(BeforeModel):
+class FastVID(OfVideo):
     """FastVID (Shen et al., NeurIPS 2025, arXiv 2503.11187). Videos only.
 
     The video is cut where neighbouring frames are least alike. In every frame the most salient tokens stay. In every
@@ -86,16 +85,6 @@ class FastVID(BeforeModel):
     def follows_prompt(self) -> bool:
         """With newlines on top, or counts that lose what does not divide."""
         return self.with_newlines or self.version == "onevision"
-
-    def cuts(self, shape: PromptShape) -> Schedule:
-        """One cut before the language model."""
-        if self.allowance.value != 1.0:
-            refuse_single_image(shape, self.title)
-        return super().cuts(shape)
-
-    def scope_at(self, point: PruningPoint) -> Scope:
-        """The whole video."""
-        return "prompt"
 
     def frame_vectors(self, frames: Tensor) -> Tensor:
         """(T, d): one vector of each frame, from its tokens (T, N, d)."""

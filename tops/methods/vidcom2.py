@@ -5,18 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from tops.budget import PromptShape, Schedule
-from tops.methods._video import refuse_single_image
-from tops.methods.base import BeforeModel
-from tops.methods.units import Group, Rows, Scope
-from tops.signals import PruningPoint, Signal
+from tops.methods._video import OfVideo
+from tops.methods.units import Group, Rows
+from tops.signals import Signal
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True)
-class VidCom2(BeforeModel):
+class VidCom2(OfVideo):
     """Video Compression Commander (Liu et al., EMNLP 2025, arXiv 2505.14454). Videos only.
 
     Tokens are compared with the centre of the video and with that of their frame, by a sum of Gaussian kernels on the
@@ -54,16 +52,6 @@ class VidCom2(BeforeModel):
     def follows_prompt(self) -> bool:
         """With ``rounded`` counts, or newlines on top of them."""
         return self.count == "rounded" or self.with_newlines
-
-    def cuts(self, shape: PromptShape) -> Schedule:
-        """One cut before the language model."""
-        if self.allowance.value != 1.0:
-            refuse_single_image(shape, self.title)
-        return super().cuts(shape)
-
-    def scope_at(self, point: PruningPoint) -> Scope:
-        """The whole video."""
-        return "prompt"
 
     def choose(self, group: Group) -> Tensor | Rows:
         """(1, keep) int64: the tokens least like video and frame; with newlines, rows in the official order."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from tops.errors import ConfigurationError
-from tops.miniature import choice_documents, edited_documents, open_documents, video_documents
+from tops.miniature import choice_documents, edited_documents, field_documents, open_documents, video_documents
 from tops.miniature.documents import Part
 
 Builder = Callable[[np.random.Generator, Path], list[Part]]
@@ -46,6 +46,10 @@ class Benchmark:
         Stock lmms-eval tasks that read it, the main one first.
     config, split : str
         Where in the data set the main task's documents are.
+    explode : str
+        Field with a list whose entries are asked one by one; empty where a row is a document.
+    parts : int
+        How many of the tasks, from the first on, are asked as one benchmark, each on a split that its name ends with.
     """
 
     title: str
@@ -53,6 +57,14 @@ class Benchmark:
     tasks: tuple[str, ...]
     config: str
     split: str
+    explode: str = ""
+    parts: int = 1
+
+    def asked(self, parts: Sequence[Part]) -> int:
+        """Documents of the benchmark in its data set."""
+        names = [task.rsplit("_", 1)[-1] for task in self.tasks[: self.parts]] if self.parts > 1 else [self.split]
+        rows = [row for part in parts if part.config == self.config and part.split in names for row in part.rows]
+        return sum(len(row[self.explode]) for row in rows) if self.explode else len(rows)
 
 
 _MMBENCH = DataSet("lmms-lab-encoder/MMBench", choice_documents.mmbench)
@@ -91,6 +103,19 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "LongVideoBench", _LONG, ("longvideobench_val_v", "longvideobench_val_i"), "", "validation"
     ),
     "videomme": Benchmark("Video-MME", _VIDEO_MME, ("videomme", "videomme_w_subtitle"), "videomme", "test"),
+    "ocrbench": Benchmark("OCRBench", DataSet("echo840/OCRBench", field_documents.ocrbench), ("ocrbench",), "", "test"),
+    "chartqa": Benchmark(
+        "ChartQA", DataSet("lmms-lab-encoder/ChartQA", field_documents.chartqa), ("chartqa",), "", "test"
+    ),
+    "refcoco": Benchmark(
+        "RefCOCO",
+        DataSet("lmms-lab-encoder/RefCOCO", field_documents.refcoco),
+        ("refcoco_bbox_rec_testA", "refcoco_bbox_rec_testB"),
+        "",
+        "testA",
+        explode="answer",
+        parts=2,
+    ),
 }
 
 

@@ -50,13 +50,17 @@ _CHANCE: Mapping[str, Callable[[Rows], float]] = {
     "mlvu": _options("candidates"),
     "longvideobench": _long,
     "videomme": _options("options"),
+    "ocrbench": lambda rows: 10 * _most_frequent(lambda row: str(row["answer"][0]))(rows),
+    "chartqa": _most_frequent(lambda row: str(row["answer"])),
+    "refcoco": lambda rows: 0.0,
 }
 
 
 def chance_of(benchmark: str, rows: Rows) -> float:
     """Expected score of a guess that is uniform over the options, or over yes and no.
 
-    For open questions, which have no options, the score of always giving the most frequent answer.
+    For open questions, which have no options, the score of always giving the most frequent answer; for boxes that of
+    the whole picture.
 
     Parameters
     ----------
@@ -68,7 +72,7 @@ def chance_of(benchmark: str, rows: Rows) -> float:
     Returns
     -------
     float
-        Points of perception for MME, else percent: F1 for POPE, circular accuracy for MMBench, the mean of the
-        three accuracies for HallusionBench, accuracy for the others.
+        Points of perception for MME, of 1000 for OCRBench, else percent: F1 for POPE, circular accuracy for MMBench,
+        the mean of the three accuracies for HallusionBench, accuracy for the others.
     """
     return round(_CHANCE[benchmark](rows), 2)

@@ -86,7 +86,20 @@ _WORDING: dict[str, Callable[[Row], tuple[str, str]]] = {
     "longvideobench": _long,
     "videomme": lambda row: (f"{row['question']}\n" + "\n".join(row["options"]), row["answer"]),
 }
-_NOTES = ("category", "l2_category", "subcategory", "task_type", "question_category", "capability", "duration")
+_WORDING |= {
+    "ocrbench": lambda row: (row["question"], row["answer"][0]),
+    "refcoco": lambda row: (" / ".join(row["answer"]), f"left, top, width, height: {row['bbox']}"),
+}
+_NOTES = (
+    "category",
+    "l2_category",
+    "subcategory",
+    "task_type",
+    "question_category",
+    "capability",
+    "duration",
+    "question_type",
+)
 _VIDEO_NAMES = {"mlvu": "{video_name}", "longvideobench": "{video_path}", "videomme": "{videoID}.mp4"}
 
 

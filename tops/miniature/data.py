@@ -41,7 +41,9 @@ _SOURCES = (
     "data",
     "documents",
     "edited_documents",
+    "field_documents",
     "open_documents",
+    "printed",
     "prompts",
     "questions",
     "scenes",
@@ -184,7 +186,7 @@ def _build(root: Path, seed: int) -> None:
             described[name] = {
                 "title": benchmark.title,
                 "tasks": list(benchmark.tasks),
-                "documents": len(rows),
+                "documents": benchmark.asked(parts),
                 "chance": chance_of(name, rows),
             }
     files = {str(path.relative_to(root)): sha256_of(path) for path in sorted(root.rglob("*")) if path.is_file()}

@@ -21,6 +21,7 @@ INTEGER = "int64"
 NUMBER = "float64"
 IMAGE = "image"
 STRINGS = "strings"
+NUMBERS = "numbers"
 ATTEMPTS = 500
 
 
@@ -34,7 +35,8 @@ class Part:
         Name of the configuration; "" for a data set without configurations.
     split : str
     columns : dict
-        Column to type: "string", "int8", "int64", "float64", "bool", "image", "strings", or a dict of such.
+        Column to type: "string", "int8", "int64", "float64", "bool", "image", "strings",
+        "numbers" (a list of float32), or a dict of such.
     rows : list of dict
         The documents; an image is its PNG bytes, or None.
     """

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tops.miniature.documents import IMAGE, STRINGS, Part
+from tops.miniature.documents import IMAGE, NUMBERS, STRINGS, Part
 
 
 def sha256_of_hashes(hashes: Mapping[str, str]) -> str:
@@ -23,7 +23,8 @@ def _feature(kind: Any) -> Any:
         return {name: _feature(inner) for name, inner in kind.items()}
     if kind == IMAGE:
         return Image()
-    return List(Value("string")) if kind == STRINGS else Value(kind)
+    lists = {STRINGS: "string", NUMBERS: "float32"}
+    return List(Value(lists[kind])) if kind in lists else Value(kind)
 
 
 def write_part(path: Path, part: Part) -> None:

@@ -8,7 +8,7 @@ from itertools import permutations
 import numpy as np
 
 from tops.miniature.questions import COLOUR_NAMES, Question, pick
-from tops.miniature.scenes import BACKGROUNDS, DIGITS, NAMES
+from tops.miniature.scenes import DIGITS, NAMES
 from tops.miniature.videos import DIRECTIONS, INCIDENTS, Track, Video
 from tops.miniature.words import ENGLISH
 
@@ -33,10 +33,10 @@ def _staggered(video: Video) -> bool:
     return len(set(starts)) == len(starts)
 
 
-def _others(rng: np.random.Generator, first: Sequence[str]) -> tuple[str, ...]:
-    """The phrases in ``first`` and names that the video lacks, at least four."""
+def _others(rng: np.random.Generator, first: Sequence[str], named: str = "") -> tuple[str, ...]:
+    """The phrases in ``first`` and names that the video lacks, at least four, the one ``named`` in the question not."""
     phrases = list(first)
-    absent = [ENGLISH.noun(name) for name in NAMES if ENGLISH.noun(name) not in phrases]
+    absent = [ENGLISH.noun(name) for name in NAMES if ENGLISH.noun(name) not in (*phrases, named)]
     while len(phrases) < 4:
         phrases.append(absent.pop(int(rng.integers(len(absent)))))
     return tuple(phrases)
@@ -58,11 +58,39 @@ def _first_or_last(rng: np.random.Generator, video: Video) -> Question | None:
     tracks = _lasting(video)
     last = bool(rng.random() < 0.5)
     chosen = tracks[-1] if last else tracks[0]
-    if last and video.needle and video.tracks[-1].start >= chosen.start:
-        chosen = video.tracks[-1]
+    if last and video.needle:
+        later = video.tracks[-1].start - chosen.start
+        if abs(later) < 0.05:
+            return None
+        chosen = video.tracks[-1] if later > 0 else chosen
     pool = _others(rng, [_thing(track) for track in video.tracks])
     text = f"Which object appears {'last' if last else 'first'}?"
     return Question("first", text, _thing(chosen), pool, objects=_places(video, chosen))
+
+
+def _earlier(rng: np.random.Generator, video: Video) -> Question | None:
+    if not _staggered(video):
+        return None
+    tracks = _lasting(video)
+    one, other = (tracks[i] for i in rng.choice(len(tracks), 2, replace=False))
+    last = bool(rng.random() < 0.5)
+    chosen = one if (one.start > other.start) == last else other
+    text = f"Which appears {'last' if last else 'first'}, the {_thing(one)} or the {_thing(other)}?"
+    pool = _others(rng, [_thing(one), _thing(other)])
+    return Question("earlier", text, _thing(chosen), pool, objects=_places(video, chosen))
+
+
+def _next(rng: np.random.Generator, video: Video) -> Question | None:
+    tracks = _lasting(video)
+    if not _staggered(video) or video.needle or len(tracks) < 3:
+        return None
+    before = bool(rng.random() < 0.5)
+    known = int(rng.integers(len(tracks) - 1)) + before
+    chosen = tracks[known - 1 if before else known + 1]
+    named = _thing(tracks[known])
+    text = f"Which object appears right {'before' if before else 'after'} the {named}?"
+    pool = _others(rng, [_thing(track) for track in tracks if track is not tracks[known]], named)
+    return Question("next", text, _thing(chosen), pool, objects=_places(video, chosen))
 
 
 def _count(rng: np.random.Generator, video: Video) -> Question:
@@ -146,8 +174,6 @@ def _video_place(rng: np.random.Generator, video: Video) -> Question | None:
 
 
 def _topic(rng: np.random.Generator, video: Video) -> Question:
-    if rng.random() < 0.5:
-        return Question("topic", "What is the background pattern?", video.background, BACKGROUNDS)
     kinds = {track.item.kind for track in video.tracks}
     answer = "digits and shapes" if len(kinds) == 2 else f"only {next(iter(kinds))}s"
     return Question("topic", "What does the video show?", answer, TOPICS)
@@ -156,6 +182,8 @@ def _topic(rng: np.random.Generator, video: Video) -> Question:
 VIDEO_MAKERS: dict[str, VideoMaker] = {
     "order": _order,
     "first": _first_or_last,
+    "earlier": _earlier,
+    "next": _next,
     "video count": _count,
     "needle": _needle,
     "direction": _direction,

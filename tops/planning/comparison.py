@@ -56,6 +56,7 @@ def comparison(words: Sequence[str]) -> Request:
         limit=config.limit,
         full=config.full,
         stale=config.stale,
+        stop=config.stop,
     )
     return Request(with_recording(prepared, config), config)
 

@@ -58,14 +58,22 @@ class MatchingCells:
     data nor weights: what it cannot know (an empty hash) is not asked for. What it does know must agree: a cell of
     other data or weights answers nothing here. A cell of other package versions answers, as a stale one. Of several,
     the one whose circumstances most of the store shares is taken.
+
+    One of these is one look at the store: what it has found once it does not look for again.
     """
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self._records: dict[str, Record] = {}
+        self._found: dict[str, Match] = {}
 
     def find(self, cell: Cell) -> Match:
         """The stored cell that answers a planned one; of status ``MISSING`` when there is none. It never raises."""
+        if cell.key not in self._found:
+            self._found[cell.key] = self._find(cell)
+        return self._found[cell.key]
+
+    def _find(self, cell: Cell) -> Match:
         status = self.store.status(cell.key)
         if status is not CellStatus.MISSING:
             return self._stored(cell, cell.key, status)
@@ -159,7 +167,7 @@ def _text(value: Any) -> str:
 
 def _other_question(here: dict[str, Any], there: dict[str, Any]) -> str:
     """What is known here and not the same there; empty when nothing is."""
-    if edited := [p for p, a, b in zip(_OWN, here["own"], there["own"], strict=True) if a != b]:
+    if edited := [p for p, a, b in zip(_OWN, here["own"], there["own"], strict=True) if not same_content(a, b)]:
         return f"an earlier content of the {' and '.join(edited)}'s own file: it was edited since"
     for name in ("data", "weights", "weights of the method"):
         if here[name] and not same_content(here[name], there[name]):
@@ -182,7 +190,7 @@ def _rescored_since(record: Record) -> list[str]:
         now = rule_code(load_benchmark(record.spec.benchmark.name), record.default_scorer)
     except TopsError:
         return [SCORING]
-    return [SCORING] if code is not None and code != now else []
+    return [SCORING] if code is not None and not same_content(now, code) else []
 
 
 def why_stale(parts: list[str], record: Record, planned: Cell) -> str:

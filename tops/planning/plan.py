@@ -5,107 +5,34 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from pathlib import Path
 
-from tops.budget import Protocol
 from tops.errors import ConfigurationError, nearest_names
 from tops.planning import resolve
 from tops.planning.columns import by_toolkit
 from tops.planning.matching_cells import Match, MatchingCells
+from tops.planning.places import Column, PlannedCell, PlanStatus, Row
+from tops.planning.sequential import Stop, stops_of
+from tops.settings import folders
 from tops.settings.choices import backbone_config, load_experiment, load_profile
 from tops.settings.methods import method_spec, method_title
-from tops.settings.schema import Experiment, ProfileConfig, Role, RowConfig, Stale
+from tops.settings.schema import Experiment, ProfileConfig, RowConfig, Stale, Stopping
 from tops.store.cell import Cell
 from tops.store.seal import hash_memory
 from tops.store.store import CellStatus, Store
 
-
-class PlanStatus(StrEnum):
-    """Where a planned cell stands: the store's word, or refused here."""
-
-    SCORED = "scored"
-    ANSWERED = "answered, not judged"
-    RUNNING = "running"
-    FAILED = "failed"
-    STALE = "stale"  # complete, but answered or scored by other code, or under other packages, than are here now
-    DAMAGED = "damaged"  # its seal does not hold
-    MISSING = "missing"
-    REFUSED = "refused"
-
-    @property
-    def done(self) -> bool:
-        """Whether nothing is left to run."""
-        return self in (PlanStatus.SCORED, PlanStatus.ANSWERED)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of a table: a method at a level.
-
-    Attributes
-    ----------
-    method, title : str
-        Registry name and the name in tables.
-    role : str
-        ``reference`` (the unpruned model), ``method`` or ``control``.
-    level : str
-        Label of the budget level, such as ``77.8`` (percent of tokens dropped); empty without a budget.
-    protocol : str
-        What the budget counts; empty without a budget.
-    variant : str
-        As in the published tables, such as ``criteria=R+D``; empty for the method as it is.
-    """
-
-    method: str
-    title: str
-    role: Role
-    level: str = ""
-    protocol: Protocol | str = ""
-    variant: str = ""
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column: a benchmark, or a named part of one, on a backbone."""
-
-    backbone: str
-    benchmark: str
-    slug: str  # benchmark name in the published tables: pope, videomme_short
-    metric: str = ""  # the part to show; empty for the benchmark's own
-    convention: str = ""  # in which words it is asked; empty for the benchmark's default
-    scorer: str = ""  # whose rule reads the answers; empty for the benchmark's default
-
-
-@dataclass(frozen=True)
-class PlannedCell:
-    """One place of a table. A row with several seeds has several of them in a column.
-
-    Attributes
-    ----------
-    cell : Cell or None
-        None when it could not even be specified (refused).
-    printed : int, float or None
-        The budget as the paper prints it for this backbone, in both profiles.
-    reason : str
-        Why it is refused, what is stale, or the error of its last attempt.
-    stale : tuple of str
-        Parts that have changed since it was answered: of the code, the scoring rule, packages.
-    stored : str
-        Key of the stored cell that answers it; empty when there is none.
-    fingerprinted : bool
-        False for a complete cell that does not tell which code answered it.
-    """
-
-    cell: Cell | None
-    row: Row
-    column: Column
-    printed: int | float | None
-    status: PlanStatus
-    reason: str = ""
-    stale: tuple[str, ...] = ()
-    stored: str = ""
-    fingerprinted: bool = True
+__all__ = [
+    "Column",
+    "Plan",
+    "PlanStatus",
+    "PlannedCell",
+    "Row",
+    "assemble",
+    "matched",
+    "plan",
+    "plan_status",
+    "refreshed",
+]
 
 
 @dataclass(frozen=True)
@@ -127,6 +54,8 @@ class Plan:
     stale : str
         What becomes of stale cells: ``rerun`` asks them again, ``keep`` takes them as they are, ``refuse`` stops a run
         that would set them beside new ones.
+    stops : mapping
+        Under ``stop=separable``, where each column stands; empty without it.
     """
 
     experiment: Experiment
@@ -138,6 +67,7 @@ class Plan:
     counts: Mapping[PlanStatus, int] = field(default_factory=dict)
     store: Path | None = None
     stale: Stale = "refuse"
+    stops: Mapping[Column, Stop] = field(default_factory=dict)
 
     def unique(self, *, refused: bool = False) -> dict[str, PlannedCell]:
         """Distinct cells by key, in order; those shared between columns or tables once."""
@@ -170,6 +100,7 @@ class Plan:
         return sorted(waiting, key=lambda cell: order.get(cell.backbone.name, len(order)))
 
 
+@folders.steady()
 def plan(
     experiment: str | Experiment,
     profile: str | ProfileConfig = "paper",
@@ -180,6 +111,8 @@ def plan(
     backbones: Iterable[str] | None = None,
     status: bool = True,
     stale: Stale = "refuse",
+    stop: Stopping | None = None,
+    look: MatchingCells | None = None,
 ) -> Plan:
     """Lay out an experiment. No model is loaded, no network used, torch not imported.
 
@@ -199,6 +132,10 @@ def plan(
         Look into the store.
     stale : str
         What becomes of stale cells.
+    stop : Stopping, optional
+        Let each column end when its methods are told apart; the plan then holds its present round.
+    look : MatchingCells, optional
+        What another plan has found in the same store: several experiments share cells.
 
     Raises
     ------
@@ -210,7 +147,7 @@ def plan(
     if backbones is not None:
         exp = replace(exp, backbones=_subset(tuple(backbones), exp))
     documents = None if full else (limit if limit is not None else exp.limit.get(prof.name))
-    exp = replace(exp, benchmarks=tuple(by_toolkit(choice, exp) for choice in exp.benchmarks))
+    exp = replace(exp, benchmarks=tuple(by_toolkit(choice, exp, prof) for choice in exp.benchmarks))
     _check_numbers(exp)
     exp, absent = _present(exp, prof)
     columns = tuple(
@@ -219,16 +156,32 @@ def plan(
         for c in exp.benchmarks
         if c.backbones is None or b in c.backbones
     )
-    rows: list[Row] = []
-    cells: list[PlannedCell] = []
-    for block in exp.rows:
-        for row, options in _rows(block, exp):
-            rows.append(row)
-            for column in columns:
-                if block.backbones is None or column.backbone in block.backbones:
-                    cells += _cells(row, options, block, column, exp, prof, documents)
+    laid_out = [(block, row, options) for block in exp.rows for row, options in _rows(block, exp)]
+    rows = tuple(row for _, row, _ in laid_out)
+
+    known: resolve.Known = {}
     where = results if status else None
-    return assemble(exp, prof, tuple(rows), columns, cells, documents, results=where, absent=absent, stale=stale)
+    if look is None and where is not None:
+        look = MatchingCells(Store(where, prof.name))
+
+    def planned(column: Column, limit: int | None) -> list[PlannedCell]:
+        return [
+            cell
+            for block, row, options in laid_out
+            if block.backbones is None or column.backbone in block.backbones
+            for cell in _cells(row, options, block, column, exp, prof, limit, known)
+        ]
+
+    def limited(benchmark: str) -> int | None:
+        return documents.get(benchmark) if isinstance(documents, dict) else documents
+
+    stops = {} if stop is None else stops_of(exp, prof, columns, limited, stop, planned, look)
+    place = {row: i for i, row in enumerate(rows)}
+    cells = [cell for c in columns for cell in planned(c, stops[c].limit if stops else limited(c.benchmark))]
+    cells.sort(key=lambda cell: place[cell.row])  # row by row, as a table is read
+    return assemble(
+        exp, prof, rows, columns, cells, documents, results=where, absent=absent, stale=stale, stops=stops, look=look
+    )
 
 
 def assemble(
@@ -237,18 +190,20 @@ def assemble(
     rows: tuple[Row, ...],
     columns: tuple[Column, ...],
     cells: list[PlannedCell],
-    documents: int | None,
+    documents: int | dict[str, int] | None,
     *,
     results: str | Path | None,
     absent: tuple[str, ...] = (),
     stale: Stale = "refuse",
+    stops: Mapping[Column, Stop] | None = None,
+    look: MatchingCells | None = None,
 ) -> Plan:
     """A plan from its cells, with the store's word on each of them (``results=None``: without)."""
     if results is not None:
-        cells = _with_status(cells, MatchingCells(Store(results, profile.name)))
-    note = _note(profile, documents, absent)
+        cells = _with_status(cells, look or MatchingCells(Store(results, profile.name)))
+    note = _note(profile, documents, absent, stops or {})
     where = None if results is None else Path(results)
-    return Plan(experiment, profile, rows, columns, tuple(cells), note, _count(cells), where, stale)
+    return Plan(experiment, profile, rows, columns, tuple(cells), note, _count(cells), where, stale, stops or {})
 
 
 def refreshed(plan: Plan) -> Plan:
@@ -270,6 +225,16 @@ def _check_numbers(exp: Experiment) -> None:
                     f"{exp.name}: level {level!r} gives {backbone} a budget of {budget!r}; it is a count of 1 or more "
                     "(64), or a keep ratio above 0 and up to 1 (0.25)"
                 )
+    asked = {column.benchmark for column in exp.benchmarks}
+    for profile, limits in exp.limit.items():
+        for name, number in limits.items() if isinstance(limits, dict) else [("", limits)]:
+            if name and name not in asked:
+                raise ConfigurationError(
+                    f"{exp.name}: limit of profile {profile} names {name!r}, which is none of its benchmarks. "
+                    f"{nearest_names(name, asked)}"
+                )
+            if number < 1:
+                raise ConfigurationError(f"{exp.name}: limit of profile {profile} is {number}; it must be 1 or more")
     for seed in {seed for row in exp.rows for seed in row.seeds}:
         if not 0 <= seed < 2**63:
             raise ConfigurationError(f"{exp.name}: seed {seed} is not from 0 to 2**63 - 1; a generator takes no other")
@@ -319,6 +284,7 @@ def _cells(
     exp: Experiment,
     prof: ProfileConfig,
     documents: int | None,
+    known: resolve.Known,
 ) -> list[PlannedCell]:
     backbone = backbone_config(column.backbone)
     printed = exp.levels[row.level].get(backbone.name) if row.level else None
@@ -331,7 +297,7 @@ def _cells(
     for seed in block.seeds:
         result = resolve.cell(
             backbone, row.method, options, budget, block.protocol, column.benchmark, prof, documents, seed,
-            convention=column.convention or None,
+            convention=column.convention or None, known=known,
         )  # fmt: skip
         if isinstance(result, Cell):
             out.append(PlannedCell(result, row, column, printed, PlanStatus.MISSING))
@@ -378,15 +344,29 @@ def plan_status(match: Match) -> PlanStatus:
     return PlanStatus(match.status.value)
 
 
-def _note(prof: ProfileConfig, documents: int | None, absent: tuple[str, ...]) -> str:
+def _note(
+    prof: ProfileConfig,
+    documents: int | dict[str, int] | None,
+    absent: tuple[str, ...],
+    stops: Mapping[Column, Stop],
+) -> str:
     parts = []
     if prof.miniature:
         parts.append("miniature models and benchmarks, budgets at the paper's keep ratio")
     if absent:
         names = ", ".join(backbone_config(b).title for b in absent)
         parts.append(f"without {names}: the miniature has one size per family")
-    if documents is not None:
-        parts.append(f"{documents} documents of each benchmark, drawn over all of them")
+    if stops:
+        asked = {(c.backbone, c.benchmark): stop for c, stop in stops.items()}.values()
+        used, most = sum(s.documents for s in asked), sum(s.all for s in asked)
+        open_ = sum(not s.done for s in asked)
+        state = f"{open_} of {len(asked)} columns in doubt" if open_ else "all columns ended"
+        parts.append(f"stop=separable: {used} of at most {most} documents a method, {state}")
+    elif documents is not None:
+        counts = sorted(set(documents.values())) if isinstance(documents, dict) else [documents]
+        several = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
+        which = "limited benchmark" if isinstance(documents, dict) else "benchmark"
+        parts.append(f"{several} documents of each {which}, drawn over all of them")
     return "; ".join(parts)
 
 

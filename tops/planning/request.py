@@ -35,11 +35,15 @@ def _refuse_ignored(config: Composed, given: Sequence[str]) -> None:
         )
     if config.experiment is None and config.method["name"] == "none" and config.budget is not None:
         raise ConfigurationError("the unpruned model has no budget; leave budget out, or name a method")
+    if config.experiment is None and config.stop is not None:
+        raise ConfigurationError("stop= tells methods of an experiment apart; name one, or use `tops compare`")
     if config.experiment is None and config.budget is None and "protocol" in given:
         raise ConfigurationError("protocol= says what a budget counts; give one (budget=64), or leave it out")
 
 
-ONE_PER_RUN = ("launcher", "tracking", "profile", "results", "limit", "full", "stale", "record_kept")
+ONE_PER_RUN = (
+    "launcher", "tracking", "profile", "results", "limit", "full", "stale", "record_kept", "stop", "margin",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,8 @@ def request(words: Sequence[str], *, multirun: bool = False) -> Request:
         if override.is_sweep_override() and (head := override.key_or_group.split(".")[0]) in ONE_PER_RUN:
             raise ConfigurationError(f"{head} takes one value per run; sweep the axes of a cell")
     configs = [composed_by_axis(job) for job in _expand(words)]
+    if configs[0].stop is not None:
+        raise ConfigurationError("stop= tells methods of an experiment apart, not cells of a sweep; leave it out")
     refuse_unused(given, configs[0].profile, configs[0].launcher, configs[0].tracking)
     if any(c.experiment for c in configs):
         raise ConfigurationError("an experiment is already a sweep; leave -m out, or the experiment")
@@ -149,6 +155,7 @@ def _experiment(config: Composed, words: Sequence[str]) -> Plan:
         full=config.full,
         backbones=config.backbones,
         stale=config.stale,
+        stop=config.stop,
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tops.backbones import family_named, family_sources
 from tops.backbones.image_layouts import check_view, view_of
@@ -22,6 +23,9 @@ from tops.settings.methods import build_method, method_defaults, method_spec, me
 from tops.settings.schema import BackboneConfig, MiniatureConfig, ProfileConfig
 from tops.signals import Signal
 from tops.store.cell import BackboneSpec, BenchmarkSpec, Cell, MethodSpec
+from tops.store.hashes import remember_earlier
+
+T = TypeVar("T")
 
 
 def prompt_shape(backbone: BackboneConfig, profile: ProfileConfig) -> PromptShape:
@@ -98,7 +102,10 @@ def backbone_spec(backbone: BackboneConfig, profile: ProfileConfig) -> BackboneS
 def family_source(backbone: BackboneConfig) -> str:
     """Digest of the adapter of a backbone whose family is not part of the package; empty for those that are."""
     own = family_sources().get(backbone.family)
-    return "" if own is None else own.digest
+    if own is None:
+        return ""
+    remember_earlier(own.digest, own.earlier)
+    return own.digest
 
 
 def _small(backbone: BackboneConfig, small: MiniatureConfig) -> dict[str, Any]:
@@ -244,6 +251,22 @@ class Refusal:
     cell: Cell | None = None
 
 
+Known = dict[tuple[Any, ...], Any]  # what the cells of one plan share, made once
+
+
+def _once(known: Known, key: tuple[Any, ...], make: Callable[[], T]) -> T:
+    """What ``make`` gives, or raises, made once for each key."""
+    if key not in known:
+        try:
+            known[key] = make()
+        except (ConfigurationError, DataError) as error:
+            known[key] = error
+    found = known[key]
+    if isinstance(found, Exception):
+        raise found
+    return found  # type: ignore[no-any-return]
+
+
 def cell(
     backbone: BackboneConfig,
     method: str,
@@ -256,33 +279,55 @@ def cell(
     seed: int,
     *,
     convention: str | None = None,
+    known: Known | None = None,
 ) -> Cell | Refusal:
     """A cell from choices, or why it cannot run. No model is loaded.
 
-    ``budget`` is what the cell is to have; :func:`profile_budget` maps a printed one.
+    ``budget`` is what the cell is to have; :func:`profile_budget` maps a printed one. ``known`` is shared by the cells
+    of one profile whose backbones are those of the catalogue: the same name then means the same backbone.
     """
+    known = {} if known is None else known
+    way = (backbone.name, method, repr(sorted(options.items())), budget, protocol)
     try:
-        spec = shown(benchmark, backbone_spec(backbone, profile), backbone, miniature=profile.miniature)
-        check_layout(backbone, profile, spec)
-        chosen = method_spec(method, on_backbone(method, options, backbone, profile))
+        spec = _once(known, ("shown", backbone.name, benchmark), lambda: _shown(benchmark, backbone, profile))
+        chosen = _once(
+            known, ("method", *way), lambda: method_spec(method, on_backbone(method, options, backbone, profile))
+        )
         allowance = None if budget is None or method == "none" else Budget(budget, protocol)
-        asked = benchmark_spec(benchmark, profile, limit, convention, backbone.family)
-        if profile.allow_empty:
-            asked = replace(asked, generation={**asked.generation, "allow_empty": True})
+        asked = _once(
+            known,
+            ("asked", benchmark, limit, convention, backbone.family),
+            lambda: _asked(benchmark, profile, limit, convention, backbone.family),
+        )
     except (ConfigurationError, DataError) as error:
         return Refusal(str(error))
     stored = as_stored(chosen, backbone, profile)
-    known = {**versions(), **batching(spec, profile, asked), **engines.versions(spec)}
-    out = Cell(profile.name, spec, stored, allowance, asked, seed, known)
-    reason = refusal(chosen, allowance, backbone, prompt_shape(backbone, profile))
+    packages = {**versions(), **batching(spec, profile, asked), **engines.versions(spec)}
+    out = Cell(profile.name, spec, stored, allowance, asked, seed, packages)
+    shape = prompt_shape(backbone, profile)
+    reason = _once(known, ("refusal", *way), lambda: refusal(chosen, allowance, backbone, shape))
     if reason is None and spec.engine:
-        reason = engines.refusal(out, chosen, prompt_shape(backbone, profile))
+        reason = engines.refusal(out, chosen, shape)
     if reason is not None:
         return Refusal(reason, out)
     try:
-        return replace(out, method=with_weights(stored, allowance, backbone, profile))
+        weighed = _once(known, ("weights", *way), lambda: with_weights(stored, allowance, backbone, profile))
     except DataError as error:
         return Refusal(str(error), out)
+    return replace(out, method=weighed)
+
+
+def _shown(benchmark: str, backbone: BackboneConfig, profile: ProfileConfig) -> BackboneSpec:
+    spec = shown(benchmark, backbone_spec(backbone, profile), backbone, miniature=profile.miniature)
+    check_layout(backbone, profile, spec)
+    return spec
+
+
+def _asked(
+    benchmark: str, profile: ProfileConfig, limit: int | None, convention: str | None, family: str
+) -> BenchmarkSpec:
+    asked = benchmark_spec(benchmark, profile, limit, convention, family)
+    return replace(asked, generation={**asked.generation, "allow_empty": True}) if profile.allow_empty else asked
 
 
 def benchmark_spec(

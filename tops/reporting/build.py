@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tops.reporting.data.account import account_text
 from tops.reporting.data.headings import heading_of
+from tops.reporting.data.imported import imported_rows
 from tops.reporting.data.kept import unrecorded
 from tops.reporting.data.mixing import unmixed
 from tops.reporting.data.names import backbone_title
@@ -22,10 +23,13 @@ from tops.reporting.tables.against_each import paired_table
 from tops.reporting.tables.comparison import comparison_table, matches, missing, missing_table
 from tops.reporting.tables.controls import controls_table, with_true_tokens
 from tops.reporting.tables.costs_compared import costs_compared
-from tops.reporting.tables.efficiency import efficiency_table, load_measured
+from tops.reporting.tables.difficulty import difficulty_tables
+from tops.reporting.tables.efficiency import Measured, efficiency_table, load_measured
 from tops.reporting.tables.fidelity import fidelity_tables
+from tops.reporting.tables.imported import imported_table, with_imported
 from tops.reporting.tables.layout import main_tables
 from tops.reporting.tables.significance import benchmark_intervals_table, intervals_table, winners_table
+from tops.reporting.tables.stops import WARNING, stops_table
 from tops.reporting.tables.summary import sentences, verdict
 from tops.reporting.tables.table import Datum, Header, Line, Table
 from tops.reporting.tables.turns import turns_tables
@@ -51,6 +55,8 @@ class Report:
         Who leads where, and how large a difference the run can show.
     verdict : str
         The one sentence on top.
+    measured : Measured, optional
+        Times of ``tops bench efficiency``, or why there are none.
     """
 
     resamples: Resamples
@@ -59,6 +65,7 @@ class Report:
     warnings: tuple[str, ...]
     summary: list[str]
     verdict: str = ""
+    measured: Measured | None = None
 
     @property
     def name(self) -> str:
@@ -76,7 +83,7 @@ def make(results: Results, cache: Path | None = None, efficiency: Path | None = 
     cache : path, optional
         Folder for parsed answers.
     efficiency : path, optional
-        Record of ``tops bench efficiency`` for Table 4; the newest beside the store by default.
+        Record of ``tops bench efficiency`` for Table 4 and the frontier; the newest beside the store by default.
     """
     resamples = Resamples(unmixed(results), cache)
     results = resamples.results
@@ -89,10 +96,12 @@ def make(results: Results, cache: Path | None = None, efficiency: Path | None = 
 
     compared, absent = matches(resamples), missing(resamples)
     more = [
+        stops_table(results),
         unpruned_table(resamples),
         *fidelity_tables(resamples),
         *turns_tables(resamples),
         controls_table(resamples),
+        *difficulty_tables(resamples),
         paired_table(resamples),
         intervals_table(resamples),
         benchmark_intervals_table(resamples),
@@ -104,13 +113,25 @@ def make(results: Results, cache: Path | None = None, efficiency: Path | None = 
         f"The weights of {backbone_title(b)} were never trained: its numbers show that it runs, nothing else."
         for b in results.untrained
     )
-    warnings = (*plumbing, *unpruned_warnings(resamples), *results.warnings, *resamples.faults, *unrecorded(results))
-    main = main_tables(with_true_tokens(resamples), bold)
+    imported, unread = imported_rows(resamples)
+    more.append(imported_table(results, imported))
+    told = (WARNING,) if results.plan.stops else ()
+    warnings = (
+        *told,
+        *plumbing,
+        *unpruned_warnings(resamples),
+        *results.warnings,
+        *resamples.faults,
+        *unrecorded(results),
+        *unread,
+    )
+    main = [with_imported(results, t, imported) for t in main_tables(with_true_tokens(resamples), bold)]
+    measured = load_measured(results, efficiency)
     if results.plan.experiment.layout == "efficiency":
-        measured = load_measured(results, efficiency)
         main = [efficiency_table(resamples, measured, bold)]
         more.append(costs_compared(resamples, measured))
-    return Report(resamples, main, [t for t in more if t.lines], warnings, sentences(resamples, best), verdict(best))
+    shown = [t for t in more if t.lines]
+    return Report(resamples, main, shown, warnings, sentences(resamples, best), verdict(best), measured)
 
 
 def write_tables(name: str, tables: Sequence[Table], folder: Path, warnings: Sequence[str] = ()) -> list[Path]:
@@ -175,7 +196,7 @@ def build(results: Results, folder: Path, efficiency: Path | None = None) -> lis
 
 def build_from(report: Report, folder: Path, links: Sequence[tuple[str, str]] = ()) -> list[Path]:
     """Write a report that has been made; returns the paths of all files."""
-    figures, pictures = write_figures(report.resamples, folder)
+    figures, pictures = write_figures(report.resamples, folder, report.measured)
     tables = write_tables(report.name, [*report.main, *report.more], folder, report.warnings)
     return [*tables, *figures, write_page(report, folder, pictures, links)]
 

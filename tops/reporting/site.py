@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tops.errors import TopsError
+from tops.errors import DataError, TopsError
 from tops.paper.audit import audit
-from tops.planning.plan import Plan, plan
+from tops.planning.matching_cells import MatchingCells
+from tops.planning.plan import plan
 from tops.reporting.build import CLAIMS_PAGE, SETTINGS_PAGE, SETTINGS_TITLE, Report, build_from, make
 from tops.reporting.data.account import account
 from tops.reporting.data.resamples import Resamples
@@ -18,10 +20,14 @@ from tops.reporting.tables.claims import claims_table
 from tops.reporting.tables.leaderboard import leaderboard
 from tops.reporting.tables.settings import settings_tables
 from tops.reporting.tables.table import Datum, Header, Line, Table, hole
-from tops.settings.choices import choice_names
+from tops.settings.choices import choice_names, load_experiment, load_profile
+from tops.settings.schema import Experiment
+from tops.store.seal import read_json
+from tops.store.store import Store
 
 INDEX, AUDIT = "index.html", "audit.html"
 BACK = ((INDEX, "All experiments"),)
+_UNDECIDED = "no two methods have Rel at one budget yet: it takes every benchmark of a model, and the unpruned one"
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class Shown:
         Why it could not be built.
     """
 
-    plan: Plan
+    experiment: Experiment
     report: Report | None = None
     fault: str = ""
 
@@ -56,13 +62,18 @@ def build_site(profile: str, results: Path, folder: Path, say: Callable[[str], N
         Told of every page that was written.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    miniature = load_profile(profile).miniature
+    look = MatchingCells(Store(results, profile))
+    asked = _asked(look.store)
     shown = []
     for name in choice_names("experiment"):
-        shown.append(_experiment(name, profile, results, folder))
+        shown.append(_experiment(load_experiment(name), profile, results, folder, asked, look))
         if shown[-1].report is not None:
             say(str(folder / f"{name}.html"))
-    miniature = any(one.plan.profile.miniature for one in shown)
-    claims = claims_table(profile, results, folder / ".cache")
+    known = {
+        one.experiment.name: None if one.report is None else one.report.resamples for one in shown if not one.fault
+    }
+    claims = claims_table(profile, results, folder / ".cache", known)
     pages = {
         CLAIMS_PAGE: page(title=claims.title, miniature=miniature, main=[claims], links=BACK),
         SETTINGS_PAGE: page(title=SETTINGS_TITLE, miniature=False, main=settings_tables(), links=BACK),
@@ -72,20 +83,65 @@ def build_site(profile: str, results: Path, folder: Path, say: Callable[[str], N
     for name, text in pages.items():
         (folder / name).write_text(text, encoding="utf-8")
         say(str(folder / name))
-    return [f"{one.plan.experiment.name}: {one.fault}" for one in shown if one.fault]
+    return [f"{one.experiment.name}: {one.fault}" for one in shown if one.fault]
 
 
-def _experiment(name: str, profile: str, results: Path, folder: Path) -> Shown:
-    """One damaged experiment takes no other down."""
-    planned = plan(name, profile, results=results)
+Asked = set[tuple[str, str, str, int | None]]  # backbone, method, benchmark, documents
+
+
+def _asked(store: Store) -> Asked:
+    """What the store holds, in so far as it tells which experiments may have numbers."""
+    found: Asked = set()
+    for key in store.keys():  # noqa: SIM118
+        try:
+            spec = read_json(store.path(key) / "spec.json")
+            part = spec["benchmark"]
+            found.add((spec["backbone"]["name"], spec["method"]["name"], part["name"], part["limit"]))
+        except (DataError, KeyError, TypeError):
+            continue  # a report names damaged cells
+    return found
+
+
+def _may_have_numbers(experiment: Experiment, profile: str, asked: Asked) -> bool:
+    limits = experiment.limit.get(profile)
+    methods = [method for row in experiment.rows for method in row.methods]
+    return any(
+        (backbone, method, column.benchmark, limits.get(column.benchmark) if isinstance(limits, dict) else limits)
+        in asked
+        for backbone in experiment.backbones
+        for column in experiment.benchmarks
+        for method in methods
+    )
+
+
+def _experiment(
+    experiment: Experiment, profile: str, results: Path, folder: Path, asked: Asked, look: MatchingCells
+) -> Shown:
+    """One damaged experiment takes no other down; one that the store has no cell of is not planned at all."""
+    if not _may_have_numbers(experiment, profile, asked):
+        return Shown(experiment)
     try:
+        planned = plan(experiment, profile, results=results, look=look)
         if not any(p.status.done for p in planned.unique().values()):
-            return Shown(planned)
-        report = make(collect(planned, results), folder / ".cache")
-        build_from(report, folder, links=BACK)
+            return Shown(experiment)
+        report = make(collect(planned, results, look), folder / ".cache")
+        note, state = folder / ".cache" / f"{experiment.name}.built", _state_of(report)
+        if not (note.exists() and note.read_text() == state and (folder / f"{experiment.name}.html").exists()):
+            build_from(report, folder, links=BACK)
+            note.write_text(state)
     except TopsError as error:
-        return Shown(planned, fault=str(error))
-    return Shown(planned, report)
+        return Shown(experiment, fault=str(error))
+    return Shown(experiment, report)
+
+
+def _state_of(report: Report) -> str:
+    """Digest of all that a report is made of, the program too; one that is as it was is not drawn again."""
+    results = report.resamples.results
+    total = hashlib.sha256(repr((results.plan, results.entries, report.warnings, report.main, report.more)).encode())
+    for file in sorted(Path(__file__).parent.rglob("*")):
+        if file.suffix in (".py", ".js", ".css", ".j2"):
+            total.update(file.read_bytes())
+    return total.hexdigest()
 
 
 def _index(profile: str, shown: list[Shown], miniature: bool) -> str:
@@ -93,7 +149,7 @@ def _index(profile: str, shown: list[Shown], miniature: bool) -> str:
     tables = [_experiments(shown)]
     found: list[Resamples] = [one.report.resamples for one in built if one.report is not None]
     board = leaderboard(found, miniature=miniature)
-    names = [(f"{one.plan.experiment.name}.html", one.plan.experiment.name) for one in built]
+    names = [(f"{one.experiment.name}.html", one.experiment.name) for one in built]
     return page(
         title=f"Experiments of profile {profile}",
         miniature=miniature,
@@ -104,18 +160,20 @@ def _index(profile: str, shown: list[Shown], miniature: bool) -> str:
 
 
 def _experiments(shown: list[Shown]) -> Table:
+    """Those with numbers first, each with its state and verdict, and a link to its page."""
     lines = []
-    for one in shown:
-        states: dict[str, int] = {}
-        if one.report is not None:
-            states = dict(account(one.report.resamples.results))
+    for one in sorted(shown, key=lambda one: (one.report is None, not one.fault)):
+        name, title = one.experiment.name, Datum(one.experiment.title)
+        if one.report is None:
+            why = hole(one.fault or "not run yet")
+            lines.append(Line(name, (title, why, why), "Not built" if one.fault else "Not run yet"))
+            continue
+        states = dict(account(one.report.resamples.results))
         total, numbers = sum(states.values()), states.get("with a number", 0)
-        rest = ", ".join(f"{count} {name}" for name, count in states.items() if name != "with a number")
-        state = Datum(f"{numbers} of {total}" + (f" ({rest})" if rest else ""), numbers / total) if total else None
-        why = one.fault or "not run yet"
-        verdict = Datum(one.report.verdict) if one.report is not None and one.report.verdict else hole(why)
-        data = (Datum(one.plan.experiment.title), state or hole(why), verdict)
-        lines.append(Line(one.plan.experiment.name, data))
+        rest = ", ".join(f"{count} {state}" for state, count in states.items() if state != "with a number")
+        places = Datum(f"{numbers} of {total}" + (f" ({rest})" if rest else ""), numbers / total)
+        verdict = Datum(one.report.verdict) if one.report.verdict else hole(_UNDECIDED)
+        lines.append(Line(name, (title, places, verdict), "With numbers", address=f"{name}.html"))
     headers = (Header("what"), Header("places with a number"), Header("verdict"))
     return Table("experiments", "Experiments", headers, tuple(lines), label_title="Experiment", short="Experiments")
 

@@ -12,6 +12,7 @@ from tops.evaluation import Progress, evaluate_cell
 from tops.planning import staging
 from tops.planning.resolve import as_meant, family_source
 from tops.running.judging import judge_of
+from tops.running.rounds import take_over
 from tops.settings.choices import backbone_config
 from tops.settings.methods import build_method
 from tops.settings.schema import BackboneConfig, ProfileConfig
@@ -47,6 +48,7 @@ class LoadedEvaluator:
             )
         if benchmark_source(cell.benchmark.name) != cell.benchmark.source:
             raise DataError(f"the files of benchmark {cell.benchmark.name!r} were edited since the plan; run again")
+        take_over(cell, store, record_kept)
         return evaluate_cell(
             cell,
             store=store,

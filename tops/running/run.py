@@ -139,7 +139,12 @@ def _launch(plan: Plan, todo: list[Cell], choice: LauncherConfig, results: Path,
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(
         json.dumps(
-            {"experiment": plan.experiment.name, "cells": len(todo), "command": [without_secrets(w) for w in sys.argv]},
+            {
+                "experiment": plan.experiment.name,
+                "cells": len(todo),
+                "command": [without_secrets(w) for w in sys.argv],
+                **({"stop": plan.note} if plan.stops else {}),
+            },
             indent=1,
         )
     )

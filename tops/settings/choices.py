@@ -33,6 +33,8 @@ SCALARS = {
     "engine": "vllm: models run in vLLM (needs make serving-env); library: by transformers, as ever",
     "record_kept": "true: store which tokens each cut kept, and the pictures",
     "results": "root of the result store",
+    "stop": "separable: draw documents in rounds, and end a column when its methods are told apart",
+    "margin": "with stop: points of 100 below which a difference does not matter (default 2)",
     "stale": "cells that other code answered: rerun, keep (marked in reports), or refuse to mix them with new ones",
 }
 

@@ -31,6 +31,8 @@ from tops.settings.schema import (
     LauncherConfig,
     ProfileConfig,
     Stale,
+    Stop,
+    Stopping,
     SuiteConfig,
     TrackingConfig,
     typed,
@@ -71,6 +73,7 @@ class Composed:
     results: str
     record_kept: bool | None = None
     stale: Stale = "refuse"
+    stop: Stopping | None = None
 
 
 def node(group: str, name: str) -> dict[str, Any]:
@@ -225,7 +228,20 @@ def _checked(values: dict[str, Any]) -> Composed:
         results=values["results"],
         record_kept=typed(bool | None, values["record_kept"], "record_kept"),
         stale=typed(Stale, values["stale"], "stale"),
+        stop=_stopping(values["stop"], values["margin"]),
     )
+
+
+def _stopping(stop: Any, margin: Any) -> Stopping | None:
+    if typed(Stop | None, stop, "stop") is None:
+        if margin is not None:
+            raise ConfigurationError(f"margin={margin} is that of stop=separable; add it, or leave margin out")
+        return None
+    if margin is None:
+        return Stopping()
+    if isinstance(margin, bool) or not isinstance(margin, int | float) or not 0 <= margin < 100:
+        raise ConfigurationError(f"margin={margin!r} is no difference in points of 100 (0 or more, below 100)")
+    return Stopping(float(margin))
 
 
 def _with_engine(profile: ProfileConfig, engine: Any) -> ProfileConfig:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import pickle
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,11 @@ def built_in() -> Path:
     package = Path(__file__).parents[1]
     inside, beside = package / "configs", package.parent / "configs"
     return inside if inside.is_dir() else beside
+
+
+@cache
+def _built_in() -> Path:
+    return built_in().resolve()
 
 
 def search_path() -> tuple[Path, ...]:
@@ -86,7 +93,25 @@ def added_files() -> dict[str, dict[str, Path]]:
     return {group: dict(found) for group, found in _FILES.items()}
 
 
-def files(group: str) -> dict[str, Path]:
+_STEADY: list[dict[str, Mapping[str, Path]]] = []  # one dict while files are taken as they were first seen
+_READ: dict[Path, bytes] = {}
+
+
+@contextmanager
+def steady() -> Iterator[None]:
+    """Take all files as they are at the first look, until the block ends: plans ask a hundred thousand times."""
+    if _STEADY:
+        yield
+        return
+    _STEADY.append({})
+    try:
+        yield
+    finally:
+        _STEADY.clear()
+        _READ.clear()
+
+
+def files(group: str) -> Mapping[str, Path]:
     """Every choice of a group by name, with its file.
 
     Raises
@@ -94,9 +119,14 @@ def files(group: str) -> dict[str, Path]:
     ConfigurationError
         If a file of a user's folder has the name of another one and does not say ``override: true``.
     """
+    if _STEADY and group in _STEADY[0]:
+        return _STEADY[0][group]
     folders = search_path()
-    found = _files(group, folders, tuple(_changed(folder / group) for folder in folders))
-    return {**found, **_FILES.get(group, {})}
+    known = _files(group, folders, tuple(_changed(folder / group) for folder in folders))
+    found = {**known, **_FILES.get(group, {})}
+    if _STEADY:
+        _STEADY[0][group] = found
+    return found
 
 
 def _changed(folder: Path) -> int:
@@ -131,6 +161,16 @@ def read(path: Path) -> dict[str, Any]:
     ConfigurationError
         If it cannot be read, is no YAML, or holds something else.
     """
+    if path in _READ:
+        known: dict[str, Any] = pickle.loads(_READ[path])  # noqa: S301  # a copy of what this process has parsed
+        return known
+    content = _parsed(path)
+    if _STEADY:
+        _READ[path] = pickle.dumps(content)
+    return content
+
+
+def _parsed(path: Path) -> dict[str, Any]:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
@@ -142,7 +182,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def is_built_in(path: Path) -> bool:
     """Whether a file belongs to the package."""
-    return path.is_relative_to(built_in().resolve())
+    return path.is_relative_to(_built_in())
 
 
 def _overrides(path: Path) -> bool:

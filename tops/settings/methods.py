@@ -11,6 +11,7 @@ from tops.errors import ConfigurationError, DataError
 from tops.methods import build, method_class, method_names, method_source
 from tops.settings.schema import Role, typed
 from tops.store.cell import MethodSpec
+from tops.store.hashes import remember_earlier, same_content
 
 
 def method_title(name: str) -> str:
@@ -50,6 +51,8 @@ def method_spec(name: str, options: dict[str, Any]) -> MethodSpec:
     later: frozenset[str] = getattr(method_class(name), "later", frozenset())
     chosen = {k: v for k, v in {**defaults, **options}.items() if k not in later or v != defaults[k]}
     source = method_source(name)
+    if source is not None:
+        remember_earlier(source.digest, source.earlier)
     return MethodSpec(name, chosen, source="" if source is None else source.digest)
 
 
@@ -97,7 +100,9 @@ def build_method(method: MethodSpec, budget: Budget | None, *, seed: int) -> Any
     if method.name == "none":
         return None
     source = method_source(method.name)
-    if (source.digest if source else "") != method.source:
+    if source is not None:
+        remember_earlier(source.digest, source.earlier)
+    if not same_content(source.digest if source else "", method.source):
         raise DataError(
             f"{source.file if source else method.name} is not what the cell of {method.name!r} was planned on: it was "
             "edited since; run again"

@@ -18,6 +18,7 @@ SignalName = Literal[
     "saliency", "received", "cls", "encoder", "text_tower", "frames"
 ]  # the values of tops.signals.Signal
 EngineName = Literal["library", "vllm"]
+Stop = Literal["separable"]  # when a column asks no further documents
 Stale = Literal["refuse", "rerun", "keep"]  # what becomes of cells that other code answered
 Positive = Annotated[int, 1]  # the least that it may be
 Natural = Annotated[int, 0]
@@ -117,6 +118,9 @@ class ProfileConfig:
     allow_empty : bool
         Whether an empty answer counts as a wrong one that no rule could read. Otherwise its document has failed, and
         the cell has no score. Part of the cell.
+    stock_words : tuple of str
+        Benchmarks that are asked in lmms-eval's own words where an experiment's toolkit would choose others: the models
+        of the profile were not taught those.
     judge : str or None
         Address of the judge model of judged benchmarks, OpenAI-compatible; None for that of ``TOPS_JUDGE_URL``, if any.
     device_map : str
@@ -139,6 +143,7 @@ class ProfileConfig:
     batch_size: Literal["auto"] | Positive = 1
     vision_memory_gb: Annotated[float, 0] = 0.0
     allow_empty: bool = False
+    stock_words: tuple[str, ...] = ()
     judge: str | None = None
     judge_model: str = ""
     device_map: Literal["one", "auto"] = "one"
@@ -270,7 +275,8 @@ class Experiment:
         Whose words and rules the columns have that name none: the convention and the scorer called so, of those
         benchmarks that have them.
     limit : dict
-        Profile to documents per benchmark; a profile that is not named runs all of them.
+        Profile to documents of each benchmark, or to those of the benchmarks by name, for one that is noisier needs
+        more; a profile or benchmark that is not named runs all of them.
     record_kept : bool or dict
         Store which tokens each cut kept, for figures and overlays: of all documents, or profile to a number of them.
     subject : str
@@ -288,9 +294,23 @@ class Experiment:
     toolkit: str = ""
     acc: Acc = "llava"
     layout: Layout = "benchmarks"
-    limit: dict[str, int] = field(default_factory=dict)
+    limit: dict[str, int | dict[str, int]] = field(default_factory=dict)
     record_kept: bool | dict[str, int] = False
     subject: str = "tops"
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """``stop=separable``: a column asks no further documents once its methods are told apart.
+
+    Attributes
+    ----------
+    margin : float
+        Differences of the mean score below it, in points of 100, do not matter: two methods that are closer count as
+        told. 0: no difference is too small to matter.
+    """
+
+    margin: float = 2.0
 
 
 def recorded(experiment: Experiment, profile: str) -> bool | int:

@@ -38,6 +38,7 @@ USES: dict[str, Where] = {
     "profile.batch_size": "both",
     "profile.vision_memory_gb": "both",
     "profile.allow_empty": "both",
+    "profile.stock_words": "both",
     "profile.device_map": "both",
     "profile.judge": "both",
     "profile.judge_model": "both",

@@ -9,13 +9,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from tops.fingerprint import cache_folder
+
 SETTLED = 2.0  # seconds after a change before a hash is remembered: clocks of file systems are coarse
 MOST = 100_000  # entries, the newest stay
-
-
-def cache_folder() -> Path:
-    """``$TOPS_CACHE``, else ``~/.cache/tops``: what can be made again, never the only copy of anything."""
-    return Path(os.environ.get("TOPS_CACHE") or Path.home() / ".cache" / "tops").expanduser()
 
 
 def sha256_of(path: Path) -> str:

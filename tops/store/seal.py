@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from tops.errors import DataError
+from tops.fingerprint import cache_folder
 from tops.store.cell import SCHEMA_VERSION, Cell
-from tops.store.hashes import HashMemory, cache_folder, sha256_of
+from tops.store.hashes import HashMemory, sha256_of
 
 SEALED = ("spec.json", "answers.jsonl", "provenance.json", "scores.json")
 REMEDY = "run `tops results check`; delete its folder and run again, or put it back from a copy"
@@ -39,8 +40,10 @@ def fault_of(folder: Path, key: str) -> str:
     try:
         seal = read_json(folder / "complete.json")
         hashes = seal["sha256"]
-        if seal.get("schema") != SCHEMA_VERSION or not isinstance(seal.get("documents"), int):
+        if seal.get("schema") != SCHEMA_VERSION:
             return f"complete.json is of schema {seal.get('schema')!r}, not {SCHEMA_VERSION}"
+        if not isinstance(seal.get("documents"), int):
+            return "complete.json is damaged: it does not tell its documents"
         for name in SEALED:
             if not (folder / name).exists():
                 return f"{name} is missing"

@@ -19,11 +19,12 @@ from tops.benchmarks.scorers.rule import Row, Rule
 from tops.benchmarks.scorers.stock import STOCK, stock_rule
 from tops.benchmarks.scorers.turns import in_turns
 from tops.errors import ConfigurationError, DataError, nearest_names
+from tops.fingerprint import combined
 from tops.references import is_reference, load, locate
 from tops.settings.choices import choice_file
 from tops.statistics.metrics import Metric
 from tops.store.answers import Answer
-from tops.store.fingerprint import combined
+from tops.store.hashes import remember_earlier
 
 __all__ = ["RULES", "Row", "Rule", "aggregate", "metrics", "rule_code", "rule_of", "score_answers", "summarise"]
 
@@ -81,7 +82,9 @@ def _code_named(bench: Benchmark, rule: str) -> str:
     if rule.startswith(STOCK):
         return code_of_rule(str(stock_module.__file__), rule.removeprefix(STOCK).split(":")[0])
     if is_reference(rule):
-        return locate(rule, choice_file("benchmark", bench.name).parent, Path()).digest[:16]
+        own = locate(rule, choice_file("benchmark", bench.name).parent, Path())
+        remember_earlier(own.digest, own.earlier[:16])
+        return own.digest
     return next(code_of_rule(str(module.__file__)) for module in _MODULES if rule in module.RULES)
 
 

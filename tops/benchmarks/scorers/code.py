@@ -6,7 +6,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from tops.store.fingerprint import PACKAGE, behind, combined, save_memory
+from tops.fingerprint import PACKAGE, behind, combined, save_memory
 
 ROOMS = ("tops.benchmarks.scorers.", "tops.statistics.metrics")
 

@@ -252,5 +252,5 @@ def _estimate(slug: str, drawn: Drawn) -> dict[str, Any]:
         "estimate": drawn.point,
         "lower": interval.low,
         "upper": interval.high,
-        "clusters": drawn.units,
+        "clusters": drawn.units or None,
     }

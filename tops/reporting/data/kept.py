@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tops.drawing import Places, Sheet
 from tops.reporting.data.results import Results
 from tops.statistics.resampling import Floats
 from tops.store.store import Record
@@ -21,15 +22,29 @@ class Kept:
     Attributes
     ----------
     mask : array of bool, shape (documents, visual)
-        Kept or not; documents with another number of visual tokens than most are left out.
+        Kept or not; documents whose tokens are another number than most, or lie otherwise, are left out. Newlines are
+        no places.
+    places : Places or None
+        How the tokens lie on the pictures; None where the answers do not tell (stores of earlier versions).
     """
 
     mask: np.ndarray
+    places: Places | None = None
 
     @property
     def probability(self) -> Floats:
         """Share of documents that keep each token, shape (visual,)."""
         return np.asarray(self.mask.mean(axis=0), dtype=np.float64)
+
+    @property
+    def grids(self) -> list[Floats]:
+        """Probabilities of each view, an array of shape (rows, columns) each; none where the layout is not known."""
+        out, start = [], 0
+        for sheet in self.places.sheets if self.places is not None else ():
+            size = sheet.rows * sheet.columns
+            out.append(self.probability[start : start + size].reshape(sheet.rows, sheet.columns))
+            start += size
+        return out
 
     @property
     def gini(self) -> float:
@@ -78,13 +93,15 @@ def kept_tokens(record: Record, visual: Mapping[int, int] | None = None) -> dict
         Visual tokens of each document before any cut (:func:`visual_tokens` of the unpruned cell). A cell that cuts
         before the first layer does not tell them itself; without them the last token that it kept counts as the last.
     """
-    rows: dict[int, list[tuple[int, Sequence[int]]]] = {}
+    rows: dict[int, list[_Document]] = {}
     for answer in record.answers():
         whole = (visual or {}).get(answer.doc_id, 0)
         whole = max(whole, tokens_before(answer.kept, answer.visual_tokens_per_layer))
+        content = (answer.kept or {}).get("places")
+        lie = None if content is None else Places.from_json(content)
         for layer, indices in stages_of(answer.kept).items():
-            rows.setdefault(int(layer), []).append((whole, indices))
-    return {layer: Kept(_mask(found, given=bool(visual))) for layer, found in sorted(rows.items())}
+            rows.setdefault(int(layer), []).append((whole, indices, lie))
+    return {layer: _kept(found, given=bool(visual)) for layer, found in sorted(rows.items())}
 
 
 def stages_of(kept: Mapping[str, Any] | None) -> dict[str, list[int]]:
@@ -103,11 +120,30 @@ def tokens_before(kept: Mapping[str, Any] | None, seen: Sequence[int]) -> int:
     return max([highest, *seen[:1]])
 
 
-def _mask(found: Sequence[tuple[int, Sequence[int]]], *, given: bool) -> np.ndarray:
-    """Documents of the commonest count; where counts are only bounds, all documents at the largest."""
-    visual = Counter(v for v, _ in found).most_common(1)[0][0] if given else max(v for v, _ in found)
-    rows = [indices for v, indices in found if v == visual or not given]
-    mask = np.zeros((len(rows), visual), dtype=bool)
+_Document = tuple[int, Sequence[int], "Places | None"]  # tokens before any cut, those kept, how they lie
+
+
+def _kept(found: Sequence[_Document], *, given: bool) -> Kept:
+    """Documents whose tokens lie as most do; without a layout those of the commonest count, or, where counts are only
+    bounds, all documents at the largest.
+    """
+    lie = Counter(place for _, _, place in found).most_common(1)[0][0]
+    if lie is not None:
+        at = np.concatenate([_numbers(sheet) for sheet in lie.sheets])
+        rows = [indices for _, indices, place in found if place == lie]
+        return Kept(_marked(rows, int(at.max()) + 1)[:, at], lie)
+    visual = Counter(v for v, _, _ in found).most_common(1)[0][0] if given else max(v for v, _, _ in found)
+    return Kept(_marked([indices for v, indices, _ in found if v == visual or not given], visual))
+
+
+def _numbers(sheet: Sheet) -> np.ndarray:
+    """Token numbers of a grid, row by row."""
+    return (sheet.start + np.arange(sheet.rows)[:, None] * sheet.stride + np.arange(sheet.columns)).ravel()
+
+
+def _marked(rows: Sequence[Sequence[int]], visual: int) -> np.ndarray:
+    width = max([visual, *(max(indices, default=-1) + 1 for indices in rows)])  # newlines may follow the last place
+    mask = np.zeros((len(rows), width), dtype=bool)
     for line, indices in zip(mask, rows, strict=True):
         line[list(indices)] = True
     return mask

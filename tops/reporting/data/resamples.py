@@ -37,6 +37,8 @@ class Resamples:
     ----------
     faults : list of str
         Cells whose stored score is not what their stored answers give, and columns that cannot be paired.
+    clusters : dict of (str, str) to Clusters
+        Of the documents of each backbone's benchmarks.
     """
 
     results: Results
@@ -46,6 +48,7 @@ class Resamples:
     places: dict[tuple[Row, Column], Drawn] = field(default_factory=dict)
     scales: dict[str, Scale | None] = field(default_factory=dict)
     documents: dict[str, Brief] = field(default_factory=dict)
+    clusters: dict[tuple[str, str], Clusters] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for backbone in self.results.backbones:
@@ -84,6 +87,7 @@ class Resamples:
         by_scorer = {d.scorer: d for d in reversed(loaded.values())}
         nested = [g for d in by_scorer.values() for m in d.metrics.values() for g in m.nested]
         clusters = Clusters.of(next(iter(loaded.values())).clusters, *nested)
+        self.clusters[columns[0].backbone, benchmark] = clusters
         checked = {id(e): e for e in entries if self._adds_up(e, loaded)}
         metrics = {
             (name, n): loaded[_scored(record)].metrics[metric_name(entry.column)]
@@ -149,14 +153,15 @@ class Resamples:
         self.faults.append(f"{entry.row.title} on {entry.column.slug} ({entry.column.backbone}): {reason}")
 
     def _adds_up(self, entry: Entry, loaded: Mapping[str, Documents]) -> bool:
-        """Whether the stored scores are what the stored answers give; a place where they are not is named."""
+        """Whether the stored scores are what the stored answers give; a place where they are not is a hole."""
         name = metric_name(entry.column)
         for record, value in zip(entry.records, entry.values, strict=True):
             metric = loaded[_scored(record)].metrics[name]
             if not np.isclose(metric.point, value, rtol=1e-6, atol=1e-6):
-                self.faults.append(
-                    f"cell {record.key[:12]} ({record.spec.label}): stored {name} {value:.4f}, but its answers give "
-                    f"{metric.point:.4f}; run `tops score`"
+                self._hole(
+                    entry,
+                    f"cell {record.key[:12]}: stored {name} {value:.4f}, but its answers give {metric.point:.4f}; run "
+                    "`tops results check rescore=true`",
                 )
                 return False
         return True
@@ -187,6 +192,8 @@ class Resamples:
         base = self.acc(backbone, reference, scale) if reference is not None else None
         if mine is None or base is None or base.point == 0:
             return None
+        if row == reference:  # 100 by definition: nothing about it is uncertain
+            return Drawn(100.0, np.full_like(mine.resampled, 100.0), {})
         with np.errstate(divide="ignore", invalid="ignore"):
             return mine.per(base)
 

@@ -144,9 +144,12 @@ class Results:
         return seen.values()
 
 
-def collect(plan: Plan, results: str | Path = "results") -> Results:
-    """Read what a plan's cells have; a half-finished store gives entries with reasons, never an error."""
-    matching = MatchingCells(Store(results, plan.profile.name))
+def collect(plan: Plan, results: str | Path = "results", look: MatchingCells | None = None) -> Results:
+    """Read what a plan's cells have; a half-finished store gives entries with reasons, never an error.
+
+    ``look`` is what plans have found in the same store a moment ago; without it the store is looked at anew.
+    """
+    matching = look or MatchingCells(Store(results, plan.profile.name))
     places: dict[tuple[Row, Column], list[PlannedCell]] = {}
     for planned in plan.cells:
         places.setdefault((planned.row, planned.column), []).append(planned)

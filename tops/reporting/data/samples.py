@@ -108,6 +108,7 @@ def _documents(
     places: list[Any],
 ) -> list[dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {}
+    aspects: dict[int, float] = {}
     whole: dict[int, int] = {}  # visual tokens before any cut, as the unpruned model saw them
     for row, record in sorted(records.items(), key=lambda item: item[0].role != "reference"):
         for answer in answers_of(record, set(chosen)):
@@ -124,14 +125,19 @@ def _documents(
                 },
             )
             if document["image"] is None and answer.image:
-                document["image"] = _image(record.picture(answer.image), images, stored)
+                path = record.picture(answer.image)
+                document["image"] = _image(path, images, stored)
+                if (aspect := _aspect(path)) is not None:
+                    aspects[answer.doc_id] = aspect
             if row.role == "reference" and answer.visual_tokens_per_layer:
                 whole[answer.doc_id] = answer.visual_tokens_per_layer[0]
-            document["answers"][number[row]] = _answer(record, answer, whole.get(answer.doc_id, 0), places)
+            seen = whole.get(answer.doc_id, 0)
+            where = _places(answer, aspects.get(answer.doc_id), places)
+            document["answers"][number[row]] = _answer(record, answer, seen, where)
     return [found[i] for i in sorted(found)]
 
 
-def _answer(record: Record, answer: Answer, whole: int, places: list[Any]) -> dict[str, Any]:
+def _answer(record: Record, answer: Answer, whole: int, places: int | None) -> dict[str, Any]:
     score = answer.scores.get(record.default_scorer, {}) if record.default_scorer else {}
     layers = answer.visual_tokens_per_layer
     stages = stages_of(answer.kept)
@@ -143,28 +149,33 @@ def _answer(record: Record, answer: Answer, whole: int, places: list[Any]) -> di
         "tokens": round(sum(layers) / len(layers), 1) if layers else None,
         "grid": grid(record.spec.backbone.family, visual),
         "kept": {layer: _bits(kept, visual) for layer, kept in stages.items()},
-        "places": _places(record, answer, places),
+        "places": places,
         "cell": record.key,
     }
 
 
-def _places(record: Record, answer: Answer, known: list[Any]) -> int | None:
+def _places(answer: Answer, aspect: float | None, known: list[Any]) -> int | None:
     """How this answer's tokens lie on its picture: its number among those that the page carries, each of them once."""
     content = (answer.kept or {}).get("places")
-    path = record.picture(answer.image) if answer.image else None
-    if content is None or path is None:
-        return None
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as picture:
-            aspect = picture.width / picture.height
-    except (UnidentifiedImageError, OSError, ValueError):
+    if content is None or aspect is None or not content["sheets"]:  # a control without the picture has no sheets
         return None
     entry = {**content, "views": views(Places.from_json(content), aspect)}
     if entry not in known:
         known.append(entry)
     return known.index(entry)
+
+
+def _aspect(path: Path | None) -> float | None:
+    """Width over height of a picture; None for what is none."""
+    if path is None:
+        return None
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as picture:
+            return picture.width / picture.height
+    except (UnidentifiedImageError, OSError, ValueError):
+        return None
 
 
 def _read(prediction: Any) -> str | None:

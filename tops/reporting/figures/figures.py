@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +16,15 @@ from tops.reporting.data.headings import level_title
 from tops.reporting.data.names import backbone_title, benchmark_title, row_title
 from tops.reporting.data.resamples import Resamples
 from tops.reporting.figures.fidelity_curves import fidelity_curves
+from tops.reporting.figures.frontier import frontier
 from tops.reporting.figures.kept_figures import agreement_maps, evenness_curves, keep_maps
 from tops.reporting.figures.overview import overview
 from tops.reporting.figures.picture import Picture
 from tops.reporting.figures.qualitative import qualitative_pages
 from tops.reporting.figures.rank_figure import rank_intervals
-from tops.reporting.figures.style import look, place, places, save, styled
+from tops.reporting.figures.style import look, place, places, save, styled, tokens_of
 from tops.reporting.figures.turn_curves import turn_curves
+from tops.reporting.tables.efficiency import Measured
 from tops.reporting.tables.fidelity import fidelity_columns
 from tops.statistics.drawn import Drawn
 
@@ -32,13 +35,19 @@ _WEIGHTS = re.compile(r"alpha=([\d.]+);lambda=([\d.]+)")
 _RADARS = range(13, 19)
 
 
-def write_figures(resamples: Resamples, folder: Path) -> tuple[list[Path], list[Picture]]:
-    """Draw and save all figures of an experiment; returns all files, and those figures that the page shows."""
+def write_figures(
+    resamples: Resamples, folder: Path, measured: Measured | None = None
+) -> tuple[list[Path], list[Picture]]:
+    """Draw and save all figures of an experiment; returns all files, and those figures that the page shows.
+
+    ``measured`` is the record of times that the frontier is drawn by.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     paths, pictures = [], []
     prefix = "Miniature, not comparable with the paper. " if resamples.results.miniature else ""
     with styled():
-        for maker in _MAKERS:
+        by_time = partial(frontier, measured=measured or Measured(why="not measured"))
+        for maker in (*_MAKERS, by_time):
             for name, title, figure in maker(resamples):
                 print_only = maker is qualitative_pages  # pictures: the page draws documents by itself
                 kinds = ("pdf", "png") if print_only else ("svg", "pdf", "png")
@@ -46,15 +55,12 @@ def write_figures(resamples: Resamples, folder: Path) -> tuple[list[Path], list[
                 paths += files
                 if print_only:
                     continue
-                pictures.append(Picture(prefix + title, title, svg, first=maker in (budget_curves, rank_intervals)))
+                first, wide = (
+                    maker in (budget_curves, rank_intervals),
+                    figure.get_figwidth() > 2 * figure.get_figheight(),
+                )
+                pictures.append(Picture(prefix + title, title, svg, first, wide))
     return paths, pictures
-
-
-def _tokens(resamples: Resamples, backbone: str, row: Row) -> float:
-    """Layer average as logged, mean over benchmarks."""
-    entries = [e for (r, c), e in resamples.results.entries.items() if r == row and c.backbone == backbone and e.values]
-    found = [resamples.of(record).layer_average for e in entries for record in e.records]
-    return float(np.mean(found)) if found else float("nan")
 
 
 def budget_curves(resamples: Resamples) -> Iterator[tuple[str, str, Figure]]:
@@ -94,9 +100,13 @@ def budget_curves(resamples: Resamples) -> Iterator[tuple[str, str, Figure]]:
         axes.set_ylabel("Rel (% of the unpruned Acc)")
         axes.set_title(_titled(resamples, backbone_title(backbone)))
         figure.legend(loc="outside right upper", fontsize=8)
+        shown = {place(row) for row in lines}
+        without = [r for r in resamples.results.rows(backbone) if r.level and place(r) not in shown]
+        names = ", ".join(dict.fromkeys(row_title(r) for r in without))
+        left_out = f"; without {names}, which the main table gives no number" if names else ""
         yield (
             f"budgets_{backbone}",
-            f"{backbone_title(backbone)}: Rel against the tokens each layer sees, with 95 % intervals",
+            f"{backbone_title(backbone)}: Rel against the tokens each layer sees, with 95 % intervals{left_out}",
             figure,
         )
 
@@ -107,7 +117,7 @@ def _curves(resamples: Resamples, backbone: str) -> dict[Row, list[tuple[float, 
     for row in resamples.results.rows(backbone):
         if not row.level:
             continue
-        drawn, tokens = resamples.rel(backbone, row), _tokens(resamples, backbone, row)
+        drawn, tokens = resamples.rel(backbone, row), tokens_of(resamples, backbone, row)
         if drawn is not None and np.isfinite(tokens):
             leader = first.setdefault(place(row), row)
             found.setdefault(leader, []).append((tokens, drawn))

@@ -71,7 +71,7 @@ def keep_maps(resamples: Resamples) -> Iterator[tuple[str, str, Figure]]:
             for place in axes.flat:
                 place.set_axis_off()
             for place, (row, layer, kept, record) in zip(axes.flat, panels, strict=False):
-                image = place.imshow(_square(kept, record), cmap="cividis", vmin=0, vmax=top)
+                image = place.imshow(_map(kept, record), cmap="cividis", vmin=0, vmax=top)
                 place.set_title(
                     f"{row_title(row)}\n{stage_title(layer)}\nGini {kept.gini:.2f}, entropy {kept.entropy:.3f}",
                     fontsize=7,
@@ -92,6 +92,7 @@ def stage_title(layer: int) -> str:
     return "before the model" if layer == 0 else f"from layer {layer}"
 
 
+_ACROSS = 4  # views in a line of a map
 _STAGES = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#7A3E9D", ":"))
 
 
@@ -131,8 +132,23 @@ def evenness_curves(resamples: Resamples) -> Iterator[tuple[str, str, Figure]]:
             yield f"evenness_{backbone}_{level}", f"{where}: selection probability of each place at each cut", figure
 
 
-def _square(kept: Kept, record: Record) -> np.ndarray:
-    """Probabilities as the model's grid; the plain sequence, padded, where its layout is not known."""
+def _map(kept: Kept, record: Record) -> np.ndarray:
+    """Probabilities as the views of the picture lie: side by side, four to a line. Where the answers do not tell, as
+    the family's grid, or as the plain sequence, padded.
+    """
+    if grids := kept.grids:
+        lines = [grids[i : i + _ACROSS] for i in range(0, len(grids), _ACROSS)]
+        high = [max(g.shape[0] for g in line) for line in lines]
+        wide = max(sum(g.shape[1] + 1 for g in line) - 1 for line in lines)
+        out = np.full((sum(high) + len(lines) - 1, wide), np.nan)
+        top = 0
+        for line, height in zip(lines, high, strict=True):
+            left = 0
+            for each in line:
+                out[top : top + each.shape[0], left : left + each.shape[1]] = each
+                left += each.shape[1] + 1
+            top += height + 1
+        return out
     values = kept.probability
     shape = grid(record.spec.backbone.family, len(values))
     side = int(shape["side"]) or math.isqrt(len(values))

@@ -20,12 +20,15 @@ class Picture:
         The file's content.
     first : bool
         Whether it stands on the first screen, below the main table.
+    wide : bool
+        Whether it needs the whole width of the page.
     """
 
     title: str
     alt: str
     svg: bytes
     first: bool = False
+    wide: bool = False
 
     @property
     def address(self) -> str:

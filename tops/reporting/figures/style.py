@@ -7,7 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tops.planning.plan import Row
+from tops.reporting.data.resamples import Resamples
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -101,3 +104,10 @@ def save(figure: Figure, stem: Path, kinds: Sequence[str] = ("svg", "pdf", "png"
         figure.savefig(path, metadata=_DATED.get(kind))
     plt.close(figure)
     return paths, paths[kinds.index("svg")].read_bytes() if "svg" in kinds else b""
+
+
+def tokens_of(resamples: Resamples, backbone: str, row: Row) -> float:
+    """Layer average of visual tokens as logged, mean over benchmarks; NaN where nothing has run."""
+    entries = [e for (r, c), e in resamples.results.entries.items() if r == row and c.backbone == backbone and e.values]
+    found = [resamples.of(record).layer_average for e in entries for record in e.records]
+    return float(np.mean(found)) if found else float("nan")

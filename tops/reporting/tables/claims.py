@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -71,12 +72,18 @@ def _plain(value: float) -> str:
 
 
 class Stores:
-    """Resamples of each experiment, made once."""
+    """Resamples of each experiment, made once; ``known`` are those that have been made before."""
 
-    def __init__(self, profile: str, results: str | Path, cache: Path | None) -> None:
+    def __init__(
+        self,
+        profile: str,
+        results: str | Path,
+        cache: Path | None,
+        known: Mapping[str, Resamples | None] | None = None,
+    ) -> None:
         self.profile, self.results, self.cache = profile, results, cache
         self.miniature = load_profile(profile).miniature
-        self._known: dict[str, Resamples | None] = {}
+        self._known: dict[str, Resamples | None] = dict(known or {})
 
     def of(self, experiment: str) -> Resamples | None:
         """None when the experiment does not exist or nothing of it has run."""
@@ -139,12 +146,17 @@ def overall(found: list[Evidence]) -> Outcome:
     return outcomes[0] if len(set(outcomes)) == 1 else "cannot tell"
 
 
-def claims_table(profile: str, results: str | Path = "results", cache: Path | None = None) -> Table:
-    """Claims and evidence as a table, for every format.
+def claims_table(
+    profile: str,
+    results: str | Path = "results",
+    cache: Path | None = None,
+    known: Mapping[str, Resamples | None] | None = None,
+) -> Table:
+    """Claims and evidence as a table, for every format. ``known`` holds experiments whose resamples have been made.
 
     The miniature's evidence stands alone, without a printed number or a verdict on the paper.
     """
-    stores = Stores(profile, results, cache)
+    stores = Stores(profile, results, cache, known)
     lines = [_small_line(c, stores) if stores.miniature else _line(c, stores) for c in CLAIMS]
     titles = ("where", "printed numbers", "borne out", "experiment", "our evidence", "our verdict")
     small = "MINIATURE, says nothing about the paper's models: " if stores.miniature else ""

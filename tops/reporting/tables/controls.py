@@ -25,7 +25,6 @@ _HEADERS = (
     Header("lost %", "Flips"),
     Header("− best control", "Rel"),
     Header("− blind", "Acc"),
-    Header("hard documents %", "Score"),
 )
 NOTES = (
     "tokens: visual tokens a decoder layer sees at prefill, mean over layers, documents and benchmarks, as logged; "
@@ -37,7 +36,6 @@ NOTES = (
     "flips: documents that go from wrong to right (gained) and from right to wrong (lost) against the unpruned model.",
     "− best control: Rel minus that of the best control at the same budget, with its 95 % interval. "
     "− blind: Acc minus that of the model without the image.",
-    "hard documents: those that plain image downsampling to the same budget gets wrong.",
 )
 
 
@@ -100,7 +98,6 @@ def _line(resamples: Resamples, backbone: str, row: Row) -> tuple[Datum, ...]:
         *_flips(resamples, backbone, row),
         _minus_control(resamples, backbone, row),
         _minus_blind(resamples, backbone, row),
-        _hard(resamples, backbone, row),
     )
 
 
@@ -148,14 +145,3 @@ def _minus_blind(resamples: Resamples, backbone: str, row: Row) -> Datum:
     if mine is None or theirs is None:
         return hole("no answers without the image yet")
     return _with_interval(mine, theirs)
-
-
-def _hard(resamples: Resamples, backbone: str, row: Row) -> Datum:
-    easy = [r for r in resamples.results.rows(backbone) if r.method == "downsampling" and r.level in ("", row.level)]
-    if not row.level or row in easy:
-        return NOT_APPLICABLE
-    found = list(pairs(resamples, backbone, row, easy[0] if easy else None))
-    if not found:
-        return hole("no downsampling control at this budget yet")
-    shares = [float(p.mine[~p.other].mean()) for p in found if not p.other.all()]
-    return number(100 * fmean(shares)) if shares else hole("downsampling gets every document right")

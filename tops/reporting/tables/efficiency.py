@@ -163,10 +163,11 @@ def mismatch(results: Results, measured: Measured, backbone: str, row: Row) -> s
         return f"not measured: {left_out}" if left_out else "not among the methods that were measured"
     if row.role == "reference":
         return ""
-    found = measured.rows[row.method]
-    if row.level and found["protocol"] != row.protocol:
-        return f"measured with budget protocol {found['protocol']}"
-    budget = next((e.budget.value for (r, _), e in results.entries.items() if r == row and e.budget is not None), None)
+    protocol = measured.rows[row.method]["protocol"]
+    if row.level and protocol != row.protocol:
+        return f"measured with budget protocol {protocol}"
+    mine = (e.budget for (r, c), e in results.entries.items() if r == row and c.backbone == backbone)
+    budget = next((found.value for found in mine if found is not None), None)
     visual = prompt_shape(backbone_config(backbone), results.plan.profile).visual
     asked, of = measured.setting.get("budget", 0), measured.setting.get("visual_tokens", 0)
     # The miniature's benchmark has a larger prompt than its documents: the keep ratio must be the same.

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from tops.errors import DataError
-from tops.store.hashes import cache_folder
 
 VERSION = 1  # of the normal form; part of every digest
 _BLOCKS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -76,11 +75,19 @@ def _file_of(folder: Path, prefix: str, module: str) -> Path | None:
     return (place / "__init__.py").resolve() if (place / "__init__.py").is_file() else None
 
 
-PACKAGE = Home(Path(__file__).resolve().parents[1], "tops")
+PACKAGE = Home(Path(__file__).resolve().parent, "tops")
+
+
+def cache_folder() -> Path:
+    """``$TOPS_CACHE``, else ``~/.cache/tops``: what can be made again, never the only copy of anything."""
+    return Path(os.environ.get("TOPS_CACHE") or Path.home() / ".cache" / "tops").expanduser()
 
 
 def behind(
-    roots: Iterable[Path], homes: Iterable[Home], follow: Callable[[str], bool] = lambda module: True
+    roots: Iterable[Path],
+    homes: Iterable[Home],
+    follow: Callable[[str], bool] = lambda module: True,
+    read: Callable[[Path], Source] | None = None,
 ) -> dict[str, str]:
     """Digests of files and of all that they import, directly or not, from their homes.
 
@@ -92,6 +99,8 @@ def behind(
         Where imports are looked up. What lies nowhere there is not followed: the versions of packages stand for it.
     follow : callable
         Whether a module, by its dotted name, counts.
+    read : callable, optional
+        How a file is read; :func:`read_source` for None.
 
     Returns
     -------
@@ -106,7 +115,7 @@ def behind(
         name = _name_of(file, places)
         if name in found:
             continue
-        source = read_source(file)
+        source = (read or read_source)(file)
         found[name] = source.digest
         for wanted in _absolute(source, name, package=file.name == "__init__.py"):
             target = next((f for h in places if (f := h.file(wanted)) is not None), None)
@@ -121,16 +130,22 @@ def combined(digests: Mapping[str, str]) -> str:
     return hashlib.sha256(f"{VERSION}\n{text}".encode()).hexdigest()[:16]
 
 
+def of_file(file: Path) -> str:
+    """Fingerprint of a user's file as it is now: what it does, and what it imports from its own folder or package."""
+    _file_of.cache_clear()
+    file = file.resolve()
+    return combined(behind([file], [home_of(file)], lambda module: module.split(".")[0] != "tops", _fresh))
+
+
 def hash_of_class(cls: type) -> str:
-    """Fingerprint of a class of any file: that file, and what it imports from its own folder or package.
+    """Fingerprint of a class of any file, by :func:`of_file`.
 
     Raises
     ------
     DataError
         If the class was defined in no file, as in a notebook.
     """
-    file = file_of_class(cls)
-    return combined(behind([file], [home_of(file)], lambda module: module.split(".")[0] != "tops"))
+    return of_file(file_of_class(cls))
 
 
 def file_of_class(cls: type) -> Path:
@@ -170,12 +185,15 @@ def _name_of(file: Path, homes: tuple[Home, ...]) -> str:
 
 def _absolute(source: Source, module: str, *, package: bool) -> Iterator[str]:
     for level, name in source.imports:
-        if level == 0:
-            yield name
-            continue
-        parts = module.split(".")
-        kept = parts[: len(parts) - level + (1 if package else 0)]
-        yield ".".join(p for p in (*kept, name) if p)
+        wanted = name
+        if level:
+            parts = module.split(".")
+            kept = parts[: len(parts) - level + (1 if package else 0)]
+            wanted = ".".join(p for p in (*kept, name) if p)
+        yield wanted
+        if not wanted.startswith("tops."):  # `import a.b` runs a/__init__.py too
+            above = wanted.split(".")[:-1]
+            yield from (".".join(above[: n + 1]) for n in range(len(above)))
 
 
 @cache
@@ -184,6 +202,10 @@ def read_source(file: Path) -> Source:
 
     A file that Python cannot read as source has the digest of its bytes, and no imports.
     """
+    return _fresh(file)
+
+
+def _fresh(file: Path) -> Source:
     return _memory().source(file.read_bytes())
 
 
