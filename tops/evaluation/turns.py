@@ -17,8 +17,9 @@ from torch import Tensor
 
 from tops.benchmarks.turns import in_order
 from tops.errors import DataError, UnsupportedModelError
-from tops.evaluation.asking import Asking, Given, Question, messages
+from tops.evaluation.asking import Asking, Given, Question
 from tops.evaluation.media import Media
+from tops.evaluation.messages import messages
 from tops.evaluation.models import generate
 
 if TYPE_CHECKING:
