@@ -103,12 +103,9 @@ MM_VET = ("colour", "shape", "digit", "sum", "relation", "location", "place", "r
 
 # MLVU task type -> question kinds
 MLVU_KINDS = {
-    "topic_reasoning": ("topic",),
-    "anomaly_reco": ("incident", "vanishing"),
     "needle": ("needle",),
-    "ego": ("direction",),
-    "plotQA": ("turned", "moving", "video colour"),
-    "order": ("order", "first"),
+    "plotQA": ("video colour", "turned", "video place"),
+    "order": ("earlier", "first"),
     "count": ("video count",),
 }
 
