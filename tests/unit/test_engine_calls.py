@@ -17,7 +17,7 @@ import tiny
 import torch
 from oracles.reference import generate, pad_left, worst
 from probes import Fixed, Given
-from tiny_families import llava_next
+from tiny_families import llava_next, qwen25vl
 
 from tops import TOPS, prune
 from tops.engine.vision_memory import VisionMemory
@@ -49,9 +49,10 @@ def answer(case: tiny.Case, method: Any = METHOD) -> torch.Tensor:
         return generate(case.model, case.inputs)[1]
 
 
-def test_threads_with_blocks_of_their_own_are_each_right() -> None:
+@pytest.mark.parametrize("build", [tiny.llava, qwen25vl])
+def test_threads_with_blocks_of_their_own_are_each_right(build: Any) -> None:
     """Two methods and two prompts at once on one model, step by step in turns."""
-    case, other = tiny.llava(), tiny.llava(seed=3)
+    case, other = build(), build(seed=3)
     methods = {"a": METHOD, "b": Fixed((1, 3), share=0.3)}
     alone = {name: answer(c, methods[name]) for name, c in (("a", case), ("b", tiny.Case(case.model, other.inputs)))}
     turn, got, count = threading.Barrier(2, timeout=20), {}, {"a": [], "b": []}

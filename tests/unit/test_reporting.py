@@ -108,6 +108,18 @@ def test_rel_is_never_rounded_twice(store):
     assert found.acc != round(found.acc, 1)
 
 
+def test_benchmarks_that_the_paper_does_not_have_count_in_acc_by_their_best_score(tmp_path):
+    columns = tuple(ColumnConfig(b, b) for b in ("gqa", "mme", "ocrbench", "docvqa"))
+    exp = replace(SMALL, name="others", benchmarks=columns, paper=PaperReference())
+    scale = scale_of(collected(tmp_path, exp, "paper"), BACKBONE)
+    assert scale.rule.divisors == {"gqa": 1, "mme": 20, "ocrbench": 10, "docvqa": 1}
+    assert scale.rule.text == "mean of the 4 benchmarks shown, MME / 20, OCRBench / 10"
+    assert not scale.whole
+    small = scale_of(collected(tmp_path, exp), BACKBONE)
+    assert list(small.slugs) == ["gqa", "mme", "ocrbench"]
+    assert "without DocVQA (refused: DocVQA has no miniature documents" in small.note
+
+
 def test_newlines_stand_beside_the_visual_tokens_as_a_number_of_their_own(tmp_path, monkeypatch):
     stock = synthetic_store.answers
 

@@ -133,6 +133,14 @@ def test_an_empty_store_has_no_figures(tmp_path):
     assert write_figures(made(tmp_path, "budgets"), tmp_path) == ([], [])
 
 
+def test_a_control_without_the_picture_has_no_places_on_it(tmp_path):
+    blind = {"placing": "tiles", "sheets": []}
+    fill(tmp_path, EXPERIMENTS["places"], documents=4, pictures=True, kept={"0": [0, 5], "places": blind})
+    data = browser_data(made(tmp_path, "places"))
+    assert data["places"] == []
+    assert {a["places"] for d in data["documents"] for a in d["answers"].values()} == {None}
+
+
 def test_evenness():
     even, single = np.full(16, 0.5), np.eye(16)[0]
     assert gini(even) == pytest.approx(0)

@@ -131,7 +131,7 @@ def test_refusals_of_the_siblings():
 
 def test_the_choice_of_implementation(monkeypatch):
     for triton, n in itertools.product((True, False), (576, 20000)):
-        monkeypatch.setattr("tops.selection.dispatch.find_spec", lambda _, t=triton: object() if t else None)
+        monkeypatch.setattr("tops.selection.dispatch.has_triton", lambda t=triton: t)
         assert choose("auto", torch.device("cpu"), n) == "incremental"
         assert choose("auto", torch.device("cuda"), n) == ("triton" if triton and n == 576 else "direct")
     with pytest.raises(ConfigurationError, match="not installed"):

@@ -43,6 +43,14 @@ def test_peft_is_pruned_with_its_adapter() -> None:
     assert adapter_for(wrapped).model is wrapped.get_base_model()
 
 
+def test_learned_prompts_of_peft_are_refused_by_name() -> None:
+    peft = pytest.importorskip("peft")
+    learned = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
+    model = peft.get_peft_model(tiny.llava().model, learned)
+    with pytest.raises(UnsupportedModelError, match="PromptTuningConfig puts tokens of its own"), prune(model, METHOD):
+        pass
+
+
 def test_distributed_data_parallel_is_pruned(tmp_path: Path) -> None:
     case = tiny.llava()
     want = pruned(case.model, case.inputs)[:, 0]

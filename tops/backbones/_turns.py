@@ -14,8 +14,9 @@ _TELL = "pass prune(..., question=...) or set run.question"
 def last_question(prompt: str, turns: Sequence[tuple[str, str]], family: str) -> str:
     """The words of the last user turn, without the template's marks.
 
-    A turn begins at the first mark of its kind, or at one behind a special token (``</s>``, ``<|im_end|>``). What
-    cannot be told apart from words that hold a mark themselves is refused.
+    A turn begins at the first mark of its kind, or at one behind the end of another turn: the mark after the words
+    where that is a special token, else ``</s>``. What cannot be told apart from words that hold a mark themselves is
+    refused.
 
     Parameters
     ----------
@@ -35,7 +36,9 @@ def last_question(prompt: str, turns: Sequence[tuple[str, str]], family: str) ->
         starts = [found.end() for found in re.finditer(re.escape(before), prompt)]
         if not starts:
             continue
-        real = [end for end in starts if end == starts[0] or _SPECIAL.search(prompt[: end - len(before)])]
+        last = after if _SPECIAL.match(after) else "</s>"
+        behind = [prompt[: end - len(before)].rstrip().endswith(last) for end in starts]
+        real = [end for end, is_behind in zip(starts, behind, strict=True) if end == starts[0] or is_behind]
         words = prompt[real[-1] :]
         ends = [found.start() for found in re.finditer(re.escape(after), words)]
         closed = words.rstrip().endswith(after) and not _SPECIAL.match(after)

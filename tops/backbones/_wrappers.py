@@ -35,6 +35,12 @@ def unwrapped(model: object) -> object:
         if isinstance(wrapper, torch.nn.parallel.DistributedDataParallel):
             model = wrapper.module
         elif callable(getattr(wrapper, "get_base_model", None)):  # PEFT
+            for kind in getattr(wrapper, "peft_config", {}).values():
+                if getattr(kind, "is_prompt_learning", False):
+                    raise UnsupportedModelError(
+                        f"{type(kind).__name__} puts tokens of its own before prompts, which pruning does not know; "
+                        "use adapters that change weights (LoRA), or give model.get_base_model() without it"
+                    )
             model = wrapper.get_base_model()
         else:
             return model

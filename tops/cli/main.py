@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("tops.cli.doctor", "what would run on this machine, and what is missing"),
     "fetch": ("tops.cli.fetch", "stage data sets and checkpoints, for machines without network too"),
     "golden": ("tops.cli.golden", "check the baselines against golden vectors of their authors' code"),
+    "import": ("tops.cli.import_", "results of other programs from their logs, as rows marked as imported"),
     "miniature": ("tops.cli.miniature", "the embedded benchmarks and models: build, scores, contact sheets"),
     "paper": ("tops.cli.paper", "audit of the published numbers and their claims"),
     "plan": ("tops.cli.plan", "what an experiment or sweep would run, what is done, what it costs"),

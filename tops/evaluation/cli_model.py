@@ -106,11 +106,11 @@ class TopsModel(lmms):  # type: ignore[misc]
         self._asker.task_dict = self.task_dict
         out = []
         for request in requests:
-            _, to_messages, settings, number, task, split = request.args
+            words, to_messages, settings, number, task, split = request.args
             refuse_sampling(settings)
             settings = {"max_new_tokens": settings.get("max_new_tokens", 1024), "do_sample": False, "temperature": 0}
             content, media = self._decoded(to_messages(self.task_dict[task][split][number]))
-            request.arguments = ("", lambda _, content=content: content, settings, number, task, split)
+            request.arguments = (words, lambda _, content=content: content, settings, number, task, split)
             reply = self._asker.ask(request, media)
             out.append(GenerationResult(reply.text, TokenCounts(output_tokens=reply.output_tokens)))
         return out

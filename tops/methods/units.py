@@ -122,14 +122,17 @@ def groups(
 
     values = {} if values is None else values
     for name, value in values.items():
-        if value.ndim == 1:  # vectors are looked at by what compares them
+        if value.ndim == 1 and value.is_floating_point():  # vectors are looked at by what compares them
             check_finite(name, value)
     tokens = point.tokens
-    whole = torch.zeros_like(tokens.unit)
+    whole = torch.zeros_like(tokens.unit) if scope == "prompt" else tokens.unit
     unit = {"unit": tokens.unit, "image": tokens.image, "prompt": whole}[scope]
     image = whole if scope == "prompt" else tokens.image
     in_order = bool((unit[1:] >= unit[:-1]).all())
     order = torch.arange(len(unit), device=unit.device) if in_order else unit.argsort(stable=True)
+    if in_order and int(unit[0]) == int(unit[-1]):
+        (keep,) = share(point.keep, [len(unit)], proportional=proportional, least=1)
+        return [Group(unit[:1], order[None], keep, point, values, whole=True)]
     # One number for both: of pairs, torch finds consecutive ones far more slowly.
     number = (image * (unit.max() + 1) + unit)[order]
     lengths = torch.unique_consecutive(number, return_counts=True)[1]
@@ -291,9 +294,10 @@ def assembled(point: PruningPoint, batches: Sequence[Group], parts: Sequence[Ten
         return Selection(torch.cat([c.flatten() for c in chosen]).sort().values)
     places = torch.cat([c.flatten() for c in chosen])
     ranks = [anchors if part.rank is None else part.rank for anchors, part in zip(chosen, merged, strict=True)]
-    order = torch.cat([rank.flatten() for rank in ranks]).argsort(stable=True)
+    rank = torch.cat([rank.flatten() for rank in ranks])
     rows = torch.cat([part.rows.flatten(0, 1) for part in merged]) if len(merged) > 1 else merged[0].rows.flatten(0, 1)
-    if bool((order[1:] < order[:-1]).any()):
+    if bool((rank[1:] < rank[:-1]).any()):
+        order = rank.argsort(stable=True)
         places, rows = places[order], rows[order]
     return Selection(places, point.vision.project(rows) if merged[0].encoder else rows)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tops.reporting.data.account import account_text
 from tops.reporting.data.headings import heading_of
+from tops.reporting.data.imported import imported_rows
 from tops.reporting.data.kept import unrecorded
 from tops.reporting.data.mixing import unmixed
 from tops.reporting.data.names import backbone_title
@@ -25,6 +26,7 @@ from tops.reporting.tables.costs_compared import costs_compared
 from tops.reporting.tables.difficulty import difficulty_tables
 from tops.reporting.tables.efficiency import Measured, efficiency_table, load_measured
 from tops.reporting.tables.fidelity import fidelity_tables
+from tops.reporting.tables.imported import imported_table, with_imported
 from tops.reporting.tables.layout import main_tables
 from tops.reporting.tables.significance import benchmark_intervals_table, intervals_table, winners_table
 from tops.reporting.tables.stops import WARNING, stops_table
@@ -111,6 +113,8 @@ def make(results: Results, cache: Path | None = None, efficiency: Path | None = 
         f"The weights of {backbone_title(b)} were never trained: its numbers show that it runs, nothing else."
         for b in results.untrained
     )
+    imported, unread = imported_rows(resamples)
+    more.append(imported_table(results, imported))
     told = (WARNING,) if results.plan.stops else ()
     warnings = (
         *told,
@@ -119,8 +123,9 @@ def make(results: Results, cache: Path | None = None, efficiency: Path | None = 
         *results.warnings,
         *resamples.faults,
         *unrecorded(results),
+        *unread,
     )
-    main = main_tables(with_true_tokens(resamples), bold)
+    main = [with_imported(results, t, imported) for t in main_tables(with_true_tokens(resamples), bold)]
     measured = load_measured(results, efficiency)
     if results.plan.experiment.layout == "efficiency":
         main = [efficiency_table(resamples, measured, bold)]

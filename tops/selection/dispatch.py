@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Literal
@@ -36,17 +37,16 @@ def choose(implementation: str, device: torch.device, n: int) -> str:
     ConfigurationError
         Unknown name; Triton asked for where it cannot run.
     """
-    has_triton = find_spec("triton") is not None
     if implementation == "auto":
-        if device.type != "cuda":
+        if device.type != "cuda":  # before looking for Triton, which takes as long as a small selection
             return "incremental"
-        return "triton" if has_triton and n <= MAX_TRITON_TOKENS else "direct"
+        return "triton" if has_triton() and n <= MAX_TRITON_TOKENS else "direct"
     if implementation not in IMPLEMENTATIONS:
         raise ConfigurationError(
             f"implementation={implementation!r}: {nearest_names(implementation, ('auto', *IMPLEMENTATIONS))}"
         )
     if implementation == "triton":
-        if not has_triton:
+        if not has_triton():
             raise ConfigurationError("implementation='triton': Triton is not installed. Use 'auto'.")
         if n > MAX_TRITON_TOKENS:
             raise ConfigurationError(
@@ -54,6 +54,12 @@ def choose(implementation: str, device: torch.device, n: int) -> str:
                 "Use 'auto', or select per tile or frame."
             )
     return implementation
+
+
+@cache
+def has_triton() -> bool:
+    """Whether Triton is installed."""
+    return find_spec("triton") is not None
 
 
 def run(

@@ -20,8 +20,8 @@ Floats = NDArray[np.float64]
 _WIDTH = 1024  # columns of one float32 product: the error bound grows with them
 _UNIT = 2.0**-24  # largest relative error of one float32 operation
 _SAFE = np.float32(2.0**40)  # norms within 1 / _SAFE .. _SAFE neither overflow nor lose bits when squared in float32
-_FEW = 4  # one pick in so many tokens, or fewer: then the first pool costs a tenth of all tokens
-_MANY = 0.8  # a second pool of this share of the tokens, or more, saves too little
+_LEAST = 0.33  # a last pick adds about this share of the k-th largest volume, less as the picks fill the space
+_MANY = 0.8  # a pool of this share of the tokens, or more, saves too little
 _PAIRS = 64  # an exact pair by itself costs as much as this many within a product
 
 
@@ -76,12 +76,14 @@ def dpp(values: Values, quality: Floats, k: int) -> Longs:
     ndarray, (B, k) int64
         Indices in order of selection.
     """
-    n = quality.shape[1]
+    n, width = values.shape[1:]
     volume = quality**2
     by_volume = np.argsort(-volume, axis=1, kind="stable")
     order = np.empty((len(quality), k), dtype=np.int64)
-    entry, size = np.arange(len(quality)), k + k // 4 + 1
-    if _FEW * k > n:
+    entry = np.arange(len(quality))
+    likely = _LEAST * max(0.0, 1 - k / min(n, width)) * volume[entry, by_volume[:, k - 1]]
+    size = int((volume >= likely[:, None]).sum(1).max()) + 1
+    if size > _MANY * n:
         size = n
     while len(entry):
         pool = np.sort(by_volume[entry, :size], axis=1)
@@ -147,9 +149,18 @@ def _cosines(values: Values) -> tuple[NDArray[np.float32], float, NDArray[np.boo
 
 
 class _Bounds:
-    """Each token's largest similarity to another, or to what was picked: between ``low`` and ``high``, (B, N) float64.
+    """Each token's largest similarity to another, or to what was picked, within ``error``.
 
-    Units are 1 / ONE. Both are equal where it is known exactly.
+    Attributes
+    ----------
+    near : ndarray, (B, N) float32
+        By float32 products; infinity for what was picked.
+    exact : ndarray, (B, N) float64
+        In units of 1 / ONE, over all picks but those after the first ``known``; -infinity before any.
+    known : ndarray, (B, N) int64
+        Picks that ``exact`` takes into account.
+    given_up : ndarray, (B,) bool
+        Entries with so much doubt that the whole exact similarity is cheaper.
 
     Parameters
     ----------
@@ -161,24 +172,23 @@ class _Bounds:
         batch, n, _ = values.shape
         self.values = values
         self.cosine, self.error, safe = _float32_cosines(values)
-        nearest = self.cosine.max(2).astype(np.float64) * ONE
-        self.low, self.high = nearest - self.error, nearest + self.error
-        self.left = np.ones((batch, n), dtype=bool)
+        self.near = self.cosine.max(2)
+        self.exact = np.full((batch, n), -np.inf)
+        self.known = np.zeros((batch, n), dtype=np.int64)
         self.allowance = np.where(safe, n * n // _PAIRS + n, 0)
         self.given_up = ~safe
+        self._doubt = 2 * self.error / ONE
         self._entry = np.arange(batch)
 
     def restart(self) -> None:
         """From here on, similarity to what was picked."""
-        self.low.fill(-np.inf)
-        self.high.fill(-np.inf)
+        self.near.fill(-np.inf)
+        self.exact.fill(-np.inf)
 
     def add(self, chosen: Longs) -> None:
         """A token was picked in every entry."""
-        self.left[self._entry, chosen] = False
-        row = self.cosine[self._entry, chosen].astype(np.float64) * ONE
-        np.maximum(self.low, row - self.error, out=self.low)
-        np.maximum(self.high, row + self.error, out=self.high)
+        np.maximum(self.near, self.cosine[self._entry, chosen], out=self.near)
+        self.near[self._entry, chosen] = np.inf
 
     def smallest(self, picked: Longs | None) -> Longs:
         """The token of every entry with the smallest value, the lowest index among equals.
@@ -188,21 +198,26 @@ class _Bounds:
         picked : ndarray (B, t) or None
             What the values are similarities to; None for all others.
         """
-        reach = np.where(self.left, self.high, np.inf).min(1, keepdims=True)
-        doubtful = self.left & (self.low <= reach)
-        undecided = (doubtful.sum(1) > 1) & ~self.given_up
+        choice: Longs = self.near.argmin(1)
+        # Rounded upwards: a limit that is too high only costs time.
+        limit = np.nextafter((self.near[self._entry, choice] + self._doubt).astype(np.float32), np.float32(np.inf))
+        doubtful = self.near <= limit[:, None]
+        undecided = (np.add.reduce(doubtful, axis=1, dtype=np.int64) > 1) & ~self.given_up
         if undecided.any():
-            entry, token = (doubtful & (self.low < self.high) & undecided[:, None]).nonzero()
-            self._resolve(entry, token, picked)
-        choice: Longs = np.where(self.left, self.low, np.inf).argmin(1)
+            doubtful &= undecided[:, None]
+            self._resolve(*doubtful.nonzero(), picked)
+            choice[undecided] = np.where(doubtful, self.exact, np.inf).argmin(1)[undecided]
         return choice
 
     def _resolve(self, entry: Longs, token: Longs, picked: Longs | None) -> None:
-        """Replace the bounds of these tokens by exact values, from every similarity that may be the largest."""
+        """Exact values of these tokens, from every similarity that may be the largest and is not yet among them."""
         cosine = self.cosine[entry, token]
         if picked is not None:
             cosine = np.take_along_axis(cosine, picked[entry], 1)
-        row, place = (cosine * np.float64(ONE) + self.error >= self.low[entry, token][:, None]).nonzero()
+            cosine[np.arange(picked.shape[1]) < self.known[entry, token][:, None]] = -np.inf
+            self.known[entry, token] = picked.shape[1]
+        least = np.maximum(cosine.max(1) * np.float64(ONE) - self.error, self.exact[entry, token])
+        row, place = (cosine * np.float64(ONE) + self.error >= least[:, None]).nonzero()
         self.allowance -= np.bincount(entry[row], minlength=len(self.allowance))
         self.given_up |= self.allowance < 0
         wanted = ~self.given_up[entry[row]]
@@ -212,6 +227,5 @@ class _Bounds:
         other = place if picked is None else picked[entry[row], place]
         exact = exact_pairs(self.values, entry[row], token[row], other)
         candidate, first = np.unique(row, return_index=True)
-        largest = np.maximum.reduceat(exact, first)
-        self.low[entry[candidate], token[candidate]] = largest
-        self.high[entry[candidate], token[candidate]] = largest
+        where = entry[candidate], token[candidate]
+        self.exact[where] = np.maximum(self.exact[where], np.maximum.reduceat(exact, first))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import embedding_bag, normalize
 
 from tops.selection.checks import check_count, check_finite, check_scores
 from tops.selection.topk import top_k_lowest_index
@@ -93,28 +93,22 @@ def add_group_means(features: Tensor, targets: Tensor, group: Tensor) -> Tensor:
     return (values.gather(1, targets[..., None].expand(-1, -1, width)) + mean).to(features.dtype)
 
 
-def mean_of_rest(features: Tensor, chosen: Tensor) -> Tensor:
-    """The plain mean of all tokens that were not chosen.
+def mean_of_rows(table: Tensor, rows: Tensor) -> Tensor:
+    """The plain mean of some rows of a table, for several sets of rows, without a copy of them.
 
     Parameters
     ----------
-    features : Tensor, (B, N, d)
+    table : Tensor, (M, d)
         Any float dtype; accumulated in float32.
-    chosen : Tensor, (B, K) int64
-        Fewer than N, no duplicates.
+    rows : Tensor, (B, R) int64
+        Rows of each set, at least one.
 
     Returns
     -------
-    Tensor, (B, 1, d)
-        In the dtype of ``features``.
-
-    Notes
-    -----
-    Source: TRIM, arXiv 2409.10994.
+    Tensor, (B, d)
+        In the dtype of ``table``.
     """
-    left = torch.ones(features.shape[:2], device=features.device).scatter_(1, chosen, 0.0)
-    mean = (left[:, None] @ features.float()) / left.sum(1)[:, None, None]
-    return mean.to(features.dtype)
+    return embedding_bag(rows, table.float(), mode="mean").to(table.dtype)
 
 
 def merge_neighbours(

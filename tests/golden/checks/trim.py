@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import layer_norm
 
 from tops.methods.trim import TRIM
-from tops.selection.merging import mean_of_rest
+from tops.selection.merging import mean_of_rows
 from tops.testing import ArrayPoint, ArrayText, ArrayVision, grid_tokens
 
 from .compare import Arrays, Comparison
@@ -40,5 +40,6 @@ def case(case: Arrays, check: Comparison) -> None:
     out = method.select(point)
     assert out.rows is not None
     check.same("kept_sorted", out.indices[:-1], case["kept_sorted"])
-    check.close("aggregated", mean_of_rest(hidden[None], out.indices[None, :-1])[0, 0], case["aggregated"])
+    rest = torch.ones(n, dtype=torch.bool).scatter_(0, out.indices[:-1], False).nonzero().T
+    check.close("aggregated", mean_of_rows(hidden, rest)[0], case["aggregated"])
     check.close("output", out.rows, case["output"])

@@ -21,6 +21,8 @@ from tops.benchmarks.scorers import metrics, score_answers
 from tops.benchmarks.scorers.turns import TURN
 from tops.statistics.metrics import Metric
 from tops.statistics.resampling import Floats
+from tops.store.answers import Answer
+from tops.store.cell import BenchmarkSpec
 from tops.store.seal import hash_memory
 from tops.store.store import Record
 
@@ -153,11 +155,7 @@ def _parse(record: Record, scorer: str) -> Documents:
     rescored = record.rows(scorer) if (record.path / "rescored" / f"{scorer}.json").exists() else None
     asked, prompts = hashlib.sha256(), hashlib.sha256()
     for answer in record.answers():
-        target = None if record.spec.benchmark.name.endswith("_fidelity") else answer.target  # which there is measured
-        if record.spec.benchmark.turns:  # seeds put the same questions at other turns
-            target = {name: value for name, value in answer.target.items() if name != TURN}
-        facts = [answer.doc_id, answer.cluster, answer.question, target]
-        asked.update(json.dumps(facts, sort_keys=True, default=str).encode())
+        asked.update(fact_of(answer, record.spec.benchmark))
         prompts.update(f"{answer.doc_id} {answer.prompt_hash}\n".encode())
         ids.append(answer.doc_id)
         clusters.append(answer.cluster)
@@ -182,6 +180,14 @@ def _parse(record: Record, scorer: str) -> Documents:
         asked.hexdigest()[:32],
         prompts.hexdigest()[:32],
     )
+
+
+def fact_of(answer: Answer, asked: BenchmarkSpec) -> bytes:
+    """What was asked in an answer, for the hash by which cells are paired."""
+    target = None if asked.name.endswith("_fidelity") else answer.target  # which there is measured
+    if asked.turns:  # seeds put the same questions at other turns
+        target = {name: value for name, value in answer.target.items() if name != TURN}
+    return json.dumps([answer.doc_id, answer.cluster, answer.question, target], sort_keys=True, default=str).encode()
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

@@ -157,7 +157,7 @@ def _answer(record: Record, answer: Answer, whole: int, places: int | None) -> d
 def _places(answer: Answer, aspect: float | None, known: list[Any]) -> int | None:
     """How this answer's tokens lie on its picture: its number among those that the page carries, each of them once."""
     content = (answer.kept or {}).get("places")
-    if content is None or aspect is None:
+    if content is None or aspect is None or not content["sheets"]:  # a control without the picture has no sheets
         return None
     entry = {**content, "views": views(Places.from_json(content), aspect)}
     if entry not in known:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tops.benchmarks.benchmark import load_benchmark, load_suite
 from tops.paper.aggregation import PRINTED, PROPER, AccRule
 from tops.planning.plan import Column, PlanStatus, Row
 from tops.reporting.data.names import benchmark_title
@@ -65,10 +66,13 @@ def scale_of(results: Results, backbone: str, *, printed: bool = False) -> Scale
     """
     rule = (PRINTED if printed else PROPER)[results.plan.experiment.acc]
     columns = {column.slug: column for column in results.columns(backbone)}
-    if not set(rule.divisors) & set(columns):
-        rule = AccRule("plain mean of the benchmarks shown", dict.fromkeys(columns, 1))
-    whole = set(rule.divisors) <= set(columns)
-    rule = rule if whole else _shown(rule, columns)
+    if _others(columns):
+        rule, whole = _even(columns), False
+    else:
+        if not set(rule.divisors) & set(columns):
+            rule = AccRule("plain mean of the benchmarks shown", dict.fromkeys(columns, 1))
+        whole = set(rule.divisors) <= set(columns)
+        rule = rule if whole else _shown(rule, columns)
     absent, slugs = [], {}
     for slug in rule.divisors:
         column = columns[slug]
@@ -85,6 +89,26 @@ def scale_of(results: Results, backbone: str, *, printed: bool = False) -> Scale
         return None
     rule = _shown(rule, slugs) if absent else rule
     return Scale(rule, tuple(absent), slugs, whole and not absent)
+
+
+def _others(columns: Mapping[str, Column]) -> bool:
+    """Whether a benchmark is shown that the paper does not have: its rules of Acc would leave that out."""
+    papers = load_suite("all")
+    asked = [load_benchmark(column.benchmark) for column in columns.values()]
+    return any(bench.measure == "answers" and bench.source not in papers for bench in asked)
+
+
+def _even(columns: Mapping[str, Column]) -> AccRule:
+    """Every benchmark alike, each in percent of its best score; parts of a benchmark count with the whole."""
+    divisors = {}
+    for slug, column in columns.items():
+        bench = load_benchmark(column.benchmark)
+        if not column.metric and bench.measure == "answers":
+            divisors[slug] = max(1, round(bench.maximum / 100))
+    if not divisors:
+        return AccRule("plain mean of the benchmarks shown", dict.fromkeys(columns, 1))
+    scaled = "".join(f", {benchmark_title(slug)} / {divisor}" for slug, divisor in divisors.items() if divisor != 1)
+    return AccRule(f"mean of the {len(divisors)} benchmarks shown{scaled}", divisors)
 
 
 def _shown(rule: AccRule, columns: Mapping[str, Column]) -> AccRule:

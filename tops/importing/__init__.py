@@ -1,0 +1,1 @@
+"""Logs of other programs as rows that a report shows beside its own, marked."""
