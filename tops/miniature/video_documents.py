@@ -70,11 +70,11 @@ def _several(
 
 
 def mlvu(rng: np.random.Generator, videos: Path) -> list[Part]:
-    """104 questions, as many of each task type, one per video."""
+    """105 questions, fifteen of each task type, one per video."""
     videos.mkdir(parents=True)
     rows = []
     for task, kinds in MLVU_KINDS.items():
-        for number, duration in enumerate(cycle(DURATIONS, 26)):
+        for number, duration in enumerate(cycle(DURATIONS, 15)):
             kind = kinds[number % len(kinds)]
             video, (question,) = _several(rng, duration, [(kind,)], 4)
             name = f"{task}_{number}.mp4"
