@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -11,6 +12,11 @@ from tops.errors import BudgetError
 
 Protocol = Literal["layer_average", "as_printed", "kept"]
 PROTOCOLS: tuple[Protocol, ...] = ("layer_average", "as_printed", "kept")
+
+
+def layer_average(tokens_per_layer: Sequence[int]) -> float:
+    """Mean over decoder layers of the visual tokens that each one sees at prefill: what a budget is compared with."""
+    return sum(tokens_per_layer) / len(tokens_per_layer)
 
 
 @dataclass(frozen=True)
@@ -146,4 +152,4 @@ class Schedule:
     @property
     def layer_average(self) -> float:
         """Mean over decoder layers of the visual tokens each one sees at prefill."""
-        return sum(self.tokens_per_layer) / self.depth
+        return layer_average(self.tokens_per_layer)

@@ -17,12 +17,13 @@ from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface, masking_utils
 from transformers.masking_utils import flash_attention_mask
 
-import tops.engine.passes as passes
 import tops.engine.segment as segment
 from tops.backbones import adapter_for
 from tops.engine import prune
 from tops.engine.cache import state_of
+from tops.engine.decode import Decode
 from tops.engine.positions import renumber
+from tops.engine.prefill import Prefill
 
 STEPS = 3
 FAMILIES = tiny.FAMILIES | tiny_families.FAMILIES
@@ -136,26 +137,26 @@ def test_the_mask_oracle_sees_a_position_off_by_one(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_mask_oracle_sees_a_dropped_delta(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = passes.Decode.layer
+    real = Decode.layer
 
-    def wrong(self: passes.Decode, number: int, hidden: Tensor) -> Any:
+    def wrong(self: Decode, number: int, hidden: Tensor) -> Any:
         self.state.segments[:] = [replace(s, delta=torch.zeros_like(s.delta)) for s in self.state.segments]
         return real(self, number, hidden)
 
-    monkeypatch.setattr(passes.Decode, "layer", wrong)
+    monkeypatch.setattr(Decode, "layer", wrong)
     assert _mask_error(tiny.llava(), Fixed((2, 4), positions="contiguous")) > 1e-2
 
 
 def test_the_mask_oracle_sees_features_added_to_the_wrong_token(monkeypatch: pytest.MonkeyPatch) -> None:
     """A cut at layer 1 or 2 must take along what DeepStack still adds behind these layers."""
-    real = passes.Prefill.still_there
+    real = Prefill.still_there
 
-    def wrong(self: passes.Prefill, mask: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+    def wrong(self: Prefill, mask: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
         there, kept = real(self, mask, features)
         return there, kept.roll(1, 0) if len(kept) < len(features) else kept
 
     assert _mask_error(tiny_families.qwen3vl(), Fixed((1, 2), positions="original")) <= 1e-5
-    monkeypatch.setattr(passes.Prefill, "still_there", wrong)
+    monkeypatch.setattr(Prefill, "still_there", wrong)
     assert _mask_error(tiny_families.qwen3vl(), Fixed((1, 2), positions="original")) > 1e-2
 
 

@@ -262,6 +262,43 @@ def test_what_a_kill_may_leave_is_no_fault(store, left):
     assert check(store) == []
 
 
+def test_many_cells_are_checked_by_all_cores_with_the_same_result(store, monkeypatch):
+    for seed in range(6):
+        sealed(store, seed=seed)
+    c = sealed(store, seed=7)
+    (store.path(c.key) / "scores.json").unlink()
+    (store.cells / "stray").write_text("")
+    alone = check(store)
+    monkeypatch.setattr("tops.store.check.LARGE", 1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
+    assert check(store) == alone != []
+
+
+def test_a_cell_waits_six_times_for_the_disk_and_its_seal_for_all_that_it_names(store, monkeypatch):
+    synced = []
+    waits = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_ino) or waits(handle))
+    c = cell()
+    with store.open_cell(c, {"method": "m"}) as writer:
+        for i in range(50):
+            writer.append(answer(i))
+        writer.seal(scores=SCORES, provenance={"commit": "c"}, default_scorer="lmms-eval", rows=rows(50))
+    assert len(synced) <= 6
+    path = store.path(c.key)
+    first = {(path / name).stat().st_ino for name in ("spec.json", "answers.jsonl", "provenance.json", "scores.json")}
+    assert set(synced[:-2]) == first
+    assert synced[-2:] == [path.stat().st_ino, (path / "complete.json").stat().st_ino]
+
+
+def test_fingerprints_cut_off_by_a_power_cut_are_unknown_and_the_answers_stay(store):
+    with store.open_cell(cell(), {"method": "m"}) as writer:
+        writer.append(answer(0))
+    (store.path(cell().key) / "code.json").write_text("")
+    with store.open_cell(cell(), {"method": "m"}) as writer:
+        assert list(writer.answers) == [0]
+        assert "unknown" in writer.code
+
+
 def test_no_torch():
     code = "import sys, tops.store.store, tops.store.check; print('torch' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ), check=True)

@@ -9,7 +9,7 @@ import tiny
 import torch
 from tiny_families import llava_next
 
-import tops.engine.passes as passes
+import tops.engine.prefill as prefill
 from scripts.transformers_tests.__main__ import DOCUMENT, lacking
 from scripts.transformers_tests.page import page, refusal_of
 from scripts.transformers_tests.plugin import METHODS, Gate
@@ -38,7 +38,7 @@ def test_a_wrong_value_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
         after, hidden = apply(*args)
         return after, hidden * 1.01
 
-    monkeypatch.setattr(passes, "apply", wrong)
+    monkeypatch.setattr(prefill, "apply", wrong)
     assert seen(tiny.llava).differing > 1000
 
 

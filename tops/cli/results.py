@@ -53,8 +53,8 @@ def _run(words: tuple[str, ...]) -> int:
         for fault in faults:
             print(f"{name} {fault}")
         broken = {f.key for f in faults if f.key}
-        sound = [store.status(key) for key in list(store.keys()) if key not in broken]
-        done = sum(status.done for status in sound)
+        sound = sorted(set(store.keys()) - broken)
+        done = sum((store.path(key) / "complete.json").exists() for key in sound)  # `check` has read them
         begun = f", {len(sound) - done} begun and sound" if done < len(sound) else ""
         print(f"{name}: {done} complete and sound{begun}, {len(broken)} with faults")
         found += len(faults)

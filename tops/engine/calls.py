@@ -17,8 +17,10 @@ from tops.backbones.base import Seen
 from tops.errors import UnsupportedModelError
 
 if TYPE_CHECKING:
+    from tops.engine.decode import Decode
     from tops.engine.hooks import Hooks
-    from tops.engine.passes import Decode, Prefill, Setup
+    from tops.engine.passes import Setup
+    from tops.engine.prefill import Prefill
     from tops.engine.prompt import Prompt
     from tops.engine.segment import Gather, PromptState
 

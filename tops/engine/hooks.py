@@ -20,7 +20,9 @@ from tops.engine.arguments import check_arguments, check_positions, position_axe
 from tops.engine.cache import attach, state_of
 from tops.engine.calls import Block, Call, Generation, Replay
 from tops.engine.checks import check_generation, check_mode, check_names, check_prefill, check_step
-from tops.engine.passes import Decode, Kwargs, Prefill
+from tops.engine.decode import Decode
+from tops.engine.passes import Kwargs
+from tops.engine.prefill import Prefill
 from tops.engine.prompt import expanded_media, read_prompt
 from tops.engine.stand_ins import Hook, StandIn
 from tops.engine.surroundings import surroundings

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tops.budget import layer_average
+
 if TYPE_CHECKING:
     from tops.drawing import Places
     from tops.engine.kept import Kept
@@ -47,7 +49,7 @@ class PromptRecord:
     @property
     def layer_average(self) -> float:
         """Mean over layers of the visual tokens each one saw."""
-        return sum(self.visual_tokens_per_layer) / len(self.visual_tokens_per_layer)
+        return layer_average(self.visual_tokens_per_layer)
 
 
 @dataclass

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 FSYNC_SECONDS = 5.0  # a killed process loses nothing; a power cut loses at most this much
 
@@ -167,23 +167,42 @@ class AnswerFile:
             os.fsync(self._file.fileno())
             self._synced = time.monotonic()
 
-    def close(self) -> None:
-        """Flush to the disk and close."""
+    def close(self, *, sync: bool = True) -> None:
+        """Flush and close; without ``sync`` for a file that a synchronised one replaces at once."""
         if not self._file.closed:
             self._file.flush()
-            os.fsync(self._file.fileno())
+            if sync:
+                os.fsync(self._file.fileno())
             self._file.close()
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """The file holds the old or the new content at every moment, also after a power cut."""
+def write_atomically(path: Path, content: bytes, *, sync: Literal["folder", "file", "none"] = "folder") -> None:
+    """The file holds the old or the new content at every moment.
+
+    Parameters
+    ----------
+    path : Path
+        Where it goes.
+    content : bytes
+        All of it.
+    sync : {"folder", "file", "none"}
+        What is on the disk on return, for the time after a power cut: the new file under its name; its content, while
+        its name may still mean the old one; or whatever the operating system has written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with temporary.open("wb") as file:
         file.write(content)
         file.flush()
-        os.fsync(file.fileno())
+        if sync != "none":
+            os.fsync(file.fileno())
     temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
+    if sync == "folder":
+        sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Have the names in a folder on the disk."""
+    folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 from collections.abc import Generator, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ from tops.store.seal import SEALED, picture_fault, read_json, rescored_fault
 from tops.store.store import Store
 from tops.store.writer import CODE
 
+LARGE = 200  # cells from which processes are worth starting
 _KNOWN = {*SEALED, "complete.json", "failure.json", CODE, "lock", "rescored", "images"}
 _BEGINNING = {"lock", "images"}  # what a kill before the first atomic write may leave behind
 
@@ -33,15 +38,30 @@ class Fault:
 
 
 def check(store: Store) -> list[Fault]:
-    """Faults of all cells of a store, sorted by key. An incomplete cell is no fault; what it holds must be sound."""
-    faults: list[Fault] = []
-    for shelf in sorted(store.cells.glob("*")):
-        for folder in sorted(shelf.iterdir()) if shelf.is_dir() else [shelf]:
-            if folder.is_dir():
-                faults += [Fault(folder.name, file, message) for file, message in _cell(folder, store.profile)]
-            else:
-                faults.append(Fault("", str(folder.relative_to(store.root)), "does not belong here"))
-    return faults
+    """Faults of all cells of a store, sorted by key. An incomplete cell is no fault; what it holds must be sound.
+
+    Large stores are read by as many processes as this one may use cores.
+    """
+    places = [
+        place
+        for shelf in sorted(store.cells.glob("*"))
+        for place in (sorted(shelf.iterdir()) if shelf.is_dir() else [shelf])
+    ]
+    of_place = partial(_faults, root=store.root, profile=store.profile)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if cores == 1 or len(places) < LARGE or "fork" not in multiprocessing.get_all_start_methods():
+        found = map(of_place, places)
+        return [fault for faults in found for fault in faults]
+    # Forked: the work starts at once, and what calls this needs no guard against being imported again.
+    with ProcessPoolExecutor(cores, mp_context=multiprocessing.get_context("fork")) as pool:
+        found = pool.map(of_place, places, chunksize=max(1, len(places) // (8 * cores)))
+        return [fault for faults in found for fault in faults]
+
+
+def _faults(place: Path, root: Path, profile: str) -> list[Fault]:
+    if place.is_dir():
+        return [Fault(place.name, file, message) for file, message in _cell(place, profile)]
+    return [Fault("", str(place.relative_to(root)), "does not belong here")]
 
 
 def _cell(folder: Path, profile: str) -> Iterator[tuple[str, str]]:

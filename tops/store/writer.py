@@ -12,12 +12,12 @@ from types import TracebackType
 from typing import Any
 
 from tops.errors import DataError
-from tops.store.answers import Answer, AnswerFile, salvage, write_atomically
+from tops.store.answers import Answer, AnswerFile, salvage, sync_folder, write_atomically
 from tops.store.cell import SCHEMA_VERSION, Cell
 from tops.store.seal import as_json, key_of, read_json, sealed
 
 CODE = "code.json"  # of an unfinished cell: what its answers so far were made by; the seal takes it into provenance
-UNKNOWN_CODE = {"unknown": "begun by a version that took no fingerprints"}
+UNKNOWN_CODE = {"unknown": "no fingerprints are left of the code that began it"}
 
 
 class CellStatus(StrEnum):
@@ -63,7 +63,7 @@ class CellWriter:
                     f"{spec} holds another specification than its key says; delete the folder and run again"
                 )
         else:
-            write_atomically(spec, as_json(cell.as_dict()))
+            write_atomically(spec, as_json(cell.as_dict()), sync="file")
         self.code, self.restarted = self._take_up(code)
         self.answers, self.dropped = salvage(path / "answers.jsonl")
         self.salvaged = len(self.answers)
@@ -74,7 +74,10 @@ class CellWriter:
         if code is None:
             return None, False
         note, begun = self.path / CODE, (self.path / "answers.jsonl").exists()
-        before = read_json(note) if note.exists() else None
+        try:
+            before = read_json(note) if note.exists() else None
+        except DataError:  # cut off by a power cut
+            before = None
         if before == dict(code):
             return dict(code), False
         if begun and before is None and (self.path / "answers.jsonl").stat().st_size:
@@ -83,7 +86,7 @@ class CellWriter:
             for name in ("answers.jsonl", "failure.json", "scores.json", "provenance.json"):
                 (self.path / name).unlink(missing_ok=True)
             shutil.rmtree(self.path / "images", ignore_errors=True)
-        write_atomically(note, as_json(dict(code)))
+        write_atomically(note, as_json(dict(code)), sync="none")
         return dict(code), begun
 
     def append(self, answer: Answer) -> None:
@@ -124,19 +127,20 @@ class CellWriter:
             default_scorer is not None and default_scorer not in scores
         ):
             raise ValueError(f"default scorer {default_scorer!r} is not among {sorted(scores)}")
-        self._file.close()
+        self._file.close(sync=False)
         ordered = [self.answers[i] for i in sorted(self.answers)]
         lines = [_with_rows(a, rows or {}).to_line() for a in ordered]
         status = CellStatus.SCORED if scores else CellStatus.ANSWERED
         provenance = {**provenance, **({} if self.code is None else {"code": self.code})}
-        write_atomically(self.path / "answers.jsonl", b"".join(lines))
-        write_atomically(self.path / "provenance.json", as_json(provenance))
-        write_atomically(
-            self.path / "scores.json",
-            as_json({"schema": SCHEMA_VERSION, "status": status, "default": default_scorer, "scorers": scores}),
-        )
+        scored = {"schema": SCHEMA_VERSION, "status": status, "default": default_scorer, "scorers": scores}
+        write_atomically(self.path / "answers.jsonl", b"".join(lines), sync="file")
+        write_atomically(self.path / "provenance.json", as_json(provenance), sync="file")
+        write_atomically(self.path / "scores.json", as_json(scored), sync="file")
         (self.path / "failure.json").unlink(missing_ok=True)
-        write_atomically(self.path / "complete.json", as_json(sealed(self.path, len(ordered))))
+        # All that the seal names is on the disk before the seal is. A seal that a power cut takes back is written anew
+        # by the next run, which finds every answer.
+        sync_folder(self.path)
+        write_atomically(self.path / "complete.json", as_json(sealed(self.path, len(ordered))), sync="file")
         (self.path / CODE).unlink(missing_ok=True)
         self.sealed = True
         return status
