@@ -131,6 +131,16 @@ def test_nothing_lies_outside_a_desktop_screen(page):
     page.set_window_size(1280, 1000)
 
 
+def test_an_open_document_fits_a_phone(page):
+    choose(page, "f-other", "TOPS")
+    page.execute_script("document.querySelector('#list button').click()")
+    metrics = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    wide = page.execute_script("return document.documentElement.scrollWidth")
+    page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert wide <= 390
+
+
 TILED = Experiment(
     name="tiled",
     title="tiled",
@@ -171,6 +181,9 @@ def test_a_site_leads_to_its_experiments_and_back(chrome, tmp_path):
     chrome.get_log("browser")  # what other tests left there
     opened(chrome, (tmp_path / "site" / "index.html").as_uri())
     assert "experiments have numbers" in chrome.find_element("css selector", ".verdict").text
+    assert texts(chrome, "#experiments tbody:first-of-type tr")[0] == "With numbers"
+    link = chrome.find_element("css selector", "#experiments tbody th a")
+    assert link.get_attribute("href").endswith("smoke.html")
     for dark in (False, True):
         in_theme(chrome, dark)
         assert faint(chrome) == []

@@ -100,7 +100,10 @@ def _in_worker(worker: Any, inputs: dict[str, Any]) -> dict[str, Tensor]:
     from tops.serving.models import PrunedModel, watching
 
     model = worker.model_runner.get_model()
-    view = model.tops_view
+    view, visual = model.tops_view, getattr(model, "visual", None)
+    own = getattr(visual, "input_norm", None)
+    if visual is not None:  # vLLM's processor leaves it to the tower to normalise, which these pixels have behind them
+        visual.input_norm = torch.nn.Identity()
     with torch.inference_mode(), watching(view.watches()) as seen:
         embeddings = list(super(PrunedModel, model).embed_multimodal(**inputs))
         view.complete(seen)
@@ -110,4 +113,7 @@ def _in_worker(worker: Any, inputs: dict[str, Any]) -> dict[str, Tensor]:
             call=inputs, seen=seen, layouts=layouts, sample=1, embeddings=embeddings[1][real], text_encoder=None,
             device=torch.device("cpu"),
         )  # fmt: skip
-        return read(view.vision(context))
+        found = read(view.vision(context))
+    if visual is not None:
+        visual.input_norm = own
+    return found

@@ -47,7 +47,7 @@ def pruning_of(family: str, method: str) -> dict[str, Any]:
 def test_greedy_tokens_are_those_of_prune(engine: Engine, method: str) -> None:
     asked, pruning = prompts(PROMPTS, seed=3), pruning_of(engine.family, method)
     got = engine.ask(asked, [pruning] * len(asked))
-    wanted = [engine.library(prompt, pruning) for prompt in asked]
+    wanted = engine.library(asked, pruning)
     pairs = [(a, b) for one, other in zip(got, wanted, strict=True) for a, b in zip(one[1], other[1], strict=True)]
     differing = sum(a != b for a, b in pairs)
     print(f"{engine.family} {method}: {len(asked)} prompts, {differing} differing tokens")
@@ -61,15 +61,17 @@ def test_every_image_of_a_prompt_is_pruned_alone(engine: Engine) -> None:
     for method in ("tops", "visionzip", "divprune"):
         pruning = METHODS[method] | {"budget": 20}
         got = engine.ask(asked, [pruning] * len(asked))
-        assert got == [engine.library(prompt, pruning) for prompt in asked], method
+        assert got == engine.library(asked, pruning), method
 
 
 @by_family
 def test_signals_of_the_tower_are_those_of_the_library(engine: Engine) -> None:
     wanted, got = library_signals(engine), engine_signals(engine)
     assert wanted.keys() == got.keys()
-    for name, value in wanted.items():
-        torch.testing.assert_close(got[name], value, rtol=2e-4, atol=2e-5, msg=partial("{}: {}".format, name))
+    for name, value in wanted.items():  # vLLM's tower also runs the tiles that pad an image to the prompt's largest
+        torch.testing.assert_close(
+            got[name][: len(value)], value, rtol=2e-4, atol=2e-5, msg=partial("{}: {}".format, name)
+        )
 
 
 @by_family

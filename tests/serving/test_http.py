@@ -16,7 +16,6 @@ import urllib.request
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,7 +23,7 @@ import pytest
 if find_spec("vllm") is None:
     pytest.skip("vLLM is not installed: make serving-env, make test-serving", allow_module_level=True)
 
-from serving.engines import Engine, Prompt, pictures
+from serving.engines import Prompt, library, pictures
 
 from tops import load_backbone
 from tops.miniature.checkpoints import path as checkpoint
@@ -43,7 +42,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = [
         str(Path(sys.executable).with_name("vllm")), "serve", str(checkpoint("llava-1.5")), "--host", "127.0.0.1",
         "--port", str(port), "--dtype", "float32", "--enforce-eager", "--max-model-len", "1024", "--max-num-seqs", "4",
-        "--served-model-name", "pruned",
+        "--served-model-name", "pruned", "--trust-request-mm-kwargs",
     ]  # fmt: skip
     with log.open("w") as out:
         process = subprocess.Popen(
@@ -94,14 +93,13 @@ def ask(server: str, picture: Any, **more: Any) -> tuple[int, dict[str, Any]]:
 def test_a_pruned_model_answers(server: str) -> None:
     (picture,) = pictures(1, seed=4)
     backbone = load_backbone(checkpoint("llava-1.5"), dtype="float32")
-    here = SimpleNamespace(backbone=backbone)
     for more, pruning in (
         ({}, PRUNING),
         ({"mm_processor_kwargs": {"tops_pruning": {"budget": 12}}}, PRUNING | {"budget": 12}),
         ({"mm_processor_kwargs": {"tops_pruning": {"method": "none"}}}, None),
     ):
         status, answer = ask(server, picture, **more)
-        length, ids = Engine.library(here, Prompt(WORDS, (picture,)), pruning)  # type: ignore[arg-type]
+        ((length, ids),) = library(backbone, [Prompt(WORDS, (picture,))], pruning, tokens=6)
         assert status == 200, answer
         assert answer["usage"]["prompt_tokens"] == length
         assert answer["choices"][0]["message"]["content"] == backbone.processor.decode(ids, skip_special_tokens=True)

@@ -25,6 +25,7 @@ from tops.planning.matching_cells import MatchingCells
 from tops.planning.plan import PlanStatus, plan
 from tops.planning.request import request
 from tops.reporting.build import make
+from tops.reporting.data import account
 from tops.reporting.data.results import collect
 from tops.running.run import run
 from tops.running.worker import Assignment, work
@@ -268,6 +269,26 @@ def test_scores_that_the_texts_do_not_give_are_found_even_under_a_new_seal(tmp_p
     assert main(["results", "check", f"results={tmp_path}"]) == 0
     assert main(["results", "check", f"results={tmp_path}", "rescore=true"]) == 1
     assert "accuracy is stored as 99.5" in capsys.readouterr().out
+
+
+def test_a_score_that_its_answers_contradict_is_a_hole_in_the_report(tmp_path):
+    filled(tmp_path)
+    folder = path_of(tmp_path)
+    scores = json.loads((folder / "scores.json").read_text())
+    scores["scorers"][scores["default"]]["metrics"]["accuracy"] = 99.5
+    (folder / "scores.json").write_text(json.dumps(scores))
+    seal = json.loads((folder / "complete.json").read_text())
+    seal["sha256"]["scores.json"] = HashMemory().sha256(folder / "scores.json")
+    (folder / "complete.json").write_text(json.dumps(seal))
+    datum, warnings = place_of(tmp_path)
+    assert datum.value is None
+    assert "stored accuracy 99.5000, but its answers give" in datum.reason
+    assert any("99.5" in w for w in warnings)
+    assert place_of(tmp_path, "visionzip")[0].value is not None
+
+
+def test_every_state_of_a_place_has_a_name_in_the_account():
+    assert set(account._NAMES) == set(PlanStatus)
 
 
 def test_pictures_are_sealed_and_stay_in_their_cell(tmp_path):

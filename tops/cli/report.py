@@ -111,19 +111,20 @@ def _experiments(words: tuple[str, ...]) -> int:
 
 def _written(asked: Iterable[tuple[Plan, str, TrackingConfig]], folder: Path, efficiency: str) -> int:
     """Build and name the reports of some plans; exit status 1 when a cell is damaged."""
-    from tops.reporting.build import build
+    from tops.reporting.build import build_from, make
     from tops.reporting.data.results import collect
     from tops.running.tracking import publish_tables
 
     damaged = 0
     for planned, root, tracking in asked:
         results = collect(planned, root)
-        paths = build(results, folder, Path(efficiency) if efficiency else None)
+        made = make(results, folder / ".cache", Path(efficiency) if efficiency else None)
+        paths = build_from(made, folder)
         print("\n".join(map(str, paths)))
         publish_tables(planned.experiment.name, planned.profile.name, tracking, paths)
-        for sentence in results.damaged:
-            print(sentence, file=sys.stderr)
-        damaged += len(results.damaged)
+        faults = [*results.damaged, *made.resamples.faults]
+        print("\n".join(faults), end="\n" if faults else "", file=sys.stderr)
+        damaged += len(faults)
     return 1 if damaged else 0
 
 

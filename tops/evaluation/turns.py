@@ -90,7 +90,7 @@ class TurnsAsking(Asking):
         for turn, number in enumerate(numbers, 1):
             if said is None:
                 document, question = first, self.prepare(number)
-                content = messages(self._task.text(document), media)
+                content = messages(self._task.text(document), media, interleaved=self._benchmark.interleaved)
             else:
                 document = self._document(number)
                 answer = {"role": "assistant", "content": [{"type": "text", "text": said.answer}]}

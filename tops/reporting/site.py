@@ -27,6 +27,7 @@ from tops.store.store import Store
 
 INDEX, AUDIT = "index.html", "audit.html"
 BACK = ((INDEX, "All experiments"),)
+_UNDECIDED = "no two methods have Rel at one budget yet: it takes every benchmark of a model, and the unpruned one"
 
 
 @dataclass(frozen=True)
@@ -102,10 +103,11 @@ def _asked(store: Store) -> Asked:
 
 
 def _may_have_numbers(experiment: Experiment, profile: str, asked: Asked) -> bool:
-    limit = experiment.limit.get(profile)
+    limits = experiment.limit.get(profile)
     methods = [method for row in experiment.rows for method in row.methods]
     return any(
-        (backbone, method, column.benchmark, limit) in asked
+        (backbone, method, column.benchmark, limits.get(column.benchmark) if isinstance(limits, dict) else limits)
+        in asked
         for backbone in experiment.backbones
         for column in experiment.benchmarks
         for method in methods
@@ -158,18 +160,20 @@ def _index(profile: str, shown: list[Shown], miniature: bool) -> str:
 
 
 def _experiments(shown: list[Shown]) -> Table:
+    """Those with numbers first, each with its state and verdict, and a link to its page."""
     lines = []
-    for one in shown:
-        states: dict[str, int] = {}
-        if one.report is not None:
-            states = dict(account(one.report.resamples.results))
+    for one in sorted(shown, key=lambda one: (one.report is None, not one.fault)):
+        name, title = one.experiment.name, Datum(one.experiment.title)
+        if one.report is None:
+            why = hole(one.fault or "not run yet")
+            lines.append(Line(name, (title, why, why), "Not built" if one.fault else "Not run yet"))
+            continue
+        states = dict(account(one.report.resamples.results))
         total, numbers = sum(states.values()), states.get("with a number", 0)
-        rest = ", ".join(f"{count} {name}" for name, count in states.items() if name != "with a number")
-        state = Datum(f"{numbers} of {total}" + (f" ({rest})" if rest else ""), numbers / total) if total else None
-        why = one.fault or "not run yet"
-        verdict = Datum(one.report.verdict) if one.report is not None and one.report.verdict else hole(why)
-        data = (Datum(one.experiment.title), state or hole(why), verdict)
-        lines.append(Line(one.experiment.name, data))
+        rest = ", ".join(f"{count} {state}" for state, count in states.items() if state != "with a number")
+        places = Datum(f"{numbers} of {total}" + (f" ({rest})" if rest else ""), numbers / total)
+        verdict = Datum(one.report.verdict) if one.report.verdict else hole(_UNDECIDED)
+        lines.append(Line(name, (title, places, verdict), "With numbers", address=f"{name}.html"))
     headers = (Header("what"), Header("places with a number"), Header("verdict"))
     return Table("experiments", "Experiments", headers, tuple(lines), label_title="Experiment", short="Experiments")
 

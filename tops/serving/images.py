@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NoReturn
 
@@ -44,7 +44,8 @@ class ImageView(Adapter):
 
     def candidates(self, layout: Layout, method: Method) -> PromptShape:
         """The shape that a method's schedule is made for, on a prompt with this image alone."""
-        return self.shape(len(layout) if method.with_newlines else int((~layout.newline).sum()))
+        units = layout.sizes(with_newlines=method.with_newlines)
+        return replace(self.shape(sum(map(sum, units))), units=units)
 
     def shape(self, visual: int) -> PromptShape:
         """What a schedule may depend on, for a prompt with one image of so many visual tokens."""

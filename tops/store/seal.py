@@ -40,8 +40,10 @@ def fault_of(folder: Path, key: str) -> str:
     try:
         seal = read_json(folder / "complete.json")
         hashes = seal["sha256"]
-        if seal.get("schema") != SCHEMA_VERSION or not isinstance(seal.get("documents"), int):
+        if seal.get("schema") != SCHEMA_VERSION:
             return f"complete.json is of schema {seal.get('schema')!r}, not {SCHEMA_VERSION}"
+        if not isinstance(seal.get("documents"), int):
+            return "complete.json is damaged: it does not tell its documents"
         for name in SEALED:
             if not (folder / name).exists():
                 return f"{name} is missing"

@@ -14,6 +14,8 @@ _NAMES = {
     PlanStatus.ANSWERED: "answered, not judged",
     PlanStatus.RUNNING: "running",
     PlanStatus.FAILED: "failed",
+    PlanStatus.DAMAGED: "damaged",
+    PlanStatus.STALE: "of other code",
     PlanStatus.MISSING: "not run yet",
 }
 

@@ -153,14 +153,15 @@ class Resamples:
         self.faults.append(f"{entry.row.title} on {entry.column.slug} ({entry.column.backbone}): {reason}")
 
     def _adds_up(self, entry: Entry, loaded: Mapping[str, Documents]) -> bool:
-        """Whether the stored scores are what the stored answers give; a place where they are not is named."""
+        """Whether the stored scores are what the stored answers give; a place where they are not is a hole."""
         name = metric_name(entry.column)
         for record, value in zip(entry.records, entry.values, strict=True):
             metric = loaded[_scored(record)].metrics[name]
             if not np.isclose(metric.point, value, rtol=1e-6, atol=1e-6):
-                self.faults.append(
-                    f"cell {record.key[:12]} ({record.spec.label}): stored {name} {value:.4f}, but its answers give "
-                    f"{metric.point:.4f}; run `tops score`"
+                self._hole(
+                    entry,
+                    f"cell {record.key[:12]}: stored {name} {value:.4f}, but its answers give {metric.point:.4f}; run "
+                    "`tops results check rescore=true`",
                 )
                 return False
         return True

@@ -59,12 +59,13 @@ class Datum:
 
 @dataclass(frozen=True)
 class Line:
-    """One row; ``section`` groups neighbours under a line of their own."""
+    """One row; ``section`` groups neighbours under a line of their own, ``address`` is the page behind the label."""
 
     label: str
     data: tuple[Datum, ...]
     section: str = ""
     role: str = "method"
+    address: str = ""
 
 
 @dataclass(frozen=True)

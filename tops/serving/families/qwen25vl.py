@@ -115,6 +115,7 @@ class PrunedQwen25VL(PrunedModel, qwen2_5_vl.Qwen2_5_VLForConditionalGeneration)
     """vLLM's Qwen2.5-VL with pruned images."""
 
     view = Qwen25VLView
+    rows_carry_places = True
 
     def __init__(self, *, vllm_config: Any, prefix: str = "") -> None:
         super().__init__(vllm_config=vllm_config, prefix=prefix)
