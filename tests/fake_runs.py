@@ -44,7 +44,7 @@ class FakeEvaluator:
             raise error
         return self
 
-    def __call__(self, cell, store, *, record_kept, let_through, progress):
+    def __call__(self, cell, store, *, record_kept, let_through, progress, following=None):
         writer = store.open_cell(cell)
         if writer is None:
             return

@@ -4,6 +4,7 @@ import json
 import threading
 from dataclasses import replace
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import pytest
 from evaluation_models import backbone, cell, data, evaluate, pruned
@@ -13,6 +14,7 @@ from tops.budget import Budget
 from tops.errors import ConfigurationError, DataError, UnsupportedModelError
 from tops.evaluation.asking import Asking
 from tops.evaluation.batches import ON_CPU
+from tops.evaluation.following import Following
 from tops.methods import build
 from tops.miniature.benchmarks import BENCHMARKS
 from tops.store.check import check
@@ -149,6 +151,42 @@ def test_the_next_prompt_is_prepared_while_the_model_runs(store, monkeypatch):
     monkeypatch.setattr(type(model), "generate", generate)
     assert evaluate(store, cell("pope", limit=3)) is CellStatus.SCORED
     assert waited == [True] * 3
+
+
+def test_the_next_cell_is_prepared_while_the_last_document_is_answered(store, monkeypatch):
+    """The model of the only document ends once the next cell's first prompt is there; that is then not made again."""
+    model, make, made, there = backbone().model, Asking._prepared, [], threading.Event()
+    stock, waited = type(model).generate, []
+    first, second = cell("pope", limit=1, seed=1), cell("textvqa", limit=2)
+
+    def prepared(self, number):
+        question = make(self, number)
+        made.append(self._benchmark.name)
+        if self._benchmark.name == "textvqa":
+            there.set()
+        return question
+
+    def generate(self, **options):
+        waited.append(there.wait(timeout=20))
+        return stock(self, **options)
+
+    monkeypatch.setattr("tops.evaluation.asking.QUESTIONS", WeakKeyDictionary())
+    monkeypatch.setattr(Asking, "_prepared", prepared)
+    monkeypatch.setattr(type(model), "generate", generate)
+    following = Following(second, None, load_benchmark("textvqa"))
+    assert evaluate(store, first, following=following) is CellStatus.SCORED
+    assert made == ["pope", "textvqa"]
+    assert evaluate(store, second) is CellStatus.SCORED
+    assert made == ["pope", "textvqa", "textvqa"]
+    assert waited == [True] * 3
+
+
+def test_a_next_cell_that_cannot_be_prepared_says_so_in_its_turn(store):
+    broken = cell("textvqa", limit=2)
+    broken = replace(broken, benchmark=replace(broken.benchmark, data_hash="0" * 64))
+    assert evaluate(store, cell("pope"), following=Following(broken, None, load_benchmark("textvqa"))).done
+    with pytest.raises(DataError):
+        evaluate(store, broken)
 
 
 def test_one_bad_document_takes_no_batch_mates_down(store, monkeypatch):

@@ -39,6 +39,18 @@ def test_the_next_window_is_made_while_this_one_is_used():
     assert list(ahead(make, [], 2)) == []
 
 
+def test_what_comes_then_is_done_while_the_last_window_is_used():
+    done = threading.Event()
+    for part in ahead(lambda number: number, range(4), 2, done.set):
+        if part == [0, 1]:
+            assert not done.is_set()
+    assert part == [2, 3]
+    assert done.is_set()
+    again = threading.Event()
+    for _ in ahead(lambda number: number, range(2), 2, again.set):
+        assert again.wait(timeout=20)  # it does not wait for the end of this window
+
+
 def test_a_picture_is_encoded_once():
     encoded, picture = Encoded(), Image.new("L", (8, 8), 77)
     first = encoded.png(("pope", 3), picture)

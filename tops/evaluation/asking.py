@@ -70,10 +70,14 @@ class Questions:
     def __init__(self) -> None:
         self._held: dict[Any, Question] = {}
         self._bytes = 0
+        self.handed_over: dict[Any, Question] = {}  # for the next cell, whether or not there is room to hold them
 
     def get(self, key: Any) -> Question | None:
-        """A question, when it is held."""
-        return self._held.get(key)
+        """A question, when it is held; one that was handed over is given away once."""
+        question = self._held.get(key)
+        if question is None and (question := self.handed_over.pop(key, None)) is not None:
+            self.put(key, question)
+        return question
 
     def put(self, key: Any, question: Question) -> None:
         """Hold a question if there is room."""
@@ -124,6 +128,15 @@ class Asking:
             question = self._prepared(number)
             self._shared.put((self._shared_key, number), question)
         return question
+
+    def hand_over(self, numbers: Sequence[int]) -> None:
+        """Prepare documents for the cell that comes next; those of the cell before that were not asked are let go."""
+        if self._shared is None:
+            return
+        self._shared.handed_over = {}
+        for number in numbers:
+            if self._shared.get((self._shared_key, number)) is None:
+                self._shared.handed_over[self._shared_key, number] = self._prepared(number)
 
     def _prepared(self, number: int) -> Question:
         document = self._document(number)

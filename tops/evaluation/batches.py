@@ -124,7 +124,9 @@ def measured(device: torch.device) -> Iterator[Room]:
     room.free = torch.cuda.mem_get_info(device)[0] + held
 
 
-def ahead(make: Callable[[int], T], numbers: Sequence[int], window: int) -> Iterator[list[T]]:
+def ahead(
+    make: Callable[[int], T], numbers: Sequence[int], window: int, then: Callable[[], None] | None = None
+) -> Iterator[list[T]]:
     """``make(number)`` of every number, ``window`` at a time; a thread makes the next window meanwhile.
 
     Parameters
@@ -135,6 +137,8 @@ def ahead(make: Callable[[int], T], numbers: Sequence[int], window: int) -> Iter
         Arguments, in order.
     window : int
         Results made at a time; twice as many are held.
+    then : callable, optional
+        Called by the thread when all are made, while the last window is used. Must not raise.
     """
     parts = [numbers[i : i + window] for i in range(0, len(numbers), window)]
     if not parts:
@@ -148,7 +152,10 @@ def ahead(make: Callable[[int], T], numbers: Sequence[int], window: int) -> Iter
         for following in parts[1:]:
             done, waiting = waiting.result(), start(following)
             yield done
-        yield waiting.result()
+        last = waiting.result()
+        if then is not None:
+            pool.submit(then)
+        yield last
 
 
 def _left(value: Tensor, width: int, fill: int) -> Tensor:

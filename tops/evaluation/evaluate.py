@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tops.benchmarks.benchmark import Benchmark
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from tops.engine import Run
     from tops.evaluation.asking import Asking, Given, Question
     from tops.evaluation.batches import BatchSize
+    from tops.evaluation.following import Following
     from tops.evaluation.judge import Judge
     from tops.methods.base import Method
 
@@ -68,6 +70,7 @@ def evaluate_cell(
     record_kept: bool | int = False,
     batch_size: BatchSize = 1,
     let_through: tuple[type[BaseException], ...] = (),
+    following: Following | None = None,
 ) -> CellStatus:
     """Evaluate one cell on one loaded model; go on where an earlier run stopped.
 
@@ -98,6 +101,8 @@ def evaluate_cell(
         then holds. Float32 gives the same answers for any; half precision may not, so that the provenance says it.
     let_through : tuple of exception types
         Not failures of a document: a scheduler's notice that the time is up.
+    following : Following, optional
+        What comes next on this model: prepared while the last documents of this cell are answered.
 
     Returns
     -------
@@ -127,7 +132,15 @@ def evaluate_cell(
             )
         try:
             session = _Session(
-                cell, writer, backbone, method, benchmark, DataRoot.at(data_root), record_kept, batch_size
+                cell,
+                writer,
+                backbone,
+                method,
+                benchmark,
+                DataRoot.at(data_root),
+                record_kept,
+                batch_size,
+                following,
             )
             status = session.run(progress, let_through)
         except KeyboardInterrupt:
@@ -163,6 +176,11 @@ def _check(cell: Cell, benchmark: Benchmark, limit: int | None) -> None:
         )
 
 
+def _window(benchmark: Benchmark, size: int) -> int:
+    """Documents that are prepared at a time for batches of a size: several, so that prompts of like length meet."""
+    return size * (4 if size > 1 and benchmark.modality == "image" else 1)
+
+
 @dataclass
 class _Session:
     """One attempt at one cell."""
@@ -175,6 +193,7 @@ class _Session:
     root: DataRoot
     record_kept: bool | int
     batch_size: BatchSize
+    following: Following | None = None
     recorded: set[int] = field(default_factory=set)
     largest: int = 1  # batch that was asked for
 
@@ -297,10 +316,10 @@ class _Session:
                 except Exception as error:
                     yield failed(question.number, error)
 
-        def in_batches(numbers: list[int], size: int) -> Iterator[Answer]:
+        def in_batches(numbers: list[int], size: int, *, last: bool = True) -> Iterator[Answer]:
             self.largest = size
-            window = size * (4 if size > 1 and self.benchmark.modality == "image" else 1)
-            for outcomes in ahead(prepared, numbers, window):
+            window = _window(self.benchmark, size)
+            for outcomes in ahead(prepared, numbers, window, partial(self._hand_over, size) if last else None):
                 for outcome in outcomes:
                     if isinstance(outcome, tuple):
                         yield failed(*outcome)
@@ -313,10 +332,15 @@ class _Session:
                 yield from in_batches(numbers, AT_ONCE)
             elif self.batch_size == "auto":
                 with measured(self.backbone.model.device) as room:
-                    yield from in_batches(numbers[:1], 1)
+                    yield from in_batches(numbers[:1], 1, last=False)
                 yield from in_batches(numbers[1:], room.prompts)
             else:
                 yield from in_batches(numbers, self.batch_size)
+
+    def _hand_over(self, size: int) -> None:
+        # Prompts are packed as this cell's options say for as long as it lasts.
+        if self.following is not None and self.following.cell.backbone == self.cell.backbone:
+            self.following.prepare(self.backbone, self.root, _window(self.following.benchmark, size))
 
     def _answer(self, asking: Asking, question: Question, given: Given) -> Answer:
         reply, text = given.reply, given.reply.text.strip()

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tops.benchmarks.benchmark import benchmark_source, load_benchmark
-from tops.errors import DataError, UnsupportedModelError
+from tops.errors import DataError, TopsError, UnsupportedModelError
 from tops.evaluation import Progress, evaluate_cell
+from tops.evaluation.following import Following
 from tops.planning import staging
 from tops.planning.resolve import as_meant, family_source
 from tops.running.judging import judge_of
@@ -40,8 +41,9 @@ class LoadedEvaluator:
         record_kept: bool | int,
         let_through: tuple[type[BaseException], ...],
         progress: Progress | None = None,
+        following: Cell | None = None,
     ) -> CellStatus:
-        """Evaluate one cell into the store."""
+        """Evaluate one cell into the store, and prepare the beginning of the one that follows."""
         if cell.method.weights not in ("", self.tower):
             raise DataError(
                 f"{self.tower or 'no text tower'} is staged, but {cell.method.weights} was planned; run again"
@@ -61,7 +63,15 @@ class LoadedEvaluator:
             judge=judge_of(self.profile),
             let_through=let_through,
             progress=progress,
+            following=None if following is None else self._following(following),
         )
+
+    def _following(self, cell: Cell) -> Following | None:
+        try:
+            method = build_method(as_meant(cell), cell.budget, seed=cell.seed)
+            return Following(cell, method, load_benchmark(cell.benchmark.name))
+        except TopsError:  # said when its turn has come
+            return None
 
 
 def load_evaluator(spec: BackboneSpec, profile: ProfileConfig) -> LoadedEvaluator:

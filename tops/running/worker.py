@@ -96,6 +96,7 @@ class Evaluator(Protocol):
         record_kept: bool | int,
         let_through: tuple[type[BaseException], ...],
         progress: DocumentEvents,
+        following: Cell | None,
     ) -> Any: ...
 
 
@@ -206,7 +207,7 @@ def work(
     progress = True
     while progress:
         progress, waiting = False, []
-        for cell in pending:
+        for place, cell in enumerate(pending):
             state = store.status(cell.key)
             if state.done or cell.key in tried:
                 continue
@@ -230,15 +231,27 @@ def work(
                 detail = f"failed {attempts} times, last with {(failure or {}).get('error', 'an unknown error')}"
                 emit(Event("aside", worker, cell.key, cell.label, detail=detail))
                 continue
-            outcome = _one(cell, store, models, worker, emit, broken, let_through, assignment.record_kept)
+            following = _following(cell, pending[place + 1 :], store, tried)
+            outcome = _one(cell, following, store, models, worker, emit, broken, let_through, assignment.record_kept)
             finished += outcome
             progress = progress or outcome
         pending = waiting
     return finished
 
 
+def _following(cell: Cell, later: Iterable[Cell], store: Store, tried: set[str]) -> Cell | None:
+    """The next cell of the same backbone that nobody has begun; None at the end of the backbone's list."""
+    for other in later:
+        if other.backbone != cell.backbone:
+            return None
+        if other.key not in tried and store.status(other.key) is CellStatus.MISSING:
+            return other
+    return None
+
+
 def _one(
     cell: Cell,
+    following: Cell | None,
     store: Store,
     models: ModelCache,
     worker: int,
@@ -264,7 +277,7 @@ def _one(
             raise
         emit(Event("start", worker, cell.key, cell.label))
         progress = DocumentEvents(emit, worker, cell.key)
-        evaluate(cell, store, record_kept=record_kept, let_through=let_through, progress=progress)
+        evaluate(cell, store, record_kept=record_kept, let_through=let_through, progress=progress, following=following)
     except let_through:
         raise
     except Exception as error:
