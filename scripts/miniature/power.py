@@ -107,7 +107,11 @@ def lines(resamples: Resamples, level: str, points: float) -> list[str]:
     """What to print."""
     out = []
     for backbone in resamples.results.backbones:
-        parts = parts_of(resamples, backbone, level)
+        try:
+            parts = parts_of(resamples, backbone, level)
+        except DataError as unfinished:
+            out.append(str(unfinished))
+            continue
         now = detectable(parts, {slug: part.documents for slug, part in parts.items()})
         share = {slug: float(np.median(part.variances)) for slug, part in parts.items()}
         wanted = needed(parts, points)

@@ -55,6 +55,10 @@ def test_a_checkpoint_is_small_and_an_untrained_one_says_so(family):
     assert checkpoints.label(family) == (None if trained else "random weights: plumbing only")
 
 
+def test_no_table_is_of_random_weights():
+    assert [family for family in checkpoints.FAMILIES if checkpoints.label(family) is not None] == []
+
+
 def test_weights_that_are_not_those_of_the_card_are_refused(tmp_path):
     shutil.copytree(checkpoints.path("qwen2.5-vl"), tmp_path / "qwen2.5-vl")
     weights = tmp_path / "qwen2.5-vl" / "model.safetensors"

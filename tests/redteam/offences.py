@@ -89,9 +89,11 @@ def under(change: Callable) -> Callable[[Path, Path], None]:
         record = store.read(cell.name)
         answers, scorer = list(record.answers()), record.default_scorer
         rows, scores, facts = record.rows(scorer), dict(record.scores), dict(record.provenance)
-        other = change(record.spec)
+        other, aside = change(record.spec), root / "images"
+        shutil.move(cell / "images", aside)
         shutil.rmtree(cell)
         with store.open_cell(other, record.code) as writer:
+            shutil.move(aside, writer.path / "images")
             for answer in answers:
                 writer.append(replace(answer, scores={}))
             writer.seal(scores=scores, provenance=facts, default_scorer=scorer, rows={scorer: rows})

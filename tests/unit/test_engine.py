@@ -79,6 +79,17 @@ def test_a_model_that_accelerate_has_dispatched() -> None:
     assert torch.equal(other(**case.inputs).logits, case.model(**case.inputs).logits)
 
 
+def test_what_others_put_around_a_forward_inside_a_block_stays() -> None:
+    case, seen = tiny.llava(), []
+    plain = case.model(**case.inputs).logits
+    with prune(case.model, TOPS(budget=4)):
+        inner = case.model.forward
+        case.model.forward = lambda *args, **kwargs: seen.append(1) or inner(*args, **kwargs)
+        assert case.model(**case.inputs).logits.shape != plain.shape
+    assert torch.equal(case.model(**case.inputs).logits, plain)
+    assert seen == [1, 1]
+
+
 def test_the_record_is_cumulative_and_lists_what_each_layer_saw() -> None:
     case = tiny.llava()
     method = Fixed((0, 2))

@@ -73,12 +73,12 @@ def test_the_error_is_kept_and_clear_differences_spare_documents():
 
 @pytest.mark.slow
 def test_the_error_is_kept_at_every_null_and_rank_intervals_hold_the_truth():
-    equal = stopping(0.0, trials=600)
+    equal = stopping(0.0, trials=200)
     assert equal.shares[Verdict.HIGHER] + equal.shares[Verdict.LOWER] <= 0.05
-    assert stopping(0.05, trials=600).shares[Verdict.WITHIN] <= 0.05  # the margin itself
+    assert stopping(0.05, trials=200).shares[Verdict.WITHIN] <= 0.05  # the margin itself
     assert stopping(0.08, trials=100).documents <= DOCUMENTS / 2
     for means in RANKED.values():
-        assert rank_coverage(means, trials=300).min() >= 0.93
+        assert rank_coverage(means, trials=200).min() >= 0.93
 
 
 def test_rounds_double_up_to_what_the_run_would_ask():

@@ -9,6 +9,7 @@ from tops.reporting import site
 from tops.reporting.figures.rank_figure import separable
 from tops.reporting.tables.leaderboard import leaderboard
 from tops.reporting.tables.table import Datum, Header, Line, Table
+from tops.settings.choices import choice_names, load_experiment
 from tops.statistics.drawn import Drawn
 from tops.statistics.parts import Part
 
@@ -37,6 +38,14 @@ def test_an_index_leads_to_every_experiment_the_claims_and_the_audit(built):
     assert "not run yet" in index  # figure10
     assert 'href="index.html"' in (folder / "smoke.html").read_text()
     assert {"smoke.html", "claims.html", "audit.html", "index.html"} <= {line.rsplit("/", 1)[1] for line in said}
+
+
+def test_only_experiments_that_the_store_has_a_cell_of_are_planned():
+    stored = {("llava-1.5-7b", "tops", "gqa", None)}
+    for name in choice_names("experiment"):
+        assert not site._may_have_numbers(load_experiment(name), "miniature", set())
+    assert site._may_have_numbers(load_experiment("table1"), "paper", stored)
+    assert not site._may_have_numbers(load_experiment("figure17"), "paper", stored)  # of LLaVA-Video
 
 
 def test_the_leaderboard_needs_something_to_rank():

@@ -59,6 +59,7 @@ def test_data_without_conversations_is_refused() -> None:
     [
         ({"measure": "answers"}, "go together"),
         ({"turns": None}, "go together"),
+        ({"interleaved": True}, "pictures before the words"),
         ({"cluster": ()}, "tell questions of one picture"),
         ({"cluster": ("image",)}, "tell questions of one picture"),
         ({"group": "judged"}, "a rule that scores each answer"),

@@ -61,7 +61,9 @@ class StandIn:
         return self._around(self._method, args, kwargs)
 
     def remove(self) -> None:
-        """Give the module its method back."""
+        """Give the module its method back, unless somebody else stands there now, who calls this one."""
+        if vars(self._module).get(self._name) is not self:
+            return
         delattr(self._module, self._name)
         if self._own is not None:
             setattr(self._module, self._name, self._own)

@@ -17,28 +17,25 @@ from tops.miniature.videos import Duration, Video, make_video, write_mp4
 from tops.miniature.words import ENGLISH
 
 DURATIONS: tuple[Duration, ...] = ("short", "medium", "long")
+# What LLaVA-Video answers at chance with the letter of an option is in no document, as nothing can be told from it:
+# directions, incidents, what vanishes or moves, and whole orders.
 # LongVideoBench question category -> question kinds; T- categories need the subtitles and are absent
 LONG_KINDS = {
     "S2A": ("video colour", "video place"),
     "S2O": ("needle",),
-    "S2E": ("moving", "vanishing", "incident"),
-    "E2O": ("direction", "turned"),
-    "E3E": ("order",),
+    "E2O": ("turned",),
+    "E3E": ("earlier",),
     "SOS": ("first",),
-    "SAA": ("turned", "incident"),
-    "SSS": ("topic", "video count"),
+    "SSS": ("video count",),
 }
 # Video-MME task type -> question kinds
 MME_KINDS = {
     "Temporal Perception": ("first",),
-    "Temporal Reasoning": ("order",),
+    "Temporal Reasoning": ("earlier",),
     "Spatial Perception": ("video place",),
     "Attribute Perception": ("video colour", "turned"),
-    "Action Recognition": ("direction", "moving", "vanishing"),
-    "Action Reasoning": ("incident",),
     "OCR Problems": ("needle",),
     "Counting Problem": ("video count",),
-    "Information Synopsis": ("topic",),
 }
 DOMAINS = (("Knowledge", "Geography"), ("Artistic Performance", "Magic Show"), ("Life Record", "Daily Life"))
 
@@ -104,7 +101,8 @@ def longvideobench(rng: np.random.Generator, videos: Path) -> list[Part]:
     rows: list[dict[str, Any]] = []
     categories = list(LONG_KINDS)
     for number, duration in enumerate(cycle(DURATIONS, 60)):
-        chosen = [categories[number % len(categories)], categories[(number * 3 + 1 + number // 8) % len(categories)]]
+        further = 1 + number // len(categories) % (len(categories) - 1)  # never the same category twice
+        chosen = [categories[(number + step) % len(categories)] for step in (0, further)]
         options = 4 + number % 2
         video, asked = _several(rng, duration, [LONG_KINDS[category] for category in chosen], options)
         name = f"video{number:03d}"
@@ -143,7 +141,7 @@ def videomme(rng: np.random.Generator, videos: Path) -> list[Part]:
     spoken.mkdir()
     rows: list[dict[str, Any]] = []
     for number, duration in enumerate(sorted(cycle(DURATIONS, 48), key=DURATIONS.index)):
-        tasks = [list(MME_KINDS)[(number + offset) % len(MME_KINDS)] for offset in (0, 3, 6)]
+        tasks = [list(MME_KINDS)[(number + offset) % len(MME_KINDS)] for offset in (0, 2, 4)]
         video, asked = _several(rng, duration, [MME_KINDS[task] for task in tasks], 4)
         name = f"scene{number + 1:03d}"
         write_mp4(videos / f"{name}.mp4", video)

@@ -92,7 +92,6 @@ def stage_title(layer: int) -> str:
     return "before the model" if layer == 0 else f"from layer {layer}"
 
 
-_ACROSS = 4  # views in a line of a map
 _STAGES = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#7A3E9D", ":"))
 
 
@@ -133,11 +132,12 @@ def evenness_curves(resamples: Resamples) -> Iterator[tuple[str, str, Figure]]:
 
 
 def _map(kept: Kept, record: Record) -> np.ndarray:
-    """Probabilities as the views of the picture lie: side by side, four to a line. Where the answers do not tell, as
-    the family's grid, or as the plain sequence, padded.
+    """Probabilities as the views of the picture lie: the tiles of a square picture as they are cut, what is left over
+    below. Where the answers do not tell, as the family's grid, or as the plain sequence, padded.
     """
     if grids := kept.grids:
-        lines = [grids[i : i + _ACROSS] for i in range(0, len(grids), _ACROSS)]
+        across = max(2, math.ceil(math.sqrt(len(grids) - 1)))  # one of them is the overview
+        lines = [grids[i : i + across] for i in range(0, len(grids), across)]
         high = [max(g.shape[0] for g in line) for line in lines]
         wide = max(sum(g.shape[1] + 1 for g in line) - 1 for line in lines)
         out = np.full((sum(high) + len(lines) - 1, wide), np.nan)
