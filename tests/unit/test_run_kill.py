@@ -95,7 +95,7 @@ def statuses(root: Path) -> list[CellStatus]:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the workers of a launcher in /proc")
 def test_nothing_is_lost_to_kills_of_workers_and_launchers(tmp_path):
-    chance, kills, amid, lost, known = random.Random(7), {"launcher": 0, "worker": 0, "both": 0}, 0, 0, {}
+    chance, kills, amid, lost, known = random.Random(KILLS), {"launcher": 0, "worker": 0, "both": 0}, 0, 0, {}
     roots = [tmp_path / "0"]
     roots[0].mkdir()
     process = start(roots[0])
