@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from PIL import Image
 
 from scripts.miniature import __main__ as command
 from scripts.miniature import family as families
-from scripts.miniature import llava15, llava_next, qwen, stages, student, video_pool
+from scripts.miniature import llava15, llava15_further, llava_next, qwen, stages, student, video_pool
 from scripts.miniature.grounding import mentions
 from scripts.miniature.language import LanguageRecipe, llava_prompts, run_layers, train_language
 from scripts.miniature.llava15_further import Further, open_checkpoint, transplant
@@ -404,3 +405,29 @@ def test_a_shorter_training_keeps_its_proportions():
     recipe = stages.scaled(Further(), 0.5)
     assert recipe.minutes == Further().minutes / 2
     assert recipe.together == replace(Further().together, minutes=Further().together.minutes / 2)
+
+
+@pytest.mark.parametrize("family", checkpoints.FAMILIES)
+def test_a_checkpoint_goes_into_the_folder_that_is_named(family, tmp_path, monkeypatch):
+    """Every family's command, without the training itself."""
+    saved = {}
+
+    def save(name, model, processor, bpe, card, clip=None, root=checkpoints.ROOT):
+        saved[name] = root
+        return START
+
+    monkeypatch.setattr(command, "save_checkpoint", save)
+    monkeypatch.setattr(command, "measured_llava", lambda *given: {})
+    for module in (llava15, llava15_further, llava_next, families):
+        monkeypatch.setattr(module, "run", lambda *given: None)
+    four = (None, None, None, None)
+    for module in (llava15, llava15_further, llava_next):
+        monkeypatch.setattr(module, "restore", lambda *given: four)
+    monkeypatch.setattr(families, "restore", lambda *given: SimpleNamespace(model=None, processor=None, bpe=None))
+    for module in (llava_next, families):
+        monkeypatch.setattr(module, "card", lambda *given: {})
+    monkeypatch.setattr(families, "measured", lambda own: {})
+    monkeypatch.setattr(command, "first_card", lambda *given: {})
+    monkeypatch.setattr(command, "further_card", lambda *given: {})
+    assert command.main([family, "--work", str(tmp_path), "--into", str(tmp_path / "into"), "--minutes", "1"]) == 0
+    assert saved[family] == tmp_path / "into"

@@ -38,6 +38,9 @@ def test_what_can_run_is_said_in_one_line():
     miniature = doctor.examine("miniature")
     assert "can run 7 of 7 backbones" in doctor.summary(miniature, "miniature")
     assert any("without a judge MM-Vet ends answered, with no number" in f.text for f in miniature)
+    (ocr,) = [f.text for f in miniature if f.topic == "suite ocr"]
+    assert "all 3 benchmarks are staged" in ocr
+    assert "docvqa, infovqa left out: no miniature documents" in ocr
 
 
 def test_a_miniature_that_is_not_built_yet_can_run(tmp_path, monkeypatch):

@@ -70,13 +70,17 @@ def simulate(clusters: int, share: float, trials: int = TRIALS, seed: int = 0) -
     for _ in range(trials):
         for measure, interval in _asked(rng, index, share):
             found[measure].append(interval)
-    effective = len(index) / (1 + CORRELATION * (float(np.square(np.bincount(index)).sum()) / len(index) - 1))
-    lumps = {
-        "score": effective * (1 - share),
-        "difference": effective * CHANGED * 2 * share * (1 - share) * (1 - CORRELATION),
-    }
-    lumps |= {"Acc": BENCHMARKS * lumps["score"], "Rel": BENCHMARKS * lumps["difference"]}
-    return [_held(m, clusters, share, found[m], truth[m], lumps[m]) for m in MEASURES]
+    few = lumps(clusters, share)
+    return [_held(m, clusters, share, found[m], truth[m], few[m]) for m in MEASURES]
+
+
+def lumps(clusters: int, share: float) -> dict[str, float]:
+    """By measure the independent documents that are expected to be wrong, or to differ; see :class:`Held`."""
+    sizes = np.resize(SIZES, clusters)
+    effective = sizes.sum() / (1 + CORRELATION * (float(np.square(sizes).sum() / sizes.sum()) - 1))
+    wrong = float(effective * (1 - share))
+    differ = 2 * CHANGED * wrong * share * (1 - CORRELATION)
+    return {"score": wrong, "difference": differ, "Acc": BENCHMARKS * wrong, "Rel": BENCHMARKS * differ}
 
 
 def _asked(rng: np.random.Generator, index: np.ndarray, share: float) -> Iterator[tuple[str, Interval]]:
@@ -107,13 +111,13 @@ def _acc(drawn: Sequence[Drawn]) -> Drawn:
     return mean_of(float(np.mean([d.point for d in drawn])), _NONE, drawn, [1 / len(drawn)] * len(drawn))
 
 
-def _held(measure: str, clusters: int, share: float, found: list[Interval], truth: float, lumps: float) -> Held:
+def _held(measure: str, clusters: int, share: float, found: list[Interval], truth: float, few: float) -> Held:
     low, high = (np.array([getattr(i, side) for i in found]) for side in ("low", "high"))
     if np.isnan(low).mean() > 0.5:
-        return Held(measure, clusters, share, None, None, lumps)
+        return Held(measure, clusters, share, None, None, few)
     given = ~np.isnan(low)
     inside = (low[given] <= truth + 1e-9) & (truth - 1e-9 <= high[given])
-    return Held(measure, clusters, share, 100 * float(inside.mean()), float(np.median((high - low)[given])), lumps)
+    return Held(measure, clusters, share, 100 * float(inside.mean()), float(np.median((high - low)[given])), few)
 
 
 def table(found: Sequence[Held]) -> str:

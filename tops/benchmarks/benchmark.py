@@ -124,6 +124,10 @@ class Benchmark:
             raise ConfigurationError(f"{where} has parts, but its task {self.task!r} has no {{part}} to put them in")
         if (self.measure == "turns") != (self.turns is not None):
             raise ConfigurationError(f"{where}: `measure: turns` and `turns: {{questions: 4, cut: first}}` go together")
+        if self.turns is not None and self.interleaved:
+            raise ConfigurationError(
+                f"{where}: turns need pictures before the words, and `interleaved` puts them among"
+            )
         if self.turns is not None and (self.judged or not self.cluster or "image" in self.cluster):
             raise ConfigurationError(
                 f"{where}: turns need a rule that scores each answer, and fields in `cluster` that tell questions of "
@@ -282,7 +286,7 @@ def load_benchmark(name: str) -> Benchmark:
     return _load(name, file, file.stat().st_mtime_ns)
 
 
-_LATER = ("parts", "interleaved", "only", "explode")  # settings that cells of earlier versions do not know
+_LATER = ("parts", "interleaved", "only", "explode", "turns")  # settings that cells of earlier versions do not know
 
 
 def benchmark_source(name: str) -> str:

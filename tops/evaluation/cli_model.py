@@ -135,8 +135,10 @@ class TopsModel(lmms):  # type: ignore[misc]
         raise NotImplementedError("tops answers generation tasks only")
 
     def generate_until_multi_round(self, requests: list[Any]) -> list[Any]:
-        """Not served: pruning of a second round is not defined."""
-        raise NotImplementedError("tops answers single-round tasks only")
+        """Not served: rounds of a stock task may bring new pictures, which a pruned cache cannot take."""
+        raise NotImplementedError(
+            "tops answers single-round tasks here; `tops run experiment=turns` asks several questions of one picture"
+        )
 
 
 def refuse_sampling(settings: Mapping[str, Any]) -> None:

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from tops.benchmarks.turns import in_order
 from tops.errors import DataError, UnsupportedModelError
-from tops.evaluation.asking import Asking, Given, Question, messages
+from tops.evaluation.asking import Asking, Given, Question
 from tops.evaluation.media import Media
+from tops.evaluation.messages import messages
 from tops.evaluation.models import generate
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class TurnsAsking(Asking):
         for turn, number in enumerate(numbers, 1):
             if said is None:
                 document, question = first, self.prepare(number)
-                content = messages(self._task.text(document), media)
+                content = messages(self._task.text(document), media, interleaved=self._benchmark.interleaved)
             else:
                 document = self._document(number)
                 answer = {"role": "assistant", "content": [{"type": "text", "text": said.answer}]}

@@ -16,6 +16,8 @@ from tops.importing.lmms_eval import Log, Sample
 from tops.store.answers import Answer
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from tops.benchmarks.tasks import Task
 
 
@@ -100,7 +102,7 @@ def _answer(task: Task, log: Log, sample: Sample, folder: str) -> Answer:
         raise DataError(
             f"{log.path}: the target of document {number} is {sample.target!r}, and {folder} has {target!r}; {advice}"
         )
-    pictures = ()
+    pictures: tuple[Image, ...] = ()
     if "image" in benchmark.cluster:
         pictures = tuple(upright(image, squared=True) for image in task.visuals(task.documents[number]))
     return Answer(
