@@ -125,6 +125,11 @@ bench-throughput: setup ## documents per second
 bench-intervals: setup ## coverage of the 95 % intervals, by simulation
 	$(BIN)/tops bench intervals --json $(RECORDS)/intervals.json
 
+# Stores filled in pretence by the tests' own helper.
+.PHONY: bench-store
+bench-store: setup ## plan, status, check and report against cells and answers
+	$(BIN)/python scripts/bench_store.py --json $(RECORDS)/store.json $(BENCH)
+
 bench-grid: setup ## hours of the whole grid
 	$(BIN)/tops bench grid --json $(RECORDS)/grid$(ON).json $(BENCH)
 

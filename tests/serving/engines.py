@@ -121,7 +121,7 @@ class Engine:
             enable_chunked_prefill=True,
             enable_prefix_caching=True,
             max_num_batched_tokens=256,
-            block_size=16,  # of the prefix cache: small enough for these prompts to share some
+            block_size=32,  # of the prefix cache: the least on a CPU, so that these prompts share some
             max_num_seqs=16,
             max_model_len=2048,
             limit_mm_per_prompt={"image": 2, **({"video": 0} if family == "internvl3" else {})},

@@ -29,7 +29,7 @@ MORE = {
 
 
 def cell_of(method: str, benchmark: str, engine: str, results: Path) -> Cell:
-    words = ["backbone=llava-1.5-7b", "profile=miniature", "limit=16", f"engine={engine}", f"results={results}"]
+    words = ["backbone=llava-1.5-7b", "profile=miniature", "limit=6", f"engine={engine}", f"results={results}"]
     (planned,) = request([f"method={method}", f"benchmark={benchmark}", *MORE[method], *words]).plan.cells
     assert planned.cell is not None
     return planned.cell

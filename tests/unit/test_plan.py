@@ -26,6 +26,14 @@ from tops.store.store import Store
 TABLES = [name for name in choice_names("experiment") if name.startswith("table")]
 
 
+def test_a_plan_asks_for_each_benchmark_a_few_times_not_once_a_cell(monkeypatch):
+    asked = []
+    load = resolve.load_benchmark
+    monkeypatch.setattr(resolve, "load_benchmark", lambda name: asked.append(name) or load(name))
+    found = plan("table1", status=False)
+    assert 0 < len(asked) < len(found.unique()) / 10
+
+
 DERIVED = {"acc", "rel", "tokens", "flops_t", "flops_x", "latency_ms", "memory_gb"}
 
 

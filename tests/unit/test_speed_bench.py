@@ -99,9 +99,10 @@ def test_rates_are_those_of_a_gpu(tmp_path):
 
 
 @pytest.mark.slow
-def test_throughput_counts_what_differs(tmp_path, capsys):
+@pytest.mark.parametrize("size", ["3", "auto"])
+def test_throughput_counts_what_differs(tmp_path, capsys, size):
     path = tmp_path / "throughput.json"
-    words = ["throughput", "--experiment", "smoke", "--cells", "2", "--limit", "4", "--batch-size", "3"]
+    words = ["throughput", "--experiment", "smoke", "--cells", "2", "--limit", "4", "--batch-size", size]
     assert main([*words, "--json", str(path)]) == 0
     record = json.loads(path.read_text())
     assert [row["differing_documents"] for row in record["rows"]] == [0, 0, 0]

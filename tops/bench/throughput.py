@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 from weakref import WeakKeyDictionary
 
@@ -22,6 +22,9 @@ from tops.bench.measure import machine, write_json
 from tops.errors import ConfigurationError
 from tops.store.cell import Cell
 from tops.store.store import Store
+
+if TYPE_CHECKING:
+    from tops.evaluation.batches import BatchSize
 
 
 def main(argv: list[str]) -> int:
@@ -83,7 +86,7 @@ def main(argv: list[str]) -> int:
 
 
 def measure(
-    evaluator: Any, cells: Sequence[Cell], batch_size: int, memory_gb: float = 0.0
+    evaluator: Any, cells: Sequence[Cell], batch_size: BatchSize, memory_gb: float = 0.0
 ) -> tuple[dict[str, Any], dict[Any, Any]]:
     """Wall time of the cells, the model's part of it, and what was answered by cell and document.
 
@@ -93,8 +96,8 @@ def measure(
         Of the cells' backbone.
     cells : sequence of Cell
         Evaluated anew.
-    batch_size : int
-        Most prompts in one call.
+    batch_size : int or "auto"
+        Most prompts in one call; ``auto`` by the free memory.
     memory_gb : float
         Memory for vision features that cells share, empty at the start.
     """
@@ -147,6 +150,10 @@ def replace_limit(cell: Cell, limit: int) -> Cell:
     return replace(cell, benchmark=replace(cell.benchmark, limit=limit))
 
 
+def _size(word: str) -> BatchSize:
+    return "auto" if word == "auto" else int(word)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tops bench throughput", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--experiment", default="table1")
@@ -154,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--backbone", help="default: the experiment's first")
     parser.add_argument("--cells", type=int, default=15, help="cells measured, spread over the experiment")
     parser.add_argument("--limit", type=int, default=24, help="documents per cell")
-    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--batch-size", type=_size, default=8, metavar="N", help="prompts per call, or auto")
     parser.add_argument("--threads", type=int, default=0, help="torch threads (default: as torch finds them)")
     parser.add_argument("--json", type=Path, help="write the record here")
     return parser
