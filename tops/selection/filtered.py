@@ -205,7 +205,8 @@ class _Bounds:
         undecided = (np.add.reduce(doubtful, axis=1, dtype=np.int64) > 1) & ~self.given_up
         if undecided.any():
             doubtful &= undecided[:, None]
-            self._resolve(*doubtful.nonzero(), picked)
+            entry, token = doubtful.nonzero()
+            self._resolve(entry, token, picked)
             choice[undecided] = np.where(doubtful, self.exact, np.inf).argmin(1)[undecided]
         return choice
 
