@@ -14,11 +14,28 @@ from tops.store.store import Store
 
 @dataclass(frozen=True)
 class Offence:
-    """Something done to a cell (its folder, and the root of the store)."""
+    """Something done to a cell.
+
+    Attributes
+    ----------
+    point : int
+        The promise that it breaks: 1 code, 2 one match, 3 the seal, 4 one cell alone, 6 pairs, 13 confinement.
+    commit : callable
+        Gets the cell's folder and the root of the store.
+    kind : str
+        How commands answer, one of ``KINDS`` of the test.
+    says : str
+        Words by which it is named.
+    alone : bool
+        Whether every other row keeps its number.
+    """
 
     point: int
     name: str
     commit: Callable[[Path, Path], None]
+    kind: str = "damaged"
+    says: str = "changed after the cell was complete"
+    alone: bool = True
 
 
 def edit(name: str, old: str, new: str) -> Callable[[Path, Path], None]:
@@ -196,44 +213,53 @@ def other_verdict(row: dict) -> None:
         scores["score"] = 1.0 - scores["score"]
 
 
-PARTS = ("engine", "method", "selection", "backbone", "evaluation")
+PARTS = ("engine", "backbone", "evaluation", "method", "selection")
 FILES = ("answers.jsonl", "scores.json", "spec.json", "provenance.json")
 _NOTHING = '{"schema": 1, "sha256": {}}'
 _SEED = edit("spec.json", '"seed": 0', '"seed": 7')
+_TEXTS = all_lines(lambda r: r.update(answer="left"))
+_WORDS = line(lambda r: r.update(prompt_hash="f" * 64))
+_QUESTION = line(lambda r: r.update(question="Another?"))
+OTHERS = "other documents than the rest"
 _OUTSIDE = line(lambda r: r.update(image="../../../../secret.png"))
 
+OTHER = "other code than is here now: {}"
+CONTRADICTED = "but its answers give"
+
 OFFENCES = (
-    *(Offence(1, f"answered by another {part}", forged(other_code(part))) for part in PARTS),
-    Offence(1, "scored by another rule", forged(another_rule)),
-    Offence(2, "other data", under(other_data)),
-    Offence(2, "other weights", under(other_weights)),
-    Offence(2, "other versions", under(other_versions)),
-    Offence(3, "swapped folders", swapped),
-    Offence(3, "a copy under another key", moved),
+    *(Offence(1, f"answered by another {p}", forged(other_code(p)), "stale", OTHER.format(p)) for p in PARTS[:3]),
+    *(Offence(1, f"answered by another {p}", forged(other_code(p)), "marked", OTHER.format(p)) for p in PARTS[3:]),
+    Offence(1, "scored by another rule", forged(another_rule), "stale", OTHER.format("scoring rule")),
+    Offence(2, "other data", under(other_data), "missing", "stored only with other data"),
+    Offence(2, "other weights", under(other_weights), "missing", "stored only with other weights"),
+    Offence(2, "other versions", under(other_versions), "marked", OTHER.format("packages")),
+    Offence(3, "swapped folders", swapped, says="or swapped with another", alone=False),
+    Offence(3, "a copy under another key", moved, "stray", "or swapped with another"),
     Offence(3, "an edited score", scored_higher),
-    Offence(3, "an edited score under a new seal", forged(scored_higher)),
-    Offence(3, "an edited row under a new seal", forged(line(other_verdict))),
+    Offence(3, "an edited score under a new seal", forged(scored_higher), "contradicted", CONTRADICTED),
+    Offence(3, "an edited row under a new seal", forged(line(other_verdict)), "contradicted", CONTRADICTED),
     Offence(3, "an edited text", line(lambda r: r.update(answer="x"))),
-    Offence(3, "edited texts under a new seal", forged(all_lines(lambda r: r.update(answer="left")))),
+    Offence(3, "edited texts under a new seal", forged(_TEXTS), "rescored", "texts"),
     Offence(3, "an edited cluster", line(lambda r: r.update(cluster="x"))),
     Offence(3, "edited tokens", line(lambda r: r.update(visual_tokens_per_layer=[1] * 8))),
     Offence(3, "an edited specification", _SEED),
-    Offence(3, "an edited specification under a new seal", forged(_SEED)),
+    Offence(3, "an edited specification under a new seal", forged(_SEED), says="or swapped with another"),
     Offence(3, "edited provenance", edit("provenance.json", '"dirty": false', '"dirty": true')),
-    Offence(3, "a truncated seal", truncate("complete.json", 0.5)),
-    Offence(3, "an empty seal", emptied("complete.json")),
-    Offence(3, "a seal of nothing", lambda cell, root: (cell / "complete.json").write_text(_NOTHING)),
-    Offence(3, "a seal that is a list", lambda cell, root: (cell / "complete.json").write_text("[]")),
-    Offence(3, "a deleted seal", deleted("complete.json")),
-    Offence(3, "an edited picture", edited_picture),
-    *(Offence(4, f"{name} is gone", deleted(name)) for name in FILES),
-    *(Offence(4, f"{name} is garbage", garbage(name)) for name in (*FILES, "complete.json")),
+    Offence(3, "a truncated seal", truncate("complete.json", 0.5), says="damaged: "),
+    Offence(3, "an empty seal", emptied("complete.json"), says="damaged: "),
+    Offence(3, "a seal of nothing", lambda cell, root: (cell / "complete.json").write_text(_NOTHING), says="damaged: "),
+    Offence(3, "a list as a seal", lambda cell, root: (cell / "complete.json").write_text("[]"), says="damaged: "),
+    Offence(3, "a deleted seal", deleted("complete.json"), "unsealed", "its seal complete.json is gone"),
+    Offence(3, "an edited picture", edited_picture, "picture", "images/0.png"),
+    *(Offence(4, f"{name} is gone", deleted(name), says=f"{name} is missing") for name in FILES),
+    *(Offence(4, f"{name} is garbage", garbage(name)) for name in FILES),
+    Offence(4, "complete.json is garbage", garbage("complete.json"), says="damaged: "),
     Offence(4, "a line is missing", without_a_line),
-    Offence(4, "a line is missing under a new seal", forged(without_a_line)),
-    Offence(4, "a line stands twice under a new seal", forged(twice_a_line)),
+    Offence(4, "a line is missing under a new seal", forged(without_a_line), "unpaired", OTHERS),
+    Offence(4, "a line stands twice under a new seal", forged(twice_a_line), "unpaired", OTHERS),
     Offence(4, "the last line is cut", truncate("answers.jsonl", 0.9)),
-    Offence(4, "a file stands for its folder", replaced_by_a_file),
-    Offence(6, "another prompt under a new seal", forged(line(lambda r: r.update(prompt_hash="f" * 64)))),
-    Offence(6, "another question under a new seal", forged(line(lambda r: r.update(question="Another?")))),
-    Offence(13, "a picture outside the cell under a new seal", forged(_OUTSIDE)),
+    Offence(4, "a file stands for its folder", replaced_by_a_file, "nothing", "missing"),
+    Offence(6, "another prompt under a new seal", forged(_WORDS), "apart", "in other words (prompt_hash)"),
+    Offence(6, "another question under a new seal", forged(_QUESTION), "apart", OTHERS),
+    Offence(13, "a picture outside the cell under a new seal", forged(_OUTSIDE), "picture", "secret.png"),
 )

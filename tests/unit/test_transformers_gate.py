@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import torch
 from tiny_families import llava_next
 
 import tops.engine.prefill as prefill
+from scripts.transformers_tests import __main__ as main_module
 from scripts.transformers_tests.__main__ import DOCUMENT, lacking
 from scripts.transformers_tests.page import page, refusal_of
 from scripts.transformers_tests.plugin import METHODS, Gate
@@ -67,6 +70,26 @@ def test_the_page_tells_pruned_refused_and_different_tests_apart() -> None:
     assert "| llava | before | 0 | 0 | 0 | 0 | 2 | 1 | – | – |" in text
     assert "| training mode | 1 |" in text
     assert "- llava, before: `test_b`: AssertionError: 1.0 != 2.0" in text
+
+
+@pytest.mark.parametrize("stock", ["passed", "failed"])
+def test_what_fails_is_run_unpruned_too(
+    stock: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(folder: Path, family: str, mode: str, report: Path, only: list[str] | None = None) -> None:
+        seen = {"outcome": "failed" if mode else stock, "error": "KeyError: 'x'", "pruned": 1, "values": 0}
+        report.write_text(json.dumps({"test_a": {**seen, "differing": 0, "refused": {}}}))
+        assert only == (None if mode else ["test_a"])
+
+    (tmp_path / "tests/models").mkdir(parents=True)
+    monkeypatch.setattr(main_module, "run", run)
+    monkeypatch.setattr(main_module, "lacking", lambda folder: "")
+    words = ["", str(tmp_path), "--families", "llava", "--modes", "inside", "--reports", str(tmp_path / "reports")]
+    monkeypatch.setattr("sys.argv", words)
+    assert main_module.main() == (0 if stock == "failed" else 1)
+    text = capsys.readouterr().out
+    assert ("| fail without pruning too | `test_a` |" in text) == (stock == "failed")
+    assert ("- llava, inside: `test_a`: KeyError: 'x'" in text) == (stock == "passed")
 
 
 def test_without_the_tests_the_reason_is_said() -> None:

@@ -12,10 +12,12 @@ from tops.benchmarks.scorers import aggregate, rule_code, rule_of
 from tops.benchmarks.turns import conversations, in_order
 from tops.errors import ConfigurationError, DataError
 from tops.planning.plan import plan
+from tops.planning.resolve import documents
 from tops.reporting.build import make
 from tops.reporting.data.results import collect
 from tops.reporting.data.turns import conversations as talks
 from tops.reporting.figures.figures import write_figures
+from tops.settings.choices import load_profile
 from tops.settings.schema import ColumnConfig, Experiment, RowConfig
 from tops.store.cell import Cell
 
@@ -47,6 +49,12 @@ def test_four_seeds_put_each_question_once_at_each_turn() -> None:
         orders = [in_order((3, 5, 8, 9), seed) for seed in range(first, first + 4)]
         assert all(sorted(turn) == [3, 5, 8, 9] for turn in zip(*orders, strict=True))
     assert in_order((3, 5, 8, 9), 0) != in_order((3, 5, 8, 9), 4)
+
+
+def test_a_plan_counts_whole_conversations() -> None:
+    profile = load_profile("miniature")
+    specs = [POPE.spec("hash", profile="miniature", limit=limit) for limit in (2, 11)]
+    assert [documents(spec, profile) for spec in specs] == [4, 8]
 
 
 def test_data_without_conversations_is_refused() -> None:

@@ -366,7 +366,9 @@ def batching(spec: BackboneSpec, profile: ProfileConfig, asked: BenchmarkSpec) -
 def documents(spec: BenchmarkSpec, profile: ProfileConfig) -> int:
     """How many documents a cell will ask, as far as it can be known before loading them."""
     there = staging.documents(spec.name, profile)
-    return there if spec.limit is None else min(spec.limit, there)
+    asked = there if spec.limit is None else min(spec.limit, there)
+    turns = spec.turns.get("questions", 1)  # whole conversations, and at least one
+    return max(turns, asked // turns * turns)
 
 
 def layer_average(cell: Cell, shape: PromptShape) -> float:

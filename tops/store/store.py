@@ -273,6 +273,9 @@ class Store:
                 continue
             if record.status.done or incomplete:
                 yield record
+        if faults is not None:  # a seal without a specification
+            sealed = (path.parent for path in sorted(self.cells.glob("??/*/complete.json")))
+            faults += [self.fault(folder.name) for folder in sealed if not (folder / "spec.json").exists()]
 
     def rescore(
         self, key: str, scorer: str, scores: Mapping[str, Any], rows: Mapping[int, Any], *, default: bool

@@ -225,7 +225,9 @@ def _read(file: Path, benchmark: str, scorer: str) -> Documents | None:
             if int(stored["version"]) != _VERSION:
                 return None
             text = json.loads(stored["text"].tobytes())
-            numbers = {name: float(stored[name]) for name in ("newlines", "seconds")}
-            return Documents(benchmark, scorer, stored["ids"], layers=stored["layers"], **numbers, **text)
+            newlines, seconds = float(stored["newlines"]), float(stored["seconds"])
+            return Documents(
+                benchmark, scorer, stored["ids"], layers=stored["layers"], newlines=newlines, seconds=seconds, **text
+            )
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
         return None
