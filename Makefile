@@ -149,7 +149,7 @@ $(SERVING)/.installed: pyproject.toml
 
 serving-env: $(SERVING)/.installed ## vLLM and this package in .venv-serving
 
-test-serving: serving-env ## an engine of vLLM on every family against prune(): about 20 minutes on two cores
+test-serving: serving-env ## an engine of vLLM on every family against prune()
 	$(SERVING)/bin/python -m pytest -s tests/serving
 
 bench-serving: serving-env ## requests a second, time to first token and cache use inside vLLM

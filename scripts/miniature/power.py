@@ -68,7 +68,7 @@ def parts_of(resamples: Resamples, backbone: str, level: str) -> dict[str, Part]
     for slug, column in scale.slugs.items():
 
         def rel(row: Any, slug: str = slug) -> Any:
-            scores = {
+            scores: dict[str, Any] = {
                 name: resamples.places[row, of].resampled if name == slug else points[row, name]
                 for name, of in scale.slugs.items()
             }

@@ -170,7 +170,7 @@ class Script(nn.Module):
         naming, looking, choosing = (nn.functional.layer_norm(part, part.shape[-1:]) for part in states)
         births = torch.stack([self.births(number)[1] for number in chosen])
         seen = torch.stack([self.seen(number) for number in chosen])
-        ends = choosing.unflatten(1, (FRAMES, -1))[:, :, -1]
+        ends = choosing.view(len(chosen), FRAMES, -1, choosing.shape[-1])[:, :, -1]
         cross = nn.functional.cross_entropy
         return self._weight * torch.stack(
             [

@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import wraps
 from pathlib import Path
@@ -225,7 +225,7 @@ def pytest_configure(config: pytest.Config) -> None:
     mode = os.environ.get(MODE, "")
     gate = Gate(METHODS[mode]() if mode else KeepEverything(), compare=mode == "keep-all")
     if mode:
-        standing = gate.standing()
-        standing.__enter__()
-        config.add_cleanup(lambda: standing.__exit__(None, None, None) and None)
+        standing = ExitStack()
+        standing.enter_context(gate.standing())
+        config.add_cleanup(standing.close)
     config.pluginmanager.register(gate, "tops-gate")

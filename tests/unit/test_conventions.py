@@ -153,6 +153,8 @@ def test_a_toolkit_gives_columns_its_words_and_rules_where_it_has_them():
     assert columns["mmvet"] == ("", "")
     small = {c.benchmark: (c.convention, c.scorer) for c in plan("table1", "miniature", status=False).columns}
     assert {b: pair for b, pair in small.items() if pair != columns[b]} == {"mmbench_cn": ("", "llava")}
+    videos = {c.benchmark: c.convention for c in plan("table3", "miniature", status=False).columns}
+    assert videos["videomme"] == ""
     with pytest.raises(ConfigurationError, match="mmbench_cm"):
         plan("table1", replace(load_profile("miniature"), stock_words=("mmbench_cm",)), status=False)
     two = plan("table2", "paper", status=False).columns

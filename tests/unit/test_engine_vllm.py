@@ -45,6 +45,13 @@ def test_the_engine_is_part_of_the_key_and_of_the_label() -> None:
     assert same == library.cell
 
 
+def test_a_sweep_runs_in_it_too() -> None:
+    swept = request([*CELL, "method=visionzip,random", "budget=16", "engine=vllm"], multirun=True).plan
+    assert {c.cell.backbone.engine for c in swept.cells if c.cell is not None} == {"vllm"}
+    named = request(["experiment=smoke", "profile=miniature", "engine=vllm"]).plan
+    assert {c.cell.backbone.engine for c in named.cells if c.cell is not None} == {"vllm"}
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

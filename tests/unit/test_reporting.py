@@ -120,6 +120,14 @@ def test_benchmarks_that_the_paper_does_not_have_count_in_acc_by_their_best_scor
     assert "without DocVQA (refused: DocVQA has no miniature documents" in small.note
 
 
+def test_too_few_documents_are_said_in_words_and_nothing_is_nan(tmp_path):
+    fill(tmp_path, SMALL, documents=2)
+    report = make(collect(plan(SMALL, "miniature", results=tmp_path), tmp_path))
+    assert any("too few independent documents for an interval" in sentence for sentence in report.summary)
+    texts = [d.text for t in [*report.main, *report.more] for line in t.lines for d in line.data]
+    assert not [text for text in [*texts, *report.summary, report.verdict] if "nan" in text.lower().split()]
+
+
 def test_newlines_stand_beside_the_visual_tokens_as_a_number_of_their_own(tmp_path, monkeypatch):
     stock = synthetic_store.answers
 

@@ -17,7 +17,7 @@ QWEN2_7B: dict[str, Any] = {
 MROPE: dict[str, Any] = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]}
 """Of Qwen2-VL and Qwen2.5-VL."""
 
-MARKS: dict[str, int] = {
+MARKS: dict[str, Any] = {
     "image_token_id": 151655,
     "video_token_id": 151656,
     "vision_start_token_id": 151652,

@@ -147,11 +147,11 @@ class Fetcher:
         if item.target is not None and item.unpack_to is not None:
             here = [item.target / n for n in item.files if is_archive(Path(n).name) and (item.target / n).is_file()]
             for parts in wholes(here):
-                count = unpack(parts, item.unpack_to)
+                unpacked = unpack(parts, item.unpack_to)
                 self._note(item, [str(p.relative_to(item.target)) for p in parts])
                 for part in parts:
                     part.unlink()
-                yield f"{item.repository}: {count} files of {parts[0].name} unpacked"
+                yield f"{item.repository}: {unpacked} files of {parts[0].name} unpacked"
 
     def _download(self, item: Item, names: Iterable[str]) -> None:
         """Several files at once, through the hub's library. A file that is whole is not fetched again."""

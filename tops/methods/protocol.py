@@ -77,6 +77,7 @@ class Method(Protocol):
         BudgetError
             If there is none.
         """
+        return  # a statement, without which type checkers take a protocol's method for abstract
 
     def schedule(self, shape: PromptShape) -> Schedule:
         """Cuts on a prompt of this shape; raises ``BudgetError`` when the budget cannot be met."""
@@ -99,6 +100,7 @@ class Method(Protocol):
         BudgetError
             With the next budget that is enough.
         """
+        return  # a statement, without which type checkers take a protocol's method for abstract
 
     def select(self, point: PruningPoint) -> Selection:
         """Which of ``point.tokens`` stay. Called once per cut and sample."""

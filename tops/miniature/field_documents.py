@@ -55,8 +55,8 @@ def ocrbench(rng: np.random.Generator, videos: Path) -> list[Part]:
 
 def _ocr(rng: np.random.Generator, kind: str) -> tuple[bytes, str, str]:
     if kind == "Handwriting Recognition":
-        scene, question = scene_for(rng, lambda scene: ask(rng, scene, ("digit",)), "a written digit")
-        return png(scene.image), question.text, question.answer
+        scene, found = scene_for(rng, lambda scene: ask(rng, scene, ("digit",)), "a written digit")
+        return png(scene.image), found.text, found.answer
     if kind == "Scene Text-centric VQA":
         texts = draw_texts(rng, int(rng.integers(2, 4)))
         asked = texts[rng.integers(len(texts))]

@@ -16,7 +16,7 @@ from tops.settings.schema import ColumnConfig, Experiment, RowConfig
 
 AXES = ("method", "against", "backbone", "benchmark", "suite", "budget")
 SEEDS = (0, 1, 2, 3, 4)
-LIMIT = {"miniature": 24}  # as the tables of the paper
+LIMIT: dict[str, int | dict[str, int]] = {"miniature": 24}  # as the tables of the paper
 
 
 def comparison(words: Sequence[str]) -> Request:

@@ -182,7 +182,9 @@ def composed_by_axis(words: Sequence[str]) -> Composed:
     by_group: dict[str, list[str]] = {group: [] for group in (*GROUPS, "")}
     for word in words:
         head = word.lstrip("+~").split("=")[0].split(".")[0].split("@")[0]
-        by_group[head if head in GROUPS else ""].append(word)
+        by_group[head if head in GROUPS else "profile" if head == "engine" else ""].append(
+            word
+        )  # a part of the profile
     out: Composed | None = None
     for group in ("", *GROUPS):
         part = tuple(by_group[group])

@@ -367,7 +367,7 @@ def documents(spec: BenchmarkSpec, profile: ProfileConfig) -> int:
     """How many documents a cell will ask, as far as it can be known before loading them."""
     there = staging.documents(spec.name, profile)
     asked = there if spec.limit is None else min(spec.limit, there)
-    turns = spec.turns.get("questions", 1)  # whole conversations, and at least one
+    turns = int(spec.turns.get("questions", 1))  # whole conversations, and at least one
     return max(turns, asked // turns * turns)
 
 

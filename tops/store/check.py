@@ -50,8 +50,7 @@ def check(store: Store) -> list[Fault]:
     of_place = partial(_faults, root=store.root, profile=store.profile)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if cores == 1 or len(places) < LARGE or "fork" not in multiprocessing.get_all_start_methods():
-        found = map(of_place, places)
-        return [fault for faults in found for fault in faults]
+        return [fault for place in places for fault in of_place(place)]
     # Forked: the work starts at once, and what calls this needs no guard against being imported again.
     with ProcessPoolExecutor(cores, mp_context=multiprocessing.get_context("fork")) as pool:
         found = pool.map(of_place, places, chunksize=max(1, len(places) // (8 * cores)))

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _WEIGHTS = re.compile(r"alpha=([\d.]+);lambda=([\d.]+)")
 _RADARS = range(13, 19)
+_Maker = Callable[[Resamples], Iterator[tuple[str, str, Any]]]
 
 
 def write_figures(
@@ -46,8 +47,9 @@ def write_figures(
     paths, pictures = [], []
     prefix = "Miniature, not comparable with the paper. " if resamples.results.miniature else ""
     with styled():
-        by_time = partial(frontier, measured=measured or Measured(why="not measured"))
-        for maker in (*_MAKERS, by_time):
+        by_time: _Maker = partial(frontier, measured=measured or Measured(why="not measured"))
+        makers: tuple[_Maker, ...] = (*_MAKERS, by_time)
+        for maker in makers:
             for name, title, figure in maker(resamples):
                 print_only = maker is qualitative_pages  # pictures: the page draws documents by itself
                 kinds = ("pdf", "png") if print_only else ("svg", "pdf", "png")
@@ -261,7 +263,7 @@ def _heat(axes: Any, values: np.ndarray, alphas: list[float], lambdas: list[floa
             axes.text(j, i, f"{value:.{digits}f}", ha="center", va="center", fontsize=7, color=colour)
 
 
-_MAKERS: tuple[Callable[[Resamples], Iterator[tuple[str, str, Any]]], ...] = (
+_MAKERS: tuple[_Maker, ...] = (
     overview,
     fidelity_curves,
     turn_curves,

@@ -35,19 +35,19 @@ def frontier(resamples: Resamples, measured: Measured) -> Iterator[tuple[str, st
             figure, panels = plt.subplots(1, 2, figsize=(7.6, 3.6), sharey=True)
             labels: dict[str, Any] = {}
             number = places(results.plan.rows)
-            for axes, which in zip(panels, (1, 2), strict=True):
-                for point in points:
-                    row = point[0]
+            for axes, timed in zip(panels, (False, True), strict=True):
+                costs = [milliseconds if timed else tokens for _, tokens, milliseconds, _ in points]
+                for cost, (row, _, _, drawn) in zip(costs, points, strict=True):
                     style: dict[str, Any] = look(row, number.get(place(row), 0), subject=results.is_subject(row))
                     style |= {"linestyle": "none"}
                     if row.role == "reference":
                         style |= {"color": "#1c2330", "marker": "*", "markersize": 9}
-                    (labels[row_title(row)],) = axes.plot([point[which]], [point[3].point], **style)
-                    bounds = point[3].interval
+                    (labels[row_title(row)],) = axes.plot([cost], [drawn.point], **style)
+                    bounds = drawn.interval
                     if np.isfinite(bounds.low) and row.role != "reference":
                         ends = [bounds.low, bounds.high]
-                        axes.plot([point[which]] * 2, ends, color=style["color"], linewidth=0.8, alpha=0.7)
-                _front(axes, [(p[which], p[3].point) for p in points])
+                        axes.plot([cost, cost], ends, color=style["color"], linewidth=0.8, alpha=0.7)
+                _front(axes, [(cost, point[3].point) for cost, point in zip(costs, points, strict=True)])
             panels[0].set_xlabel("visual tokens per layer, as logged")
             panels[1].set_xlabel("prefill, ms (median)")
             panels[0].set_ylabel("Rel (% of the unpruned Acc)")

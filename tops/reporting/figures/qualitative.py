@@ -135,7 +135,7 @@ def _draw(documents: list[_Shown], rows: list[Row], title: str) -> Figure:
 
     subject = rows[0]
     drawn = [_subject_panels(shown, subject) for shown in documents]
-    aspect = max(max(p.seen.width / p.seen.height for p in panels) for panels in drawn)
+    aspect = max(p.seen.width / p.seen.height for panels in drawn for p in panels if p.seen is not None)
     most = _RIVALS if aspect < 1.5 else _RIVALS // 2  # an overview beside its tiles takes two panels' room
     rivals = [r for r in rows[1:] if any(r in d.answers for d in documents)][:most]
     for shown, panels in zip(documents, drawn, strict=True):

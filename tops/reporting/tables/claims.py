@@ -58,7 +58,7 @@ class Evidence:
         """``LLaVA-1.5-7B, 128 tokens: +1.2 (+0.3 to +2.1) against SCOPE: supported``."""
         found, d = self.finding, self.finding.quantity
         sign = signed if found.rival else _plain
-        span = f" ({sign(d.low)} to {sign(d.high)})" if d.se else ""
+        span = f" ({sign(d.low)} to {sign(d.high)})" if d.se and not math.isnan(d.low) else ""
         against = f" against {found.rival}" if found.rival else ""
         more = [found.more] if found.more else []
         if not math.isnan(found.detectable):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 from tops.reporting.data.headings import level_title
 from tops.reporting.data.names import backbone_title, row_title
 from tops.reporting.data.resamples import Resamples, Winner
 from tops.reporting.tables.table import signed
+from tops.statistics.intervals import Interval
 
 
 def sentences(resamples: Resamples, best: Mapping[tuple[str, str, str], Winner]) -> list[str]:
@@ -58,9 +60,14 @@ def _lead(w: Winner) -> str:
         return f"{row_title(w.row)} and {row_title(w.runner_up)} tie on Rel"
     verdict = "beyond chance" if w.beyond_chance else "which may be chance"
     return (
-        f"{row_title(w.row)} leads on Rel by {d.estimate:.1f} points ({signed(d.low)} to {signed(d.high)}) before "
+        f"{row_title(w.row)} leads on Rel by {d.estimate:.1f} points ({_span(d)}) before "
         f"{row_title(w.runner_up)}, {verdict}"
     )
+
+
+def _span(d: Interval) -> str:
+    few = math.isnan(d.low) or math.isnan(d.high)
+    return "too few independent documents for an interval" if few else f"{signed(d.low)} to {signed(d.high)}"
 
 
 def _against_control(resamples: Resamples, backbone: str, level: str) -> str:
@@ -72,5 +79,5 @@ def _against_control(resamples: Resamples, backbone: str, level: str) -> str:
         return ""
     control = max(drawn, key=lambda r: drawn[r].point)
     gap = mine.against(drawn[control]).difference
-    interval = f"{signed(gap.estimate)} ({signed(gap.low)} to {signed(gap.high)})"
+    interval = f"{signed(gap.estimate)} ({_span(gap)})"
     return f"; {row_title(subject)} minus the best control, {row_title(control)}: {interval}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from tops.benchmarks.benchmark import load_benchmark
@@ -30,7 +29,10 @@ def checks(resamples: Resamples) -> Iterator[tuple[Column, Drawn, Check]]:
             if drawn is None:
                 continue
             maximum = 2800.0 if column.metric == "total" else load_benchmark(column.benchmark).maximum
-            slack = 0.0 if _whole(resamples, reference, column) else _half(drawn)
+            whole = _whole(resamples, reference, column)
+            if not whole and not drawn.told:
+                continue  # so few documents neither agree nor differ
+            slack = 0.0 if whole else _half(drawn)
             found = check_unpruned(backbone, column.slug, drawn.point, maximum=maximum, slack=slack)
             if found.state != "unknown":
                 yield column, drawn, found
@@ -44,8 +46,7 @@ def _whole(resamples: Resamples, reference: Row | None, column: Column) -> bool:
 
 
 def _half(drawn: Drawn) -> float:
-    half = (drawn.interval.high - drawn.interval.low) / 2
-    return 0.0 if math.isnan(half) else half
+    return (drawn.interval.high - drawn.interval.low) / 2
 
 
 def unpruned_table(resamples: Resamples) -> Table:
