@@ -34,6 +34,7 @@ ROOMS = {
 
 ASKING = (
     "evaluation.evaluate",
+    "evaluation.session",
     "evaluation.asking",
     "evaluation.batches",
     "evaluation.media",

@@ -60,7 +60,7 @@ class RunningScore:
 
 
 class DocumentEvents:
-    """Turns the progress of a cell (:class:`tops.evaluation.evaluate.Progress`) into events, a few per cell."""
+    """Turns the progress of a cell (:class:`tops.evaluation.Progress`) into events, a few per cell."""
 
     def __init__(self, emit: Callable[[Event], None], worker: int, key: str) -> None:
         self._emit, self._worker, self._key = emit, worker, key
