@@ -1,1 +1,3 @@
-"""What the YAML files under ``configs/`` may say, where they are found, and how a command line composes them."""
+"""Settings: the schema of the YAML files under ``configs/``, where they are found, and how a command line composes
+them.
+"""
