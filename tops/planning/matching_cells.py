@@ -185,8 +185,7 @@ def _packages(stored: Cell, planned: Cell) -> list[str]:
 
 
 def _rescored_since(record: Record) -> list[str]:
-    """The scoring part, if the rule that scored a cell has changed; a cell without a rule's digest counts as unchanged.
-    """
+    """The scoring part, if the rule that scored a cell has changed; a cell without its digest counts as unchanged."""
     if record.default_scorer is None:
         return []
     code = record.scores[record.default_scorer].get("code")

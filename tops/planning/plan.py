@@ -83,8 +83,7 @@ class Plan:
 
     @property
     def complete(self) -> bool:
-        """Whether every cell that can run is complete; stale cells count as complete only if ``stale`` is ``keep``.
-        """
+        """Whether every cell that can run is complete; stale cells count only if ``stale`` is ``keep``."""
         fine = [PlanStatus.STALE] if self.stale == "keep" else []
         return all(p.status.done or p.status in fine for p in self.unique().values())
 

@@ -60,8 +60,7 @@ def _rank(row: Row, able: dict[Row, bool]) -> tuple[bool, int]:
 
 
 def printed_rows(plan: Plan) -> tuple[PrintedRow, ...]:
-    """Every row of the paper's tables that the plan names, in printed order, with its planned row or why there is none.
-    """
+    """Every row of the paper's tables that the plan names, in printed order: its planned row, or why there is none."""
     rows = {b: compared_rows(plan, b) for b in plan.experiment.backbones}
     found = []
     for table in map(str, plan.experiment.paper.tables):

@@ -165,8 +165,7 @@ def _folder_hash(folder: Path) -> str:
 
 
 def _sample(path: Path, size: int, digest: Any) -> None:
-    """Add to ``digest`` the sample that earlier versions hashed of a large file: its header, and 4 KiB of every 2 MiB.
-    """
+    """Add to ``digest`` what earlier versions hashed of a large file: its header, and 4 KiB of every 2 MiB."""
     with path.open("rb") as file:
         header = min(int.from_bytes(file.read(8), "little"), 16 << 20)
         digest.update(file.read(header))

@@ -1,3 +1,1 @@
-"""Settings: the schema of the YAML files under ``configs/``, where they are found, and how a command line composes
-them.
-"""
+"""Settings: the schema of the YAML files under ``configs/``, their folders, and their composition by a command line."""

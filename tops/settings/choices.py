@@ -131,8 +131,7 @@ def _content(group: str, path: Path, on_the_way: tuple[Path, ...]) -> dict[str, 
 
 
 def choice_from(group: str, name: str, content: dict[str, Any], where: str | None = None) -> Any:
-    """A checked choice from plain values; error messages name ``where`` the values are from (None: the choice's file).
-    """
+    """A checked choice from plain values; errors name ``where`` the values are from (None: the choice's file)."""
     values = {**content, "name": name} if group in NAMED else content
     if group == "experiment" and isinstance(values.get("levels"), dict) and isinstance(values.get("backbones"), list):
         values["levels"] = {  # one keep ratio for all
