@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 DOCUMENT = Path(__file__).parents[1] / "docs" / "compatibility.md"
 _HEAD = """# Compatibility
 
-`tops compatibility --write` writes this page from what methods and families declare. A test checks that it is up to date,
-runs every pair marked *yes*, and expects a refusal by name from every other pair.
+`tops compatibility --write` writes this page from what methods and families declare. A test checks that it is up to
+date, runs every pair marked *yes*, and expects a refusal by name from every other pair.
 
 ## Families
 
