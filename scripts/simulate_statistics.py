@@ -1,6 +1,6 @@
 """Sequential stopping and rank intervals against known truth: ``python -m scripts.simulate_statistics [--trials N]``.
 
-Prints the tables of ``tops/docs/statistics.md``. Documents come in clusters of three that share their difficulty, as
+Prints the tables of ``tops/docs/sequential.md``. Documents come in clusters of three that share their difficulty, as
 questions on one picture do; two methods answer each of them right with chances that differ by the true difference.
 """
 
