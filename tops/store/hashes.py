@@ -31,7 +31,7 @@ def remember_earlier(now: str, earlier: str) -> None:
 
 
 def same_content(here: str, there: str) -> bool:
-    """Whether the stored hash ``there`` is of the files whose hash is ``here``, by today's formula or an earlier one."""
+    """Whether the stored hash ``there`` is of the files whose hash is ``here``, by today's formula or an earlier."""
     return here == there or there in _EARLIER.get(here, ())
 
 

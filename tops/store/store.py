@@ -70,7 +70,7 @@ class Record:
         return dict(code) if isinstance(code, dict) and "unknown" not in code else None
 
     def picture(self, name: str) -> Path | None:
-        """File of a picture that an answer names; None when it is missing, altered since the seal, or outside the cell."""
+        """File of a picture that an answer names; None when it is missing, altered since the seal, or elsewhere."""
         return None if picture_fault(self.path, name) else self.path / name
 
     def answers(self) -> Iterator[Answer]:

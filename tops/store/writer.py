@@ -16,7 +16,7 @@ from tops.store.answers import Answer, AnswerFile, salvage, sync_folder, write_a
 from tops.store.cell import SCHEMA_VERSION, Cell
 from tops.store.seal import as_json, key_of, read_json, sealed
 
-CODE = "code.json"  # of an unfinished cell: what its answers so far were made by; the seal takes it into provenance
+CODE = "code.json"  # of an unfinished cell: the code that made its answers so far; the seal adds it to the provenance
 UNKNOWN_CODE = {"unknown": "no fingerprints are left of the code that began it"}
 
 
