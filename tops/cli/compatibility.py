@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 DOCUMENT = Path(__file__).parents[1] / "docs" / "compatibility.md"
 _HEAD = """# Compatibility
 
-Written by `tops compatibility --write` from what methods and families declare; a test holds it up to date, runs every
-pair marked *yes* and expects a refusal by name from every other one.
+`tops compatibility --write` writes this page from what methods and families declare. A test checks that it is up to
+date, runs every pair marked *yes*, and expects a refusal by name from every other pair.
 
 ## Families
 
@@ -24,9 +24,10 @@ pair marked *yes* and expects a refusal by name from every other one.
 """
 _MIDDLE = """
 `saliency`: CLS attention of each visual token, or, where the vision tower has no CLS token, the mean attention that it
-receives. `received`: the latter on every tower, in any of its layers. `cls`: a CLS token. `encoder`: features, keys and
-queries of the tower per patch, and a projector for single rows. `text_tower`: CLIP's text tower, which belongs to
-CLIP's vision tower only. `frames`: videos; methods that need it refuse a prompt that shows a single image.
+receives. `received`: the mean attention received on every tower, in any of its layers. `cls`: a CLS token. `encoder`:
+features, keys and queries of the tower per patch, and a projector that works on single rows. `text_tower`: CLIP's text
+tower, which belongs to CLIP's vision tower only. `frames`: videos; methods that need it refuse a prompt that shows a
+single image.
 
 ## Methods
 

@@ -1,1 +1,1 @@
-"""What would be done, without torch: cells, their state, their cost, and what this machine lacks for them."""
+"""Plans, made without torch: the cells of a run, their state and cost, and what this machine lacks for them."""

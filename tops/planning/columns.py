@@ -1,4 +1,4 @@
-"""Columns of an experiment with the words and the rule that they are asked and scored by."""
+"""Columns of an experiment: the convention that each is asked in, and the scorer that reads its answers."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from tops.settings.schema import ColumnConfig, Experiment, ProfileConfig
 
 
 def by_toolkit(column: ColumnConfig, exp: Experiment, profile: ProfileConfig) -> ColumnConfig:
-    """A column with its convention and scorer, the toolkit's where it names none and the benchmark has them.
+    """A column with its convention and scorer filled in.
 
-    Benchmarks that the profile asks in stock words take the toolkit's scorer alone.
+    Where the column names none, it takes those of the experiment's toolkit, if the benchmark has them. A benchmark that
+    the profile asks in lmms-eval's words (``stock_words``) takes the toolkit's scorer but not its convention.
 
     Raises
     ------

@@ -20,10 +20,10 @@ LIMIT: dict[str, int | dict[str, int]] = {"miniature": 24}  # as the tables of t
 
 
 def comparison(words: Sequence[str]) -> Request:
-    """Plan ``method`` against every method of ``against``: each budget, each benchmark, each backbone, with controls.
+    """Plan ``method`` against every method of ``against``, on each budget, benchmark and backbone, with the controls.
 
-    Budgets are those of the real model, counts or ratios; the miniature has them at the same keep ratio, as in the
-    paper's experiments.
+    Budgets are written for the real model, as counts or keep ratios. The miniature profile converts a count to the same
+    keep ratio, as in the paper's experiments.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def comparison(words: Sequence[str]) -> Request:
 
 
 def _listed(key: str, value: str) -> list[str]:
-    """Values separated by commas, references replaced by names."""
+    """The comma-separated values of a key; references to a user's own classes or files are replaced by names."""
     named = named_words([f"{key}={value}"])[0].partition("=")[2]
     return list(dict.fromkeys(part for part in (p.strip() for p in named.strip("[]").split(",")) if part))
 

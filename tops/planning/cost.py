@@ -1,4 +1,4 @@
-"""What a plan would cost: GPU hours, downloads, disk. An estimate says on what it rests."""
+"""Cost of a plan: GPU hours, downloads, disk. An estimate names its basis: measured times or FLOPs."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ BYTES_PER_ANSWER = 2500
 
 @dataclass(frozen=True)
 class Cost:
-    """Of what a plan has left to do.
+    """Estimated cost of the cells that a plan still has to run.
 
     Attributes
     ----------
     hours : float
-        Of one worker (one GPU, or one CPU process), all cells.
+        Time that one worker (one GPU, or one CPU process) takes for all of these cells.
     measured : int
-        Cells whose time per document is known from finished cells of the same backbone on this store.
+        Cells whose time per document was measured on finished cells of the same backbone in this store.
     estimated : int
-        Cells whose time comes from FLOPs; in the miniature, from a plain time per document.
+        Cells whose time is computed from FLOPs; in the miniature profile, from a fixed time per document.
     downloads_gb : float
         Checkpoints and data of the whole plan that are not staged here.
     disk_mb : float
@@ -50,7 +50,7 @@ class Cost:
     miniature: bool = False
 
     def lines(self, gpus_per_worker: int = 1) -> list[str]:
-        """For people; GPU hours beside the hours of a worker that has several."""
+        """The cost as text lines for a person; a worker with several GPUs has its GPU hours beside its hours."""
         if not self.measured and not self.estimated:
             return ["nothing left to run"]
         basis = []
@@ -97,7 +97,7 @@ def estimate(plan: Plan) -> Cost:
 
 
 def _assumed(cell: Cell, plan: Plan) -> float:
-    """Seconds per document of a cell like which none has been measured."""
+    """Seconds per document of a cell whose backbone has no measured cell yet."""
     if plan.profile.miniature:
         return SECONDS_PER_MINIATURE_DOCUMENT
     backbone = backbone_config(cell.backbone.name)

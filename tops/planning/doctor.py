@@ -1,4 +1,4 @@
-"""What this machine has, and for every suite what would run and what is missing. Nothing is downloaded."""
+"""State of this machine, and for every suite what would run and what is missing. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HEADROOM = 1.25  # activations and cache beside the weights, at batch size 1
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor: what was looked at, how it stands, and what to do about it."""
+    """One line of ``tops doctor``: the subject, its state, and the step to take."""
 
     topic: str
     state: State
@@ -41,7 +41,7 @@ class Finding:
 
 
 def examine(profile: str = "paper", judge: str | None = None) -> list[Finding]:
-    """All findings, in the order of a reader: the installation, the machine, models, suites."""
+    """All findings, in the order in which they are printed: the installation, the machine, models, suites."""
     from tops.settings.choices import load_profile
 
     chosen = load_profile(profile)
@@ -244,7 +244,7 @@ def _to_fetch(profile: str) -> Iterator[Finding]:
 
 
 def _room(benchmarks: Sequence[str], root: DataRoot) -> str:
-    """Size of a download, and whether it fits on the disk."""
+    """Text with the size of a download, and whether it fits on the disk."""
     size = sum(load_benchmark(name).data.megabytes for name in benchmarks) * 10**6
     free = shutil.disk_usage(_existing(root.mirror)).free
     return f" (about {size_text(size)}" + (f", but {size_text(free)} are free)" if size > free else ")")

@@ -1,4 +1,4 @@
-"""Which cells an engine other than the library can answer, and what its key must say."""
+"""Engines other than this library (vLLM): which cells they can answer, and the versions that enter a cell's key."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tops.store.cell import BackboneSpec, Cell, MethodSpec
 
 
 def versions(spec: BackboneSpec) -> dict[str, str]:
-    """Version of the engine, for the key; empty for the library, and where it is not installed."""
+    """Version of the engine for the cell's key; empty for the library, and for an engine that is not installed."""
     try:
         return {spec.engine: installed()} if spec.engine else {}
     except ConfigurationError:
@@ -30,11 +30,11 @@ def refusal(cell: Cell, method: MethodSpec, shape: PromptShape) -> str | None:
     Parameters
     ----------
     cell : Cell
-        What is asked.
+        The cell to be answered.
     method : MethodSpec
-        Its method, as it is to be built.
+        The cell's method, as it is to be built.
     shape : PromptShape
-        The prompt that plans count with.
+        The prompt on which plans count tokens.
     """
     try:
         installed()
@@ -64,7 +64,7 @@ def _check(cell: Cell, method: MethodSpec, shape: PromptShape) -> None:
             "or engine=library"
         )
     built = build_method(method, cell.budget, seed=cell.seed)
-    if built is None or isinstance(built, Control):  # which changes pictures before anything else
+    if built is None or isinstance(built, Control):  # changes pictures before anything else
         return
     check_method(built, method.name)
     check_positions(built, family.default_positions, method.name, spec.family)

@@ -1,4 +1,4 @@
-"""What this machine has, found without importing torch."""
+"""GPUs of this machine, found without importing torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cache
 
 @cache
 def gpu_count() -> int:
-    """CUDA devices the driver shows to this process; 0 without a driver."""
+    """Number of CUDA devices that the driver shows to this process; 0 without a driver."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -21,7 +21,7 @@ def gpu_count() -> int:
 
 
 def visible_gpus() -> list[str]:
-    """What ``CUDA_VISIBLE_DEVICES`` may name for one worker each."""
+    """Names of the visible GPUs, each a value of ``CUDA_VISIBLE_DEVICES`` for one worker."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         devices = [d.strip() for d in named.split(",") if d.strip()]

@@ -1,4 +1,4 @@
-"""Which stored cell answers a place of a plan: the one rule of the plan, the run and the report."""
+"""Which stored cell answers a planned one: the single rule for plans, runs and reports."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ class Match:
     Attributes
     ----------
     key : str
-        Of the stored cell: the planned one's own, or that of one answered under other circumstances.
+        Key of the stored cell: the planned cell's own key, or that of a cell answered under other circumstances.
     status : CellStatus
-        Where it stands.
+        State of the stored cell.
     stale : tuple of str
-        What is no longer as it was when the cell was answered or scored: parts of the code, the scoring rule,
-        packages. Empty for an answer of today's code.
+        What has changed since the cell was answered or scored: parts of the code, the scoring rule, packages. Empty for
+        an answer of today's code.
     reason : str
-        Why there is nothing, or what is stale, for people.
+        Why no stored cell was found, or what is stale, in words.
     fingerprinted : bool
-        Whether the cell tells which code answered it; those of earlier versions do not.
+        Whether the cell records which code answered it; cells of earlier versions do not.
     failed : bool
         Whether its last attempt ended in an error.
     """
@@ -54,12 +54,12 @@ class Match:
 class MatchingCells:
     """Finds the stored cell of a planned one.
 
-    The key of a cell covers data, weights and package versions. A machine that only reads a store may have neither
-    data nor weights: what it cannot know (an empty hash) is not asked for. What it does know must agree: a cell of
-    other data or weights answers nothing here. A cell of other package versions answers, as a stale one. Of several,
-    the one whose circumstances most of the store shares is taken.
+    The key of a cell covers data, weights and package versions. A machine that only reads a store may have neither data
+    nor weights: a hash that is empty here is not compared. A hash that is known here must agree: a stored cell of other
+    data or weights does not match. A cell of other package versions matches, as a stale one. Of several matches, the
+    one whose circumstances most cells of the store share is taken.
 
-    One of these is one look at the store: what it has found once it does not look for again.
+    An instance reads the store once and remembers what it found: make a new one to see later changes.
     """
 
     def __init__(self, store: Store) -> None:
@@ -115,7 +115,7 @@ class MatchingCells:
         return Match(key, status, tuple(parts), why_stale(parts, record, cell), record.code is not None)
 
     def _unfinished(self, key: str) -> tuple[str, bool]:
-        """Why it is not complete, and whether an attempt failed."""
+        """Why a cell is not complete, and whether an attempt failed."""
         try:
             failure = self.store.read(key).failure
         except DataError as error:
@@ -128,7 +128,7 @@ class MatchingCells:
 
     @cached_property
     def _by_question(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """Question -> key -> circumstances, of all cells whose seal holds."""
+        """Specification without circumstances -> key -> circumstances, of all cells whose seal holds."""
         found: dict[str, dict[str, dict[str, Any]]] = {}
         for key in self.store.keys():  # noqa: SIM118
             if not self.store.status(key).done:
@@ -146,7 +146,10 @@ class MatchingCells:
 
 
 def split(spec: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """A specification as what was asked, and the circumstances under which it was answered."""
+    """Split a specification into the part that was asked (as JSON) and the circumstances of the answer.
+
+    The circumstances are package versions, hashes of weights and data, and digests of a user's own files.
+    """
     backbone, benchmark, method = dict(spec["backbone"]), dict(spec["benchmark"]), dict(spec["method"])
     circumstances = {
         "versions": spec["versions"],
@@ -155,7 +158,7 @@ def split(spec: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         "data": benchmark.pop("data_hash"),
         "own": [part.pop("source", "") for part in (backbone, benchmark, method)],
     }
-    backbone.pop("trained", None)  # told by the weights
+    backbone.pop("trained", None)  # follows from the weights
     asked = {k: v for k, v in spec.items() if k != "versions"}
     asked |= {"backbone": backbone, "benchmark": benchmark, "method": method}
     return json.dumps(asked, sort_keys=True), circumstances
@@ -166,7 +169,7 @@ def _text(value: Any) -> str:
 
 
 def _other_question(here: dict[str, Any], there: dict[str, Any]) -> str:
-    """What is known here and not the same there; empty when nothing is."""
+    """The first circumstance that is known here and differs in the stored cell, in words; empty when none does."""
     if edited := [p for p, a, b in zip(_OWN, here["own"], there["own"], strict=True) if not same_content(a, b)]:
         return f"an earlier content of the {' and '.join(edited)}'s own file: it was edited since"
     for name in ("data", "weights", "weights of the method"):
@@ -182,7 +185,7 @@ def _packages(stored: Cell, planned: Cell) -> list[str]:
 
 
 def _rescored_since(record: Record) -> list[str]:
-    """Whether the rule that scored a cell has changed since; a cell of an earlier version does not tell."""
+    """The scoring part, if the rule that scored a cell has changed; a cell without its digest counts as unchanged."""
     if record.default_scorer is None:
         return []
     code = record.scores[record.default_scorer].get("code")

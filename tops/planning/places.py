@@ -1,4 +1,4 @@
-"""What a plan is made of: rows, columns, and the cell at each place with where it stands."""
+"""Parts of a plan: rows, columns, and the cell at each place of the table with its state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tops.store.cell import Cell
 
 
 class PlanStatus(StrEnum):
-    """Where a planned cell stands: the store's word, or refused here."""
+    """State of a planned cell: as the store has it, or refused by the plan."""
 
     SCORED = "scored"
     ANSWERED = "answered, not judged"
@@ -41,9 +41,9 @@ class Row:
     level : str
         Label of the budget level, such as ``77.8`` (percent of tokens dropped); empty without a budget.
     protocol : str
-        What the budget counts; empty without a budget.
+        What the budget counts (``layer_average``, ``as_printed``, ``kept``); empty without a budget.
     variant : str
-        As in the published tables, such as ``criteria=R+D``; empty for the method as it is.
+        Label of a variant as in the published tables, such as ``criteria=R+D``; empty for the method's defaults.
     """
 
     method: str
@@ -62,8 +62,8 @@ class Column:
     benchmark: str
     slug: str  # benchmark name in the published tables: pope, videomme_short
     metric: str = ""  # the part to show; empty for the benchmark's own
-    convention: str = ""  # in which words it is asked; empty for the benchmark's default
-    scorer: str = ""  # whose rule reads the answers; empty for the benchmark's default
+    convention: str = ""  # convention that it is asked in; empty for the benchmark's default
+    scorer: str = ""  # scorer that reads the answers; empty for the benchmark's default
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,9 @@ class PlannedCell:
     printed : int, float or None
         The budget as the paper prints it for this backbone, in both profiles.
     reason : str
-        Why it is refused, what is stale, or the error of its last attempt.
+        Why the cell is refused, what is stale, or the error of its last attempt.
     stale : tuple of str
-        Parts that have changed since it was answered: of the code, the scoring rule, packages.
+        Parts that have changed since the cell was answered: of the code, the scoring rule, packages.
     stored : str
         Key of the stored cell that answers it; empty when there is none.
     fingerprinted : bool

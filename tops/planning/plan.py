@@ -1,4 +1,4 @@
-"""What an experiment consists of, before anything runs: rows, columns, cells, and where each of them stands."""
+"""The plan of an experiment, before anything runs: rows, columns, cells, and the state of each cell."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Plan:
-    """An experiment on a profile.
+    """An experiment laid out on a profile.
 
     Attributes
     ----------
     rows, columns : tuple
         In the order of the table.
     cells : tuple of PlannedCell
-        One per row, column and seed. The same :class:`Cell` stands in several columns when these show its parts.
+        One per row, column and seed. Columns that show parts of one benchmark share the same :class:`Cell`.
     note : str
         What a title must add: document limits, miniature budgets. Empty when there is nothing to add.
     counts : mapping
         Distinct cells per status.
     store : path or None
-        Root of the results the statuses come from; None when nobody looked.
+        Root of the results that the statuses come from; None when the store was not read.
     stale : str
         What becomes of stale cells: ``rerun`` asks them again, ``keep`` takes them as they are, ``refuse`` stops a run
         that would set them beside new ones.
     stops : mapping
-        Under ``stop=separable``, where each column stands; empty without it.
+        Under ``stop=separable``, the state of each column; empty without it.
     """
 
     experiment: Experiment
@@ -70,7 +70,7 @@ class Plan:
     stops: Mapping[Column, Stop] = field(default_factory=dict)
 
     def unique(self, *, refused: bool = False) -> dict[str, PlannedCell]:
-        """Distinct cells by key, in order; those shared between columns or tables once."""
+        """Distinct cells by key, in order; a cell that several columns share appears once."""
         out: dict[str, PlannedCell] = {}
         for planned in self.cells:
             if planned.cell is not None and (refused or planned.status is not PlanStatus.REFUSED):
@@ -83,7 +83,7 @@ class Plan:
 
     @property
     def complete(self) -> bool:
-        """Whether every cell that can run is there: none missing, damaged, or stale without leave to keep it."""
+        """Whether every cell that can run is complete; stale cells count only if ``stale`` is ``keep``."""
         fine = [PlanStatus.STALE] if self.stale == "keep" else []
         return all(p.status.done or p.status in fine for p in self.unique().values())
 
@@ -92,7 +92,7 @@ class Plan:
         return [p for p in self.unique().values() if p.status is PlanStatus.STALE]
 
     def todo(self) -> list[Cell]:
-        """Cells that still have to run, grouped by backbone, in the order of the table; damaged ones must go first."""
+        """Cells that still have to run, grouped by backbone, in the order of the table; damaged ones are left out."""
         left = (PlanStatus.DAMAGED, PlanStatus.REFUSED)
         unique = self.unique().values()
         waiting = [p.cell for p in unique if p.cell is not None and not self.settled(p) and p.status not in left]
@@ -121,7 +121,7 @@ def plan(
     experiment, profile : str
         Names of files under ``configs/``, or the parsed choices themselves.
     results : path
-        Root of the result store; tells what is done.
+        Root of the result store, from which the states are read.
     limit : int, optional
         Documents per benchmark, in place of the experiment's own for this profile.
     full : bool
@@ -129,13 +129,13 @@ def plan(
     backbones : iterable of str, optional
         Only these of the experiment's backbones.
     status : bool
-        Look into the store.
+        Read the state of each cell from the store.
     stale : str
-        What becomes of stale cells.
+        What becomes of stale cells: ``rerun``, ``keep`` or ``refuse`` (see :class:`Plan`).
     stop : Stopping, optional
         Let each column end when its methods are told apart; the plan then holds its present round.
     look : MatchingCells, optional
-        What another plan has found in the same store: several experiments share cells.
+        The reading of the same store by another plan, reused here: several experiments share cells.
 
     Raises
     ------
@@ -198,7 +198,7 @@ def assemble(
     stops: Mapping[Column, Stop] | None = None,
     look: MatchingCells | None = None,
 ) -> Plan:
-    """A plan from its cells, with the store's word on each of them (``results=None``: without)."""
+    """A plan from its cells, each with its state in the store (``results=None``: the store is not read)."""
     if results is not None:
         cells = _with_status(cells, look or MatchingCells(Store(results, profile.name)))
     note = _note(profile, documents, absent, stops or {})
@@ -207,7 +207,7 @@ def assemble(
 
 
 def refreshed(plan: Plan) -> Plan:
-    """The same plan with the store's word of now on each cell."""
+    """The same plan with the present state of each cell in the store."""
     if plan.store is None:
         return plan
     cells = _with_status(list(plan.cells), MatchingCells(Store(plan.store, plan.profile.name)))
@@ -215,7 +215,7 @@ def refreshed(plan: Plan) -> Plan:
 
 
 def _check_numbers(exp: Experiment) -> None:
-    """Refuse budgets and seeds that no cell can have, before any is made of them."""
+    """Refuse budgets and seeds that no cell can have, before any cell is made."""
     if not exp.backbones:
         raise ConfigurationError(f"{exp.name} has no backbone; name one or more in its file")
     for level, budgets in exp.levels.items():
@@ -241,7 +241,7 @@ def _check_numbers(exp: Experiment) -> None:
 
 
 def _present(exp: Experiment, prof: ProfileConfig) -> tuple[Experiment, tuple[str, ...]]:
-    """Without the backbones whose miniature stands for another one of the experiment already."""
+    """The experiment without backbones whose miniature already stands for another of its backbones, and their names."""
     if not prof.miniature:
         return exp, ()
     first: dict[str, str] = {}
@@ -322,7 +322,7 @@ def _with_status(cells: list[PlannedCell], matching: MatchingCells) -> list[Plan
 
 
 def matched(planned: PlannedCell, match: Match) -> PlannedCell:
-    """A planned cell with the store's word on it."""
+    """A planned cell with the state, key and reason of its match in the store."""
     stored = "" if match.status is CellStatus.MISSING else match.key
     status = plan_status(match)
     return replace(
@@ -336,7 +336,7 @@ def matched(planned: PlannedCell, match: Match) -> PlannedCell:
 
 
 def plan_status(match: Match) -> PlanStatus:
-    """Where a cell stands for a plan."""
+    """Status of a matched cell in a plan."""
     if match.stale:
         return PlanStatus.STALE
     if match.status is CellStatus.INCOMPLETE:

@@ -1,4 +1,4 @@
-"""Which row of a plan stands for each row that the paper prints, and why for some there is none."""
+"""Printed rows of the paper, each with the row of the plan that reproduces it or the reason why none does."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class PrintedRow:
 
     @property
     def values(self) -> int:
-        """Numbers that the row prints."""
+        """How many numbers the printed row has."""
         return sum(value is not None for value in self.published.values.values())
 
 
 def compared_rows(plan: Plan, backbone: str) -> dict[tuple[str, str, str], Row]:
-    """For each level, method and variant the row whose budget means what the print means.
+    """For each level, method and variant the row whose budget protocol is the one of the printed number.
 
-    Rows that are refused everywhere on the backbone give way to the next meaning of the budget.
+    Where a row is refused everywhere on the backbone, the row of the next protocol is taken.
     """
     able: dict[Row, bool] = {}
     for planned in plan.cells:
@@ -60,7 +60,7 @@ def _rank(row: Row, able: dict[Row, bool]) -> tuple[bool, int]:
 
 
 def printed_rows(plan: Plan) -> tuple[PrintedRow, ...]:
-    """Every row of the paper's tables that the plan names, in printed order, each with its row here or the reason."""
+    """Every row of the paper's tables that the plan names, in printed order: its planned row, or why there is none."""
     rows = {b: compared_rows(plan, b) for b in plan.experiment.backbones}
     found = []
     for table in map(str, plan.experiment.paper.tables):
@@ -95,7 +95,7 @@ def _level(plan: Plan, published: PublishedRow) -> str | None:
 
 
 def printed_lines(plan: Plan) -> list[str]:
-    """The same for people: how many printed rows and numbers have a row here, by which meaning, and which have none."""
+    """Text lines: how many printed rows and numbers have a planned row, under which protocol, and which have none."""
     places = printed_rows(plan)
     if not places:
         return []
@@ -115,7 +115,7 @@ def printed_lines(plan: Plan) -> list[str]:
 
 
 def _brief(rows: Iterable[str]) -> str:
-    """``FastV @ 77.8, 88.9``: each method once."""
+    """Labels such as ``FastV @ 77.8``, joined so that each method appears once: ``FastV @ 77.8, 88.9``."""
     levels: dict[str, dict[str, None]] = {}
     for row in rows:
         method, _, level = row.partition(" @ ")

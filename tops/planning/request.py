@@ -1,4 +1,4 @@
-"""From a composed configuration, swept or not, to one plan."""
+"""Make one plan of a composed configuration, with or without a sweep."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tops.store.cell import Cell
 
 
 def _refuse_ignored(config: Composed, given: Sequence[str]) -> None:
-    """Refuse keys that another key makes do nothing."""
+    """Refuse keys that have no effect because of another key."""
     if config.experiment is None and "backbones" in given:
         raise ConfigurationError("backbones= chooses among those of an experiment; name one with backbone=NAME")
     if config.full and config.limit is not None:
@@ -48,14 +48,14 @@ ONE_PER_RUN = (
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for: the plan, and the configuration with launcher and tracking."""
+    """A user's request: the plan, and the configuration with launcher and tracking."""
 
     plan: Plan
     config: Composed
 
 
 def request(words: Sequence[str], *, multirun: bool = False) -> Request:
-    """Plan what the words ask for: an experiment, one cell, the cells of a sweep, or stored specifications.
+    """Make the plan for command-line words: an experiment, one cell, the cells of a sweep, or stored specifications.
 
     Raises
     ------
@@ -88,14 +88,14 @@ def request(words: Sequence[str], *, multirun: bool = False) -> Request:
 
 
 def with_recording(plan: Plan, config: Composed) -> Plan:
-    """The plan with ``record_kept`` as it was asked for."""
+    """The plan with the ``record_kept`` of the configuration."""
     if config.record_kept is None:
         return plan
     return replace(plan, experiment=replace(plan.experiment, record_kept=config.record_kept))
 
 
 def _stored(paths: Sequence[str], words: Sequence[str]) -> Request:
-    """Exactly the cells of files ``spec.json``, on the weights and data of this machine."""
+    """Plan exactly the cells of some ``spec.json`` files, on the weights and data of this machine."""
     cells = [_specification(Path(path)) for path in paths]
     profiles = sorted({cell.profile for cell in cells})
     if len(profiles) > 1:
@@ -174,10 +174,10 @@ _PARTS: dict[tuple[str, tuple[str, ...]], Composed] = {}
 
 
 def composed_by_axis(words: Sequence[str]) -> Composed:
-    """The same as composing all words at once, for axes that never refer to each other.
+    """The configuration that composing all words at once would give, for axes that never refer to each other.
 
-    A composition costs about 0.1 s and a sweep is a product: so each group is composed once for each distinct set of
-    its own overrides, and the products are put together from these.
+    A composition takes about 0.1 s, and a sweep multiplies its axes. Each group is therefore composed once for each
+    distinct set of its own overrides, and every configuration of the sweep is put together from these parts.
     """
     by_group: dict[str, list[str]] = {group: [] for group in (*GROUPS, "")}
     for word in words:
@@ -197,7 +197,7 @@ def composed_by_axis(words: Sequence[str]) -> Composed:
 
 
 def _each_benchmark(config: Composed, words: Sequence[str]) -> list[Composed]:
-    """A configuration for each benchmark of the suite; itself without one."""
+    """A configuration for each benchmark of the suite; the given one alone where there is no suite."""
     if config.suite is None:
         return [config]
     for word in words:
@@ -228,7 +228,7 @@ def _cells(composed_configs: Sequence[Composed], words: Sequence[str]) -> Plan:
 
 
 def _unnamed(rows: Iterable[Row], columns: Iterable[Column], cells: Sequence[Cell]) -> Experiment:
-    """What stands for the experiment of cells that no file names; its name tells one sweep from another."""
+    """A made-up experiment for cells that no experiment file names; a digest in its name tells sweeps apart."""
     digest = hashlib.sha256("".join(sorted(cell.key for cell in cells)).encode()).hexdigest()[:8]
     return Experiment(
         name="run" if len(cells) <= 1 else f"sweep-{digest}",

@@ -1,4 +1,4 @@
-"""What a run needs of this machine, asked before anything is loaded."""
+"""Requirements of a run on this machine, checked before anything is loaded."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tops.settings.schema import LauncherConfig
 
 
 def check_requirements(plan: Plan, launcher: LauncherConfig) -> None:
-    """Stop a run that cannot work here.
+    """Refuse a run that cannot work on this machine.
 
     Jobs of a cluster run on other machines, so a GPU is asked for only where the workers are local.
 
     Raises
     ------
     ConfigurationError
-        With everything that is missing, and the command that runs here.
+        If something is missing; the message names all of it, and a command that does run here.
     """
     missing = []
     if plan.profile.device == "cuda" and launcher.kind == "local" and gpu_count() == 0:

@@ -1,4 +1,4 @@
-"""From names to the specifications inside a cell: what the profile makes of a backbone, a budget, a benchmark."""
+"""Turn names into the specifications inside a cell: the profile resolves backbone, method, budget and benchmark."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def prompt_shape(backbone: BackboneConfig, profile: ProfileConfig) -> PromptShap
 
 
 def profile_budget(printed: int | float, backbone: BackboneConfig, profile: ProfileConfig) -> int | float:
-    """The paper's budget on this profile's input: the same number, or the same keep ratio of the miniature's tokens."""
+    """The paper's budget for this profile; in the miniature a count becomes the same share of its own tokens."""
     if not profile.miniature or backbone.miniature is None or isinstance(printed, float):
         return printed
     return max(1, round(printed / backbone.visual * backbone.miniature.visual))
@@ -47,10 +47,10 @@ def profile_budget(printed: int | float, backbone: BackboneConfig, profile: Prof
 def profile_options(
     options: dict[str, Any], backbone: BackboneConfig, profile: ProfileConfig, protocol: Protocol = "layer_average"
 ) -> dict[str, Any]:
-    """Options that name layers of the real model, at the same depth of the miniature.
+    """Method options for this profile; in the miniature, layers of the real model become layers at the same depth.
 
-    Token counts per cut are left out there under a layer average: whole numbers of so few tokens and layers would miss
-    it, and the budget solves for it. Otherwise they are the same share of the miniature's tokens.
+    Token counts per cut become the same share of the miniature's tokens. Under the protocol ``layer_average`` they are
+    left out: with so few tokens and layers whole counts would miss the average, so the budget determines them.
     """
     small = backbone.miniature
     if not profile.miniature or small is None:
@@ -70,7 +70,7 @@ def profile_options(
 
 
 def backbone_spec(backbone: BackboneConfig, profile: ProfileConfig) -> BackboneSpec:
-    """Weights and how they run.
+    """Specification of a backbone: its weights and how they run.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def family_source(backbone: BackboneConfig) -> str:
 
 
 def _small(backbone: BackboneConfig, small: MiniatureConfig) -> dict[str, Any]:
-    """The miniature's own options, and those that differ from the backbone's file: somebody asked for them."""
+    """The miniature's own options, and the user's changes: options that differ from the backbone's file."""
     written = backbone_config(backbone.name).options if backbone.name in choice_names("backbone") else {}
     return {**small.options, **{k: v for k, v in backbone.options.items() if k not in written or written[k] != v}}
 
@@ -129,7 +129,7 @@ def check_layout(backbone: BackboneConfig, profile: ProfileConfig, spec: Backbon
 
 
 def shown(benchmark: str, spec: BackboneSpec, backbone: BackboneConfig, *, miniature: bool = False) -> BackboneSpec:
-    """A backbone as a benchmark is shown to it: images as it is, videos by its ``video`` options.
+    """The backbone specification for one benchmark: for a video benchmark, the ``video`` options replace ``options``.
 
     Raises
     ------
@@ -153,18 +153,18 @@ def shown(benchmark: str, spec: BackboneSpec, backbone: BackboneConfig, *, minia
 def on_backbone(
     method: str, options: dict[str, Any], backbone: BackboneConfig, profile: ProfileConfig
 ) -> dict[str, Any]:
-    """Options of a method, with what the backbone's file sets in place of the defaults."""
+    """Options of a method; the backbone's file replaces those that are at the method's default."""
     wanted = profile_options(backbone.methods.get(method, {}), backbone, profile)
     defaults = method_defaults(method) if wanted else {}
     return options | {k: v for k, v in wanted.items() if options.get(k, defaults.get(k)) == defaults.get(k)}
 
 
-# What an option that a stored cell leaves open meant, before the paper's condition was written out in its place.
+# Meaning of an option that older stored cells leave out; today's cells write the paper's condition in its place.
 _EARLIER: dict[tuple[str, str], dict[str, Any]] = {("llava-video-7b", "tops"): {"cut_layers": [10, 21]}}
 
 
 def as_stored(method: MethodSpec, backbone: BackboneConfig, profile: ProfileConfig) -> MethodSpec:
-    """A method as its cell's key has it: settings that were once a default are left open, as they were then."""
+    """The method as it enters the cell's key: an option at its former default is None, as in older cells."""
     earlier = profile_options(_EARLIER.get((backbone.name, method.name), {}), backbone, profile)
     same = {k: None for k, v in earlier.items() if method.options.get(k) == v}
     return replace(method, options={**method.options, **same}) if same else method
@@ -181,7 +181,7 @@ def as_meant(cell: Cell) -> MethodSpec:
 
 
 def signals_of(backbone: BackboneConfig) -> frozenset[Signal]:
-    """What the vision tower of a backbone tells.
+    """Signals that a backbone offers to methods.
 
     Raises
     ------
@@ -219,7 +219,7 @@ def refusal(method: MethodSpec, budget: Budget | None, backbone: BackboneConfig,
 def with_weights(
     method: MethodSpec, budget: Budget | None, backbone: BackboneConfig, profile: ProfileConfig
 ) -> MethodSpec:
-    """A method with the text tower that it reads, where this is staged apart from the backbone.
+    """A method with the name of the text tower that it reads, where the tower is staged apart from the backbone.
 
     Raises
     ------
@@ -245,17 +245,17 @@ ANSWERS = "1"
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a cell cannot run, and the cell as far as it could be specified."""
+    """Why a cell cannot run, and the cell; None where it could not be specified."""
 
     reason: str
     cell: Cell | None = None
 
 
-Known = dict[tuple[Any, ...], Any]  # what the cells of one plan share, made once
+Known = dict[tuple[Any, ...], Any]  # a cache shared by the cells of one plan
 
 
 def _once(known: Known, key: tuple[Any, ...], make: Callable[[], T]) -> T:
-    """What ``make`` gives, or raises, made once for each key."""
+    """The result of ``make``, or its error raised again; ``make`` is called once for each key."""
     if key not in known:
         try:
             known[key] = make()
@@ -283,8 +283,8 @@ def cell(
 ) -> Cell | Refusal:
     """A cell from choices, or why it cannot run. No model is loaded.
 
-    ``budget`` is what the cell is to have; :func:`profile_budget` maps a printed one. ``known`` is shared by the cells
-    of one profile whose backbones are those of the catalogue: the same name then means the same backbone.
+    ``budget`` is the budget of the cell itself; :func:`profile_budget` converts a printed one. ``known`` is a cache
+    that the cells of one profile share; it requires catalogue backbones, so that one name means one backbone.
     """
     known = {} if known is None else known
     way = (backbone.name, method, repr(sorted(options.items())), budget, protocol)
@@ -333,7 +333,7 @@ def _asked(
 def benchmark_spec(
     name: str, profile: ProfileConfig, limit: int | None, convention: str | None = None, family: str = ""
 ) -> BenchmarkSpec:
-    """What is asked, with the hash of the documents that are staged (empty when they are not).
+    """Specification of a benchmark, with the hash of its staged documents (empty when they are not staged).
 
     Raises
     ------
@@ -364,7 +364,7 @@ def batching(spec: BackboneSpec, profile: ProfileConfig, asked: BenchmarkSpec) -
 
 
 def documents(spec: BenchmarkSpec, profile: ProfileConfig) -> int:
-    """How many documents a cell will ask, as far as it can be known before loading them."""
+    """How many documents a cell will ask, as far as this is known before they are loaded."""
     there = staging.documents(spec.name, profile)
     asked = there if spec.limit is None else min(spec.limit, there)
     turns = int(spec.turns.get("questions", 1))  # whole conversations, and at least one
@@ -372,6 +372,6 @@ def documents(spec: BenchmarkSpec, profile: ProfileConfig) -> int:
 
 
 def layer_average(cell: Cell, shape: PromptShape) -> float:
-    """Visual tokens per decoder layer of a cell, by its own schedule on the configured prompt."""
+    """Visual tokens of a cell, mean over decoder layers, by its own schedule on the configured prompt."""
     method = build_method(as_meant(cell), cell.budget, seed=cell.seed)
     return float(shape.visual if method is None else method.schedule(shape).layer_average)

@@ -1,4 +1,4 @@
-"""``stop=separable``: how many documents each column of an experiment asks, by what the store has seen so far.
+"""``stop=separable``: how many documents each column of an experiment asks, given the answers in the store.
 
 Documents come in rounds, each of twice as many as the one before. A column ends with the round that decides its last
 comparison, or with its last documents. All of its rows answer the same documents, so that they stay comparable. The
@@ -25,22 +25,22 @@ FIRST = 32  # documents of the first round
 
 @dataclass(frozen=True)
 class Stop:
-    """Where a column stands.
+    """State of a column.
 
     Attributes
     ----------
     documents : int
-        Of its present round; its last one, where ``done``.
+        Documents of the column's present round; of its last round where ``done``.
     limit : int or None
-        The same as its cells have it: None for all documents.
+        The same number as the ``limit`` of the column's cells: None for all documents.
     all : int
-        Documents that it would have asked without the rule.
+        Documents that the column would have asked without the rule.
     done : bool
         Whether the round is complete and no other follows.
     verdicts : mapping
-        Level and rival to what is known of the subject against it.
+        (Level, rival) to the verdict on the subject against that rival.
     reason : str
-        Why it is not tested, or empty.
+        Why the column is not tested; empty where it is.
     """
 
     documents: int
@@ -66,7 +66,7 @@ def rounds(limit: int | None, documents: int) -> list[int | None]:
 
 
 def smaller_rounds(limit: int | None) -> list[int]:
-    """Limits of the rounds that may have come before one, the largest first."""
+    """Limits of the rounds that may precede a round with this limit, the largest first."""
     found = [FIRST * 2**i for i in range(20)]
     return [size for size in reversed(found) if limit is None or size < limit]
 
@@ -80,18 +80,18 @@ def stops_of(
     cells: Cells,
     matching: MatchingCells | None,
 ) -> dict[Column, Stop]:
-    """Where each column stands; columns of one backbone and benchmark share their documents.
+    """State of each column; columns of one backbone and benchmark share their documents.
 
     Parameters
     ----------
     experiment, profile, columns
-        Of the plan.
+        The plan's experiment, profile and columns.
     limit : callable
-        Benchmark to its documents at most.
+        Maps a benchmark's name to the most documents it may ask; None for all.
     rule : Stopping
-        Margin of the comparisons.
+        Its margin is used in every comparison.
     cells : callable
-        Plans a column at a limit.
+        Gives the planned cells of a column at a limit.
     matching : MatchingCells, optional
         The store; without it every column is at its first round.
     """
@@ -132,7 +132,7 @@ def _walk(
     matching: MatchingCells | None,
     experiment: Experiment,
 ) -> Stop:
-    """Through the rounds that the store has, to the one that decides or that is not complete."""
+    """Read the stored rounds in order, up to the round that decides or that is not complete."""
     there = staging.documents(group[0].benchmark, profile)
     most = there if limit is None else min(limit, there)
     reason = _untestable(group[0].benchmark)
@@ -212,7 +212,7 @@ def _verdicts(
     margin: float,
     alpha: float,
 ) -> dict[tuple[str, Row], Verdict]:
-    """The subject against each rival; of several columns of one benchmark, what the first open one says."""
+    """Verdict on the subject against each rival; of several columns of one benchmark the last, or any that is open."""
     found: dict[tuple[str, Row], Verdict] = {}
     for column in group:
         for subject, rival in pairs(experiment, [p for p in planned if p.column == column]):

@@ -21,12 +21,12 @@ ORDER = (
 
 
 def plan_text(plan: Plan, *, short: bool = False, cells: bool = False, gpus_per_worker: int = 1) -> str:
-    """What would run, on what, and at which cost.
+    """A plan as text: its cells, their state and the cost of the missing ones.
 
     Parameters
     ----------
     plan : Plan
-        What to show.
+        The plan to show.
     short : bool
         Title and counts only.
     cells : bool
@@ -47,7 +47,7 @@ def plan_text(plan: Plan, *, short: bool = False, cells: bool = False, gpus_per_
 
 
 def status_text(plan: Plan) -> str:
-    """Counts per backbone and method, then what runs and what failed, by name."""
+    """State of a plan as text: counts per backbone and method, then running and failed cells by name."""
     lines = [_title(plan), _counts(plan), "", *_by_backbone(plan)]
     lines += stale_lines(plan)
     for status in (PlanStatus.RUNNING, PlanStatus.DAMAGED, PlanStatus.FAILED):
@@ -68,7 +68,7 @@ def _counts(plan: Plan) -> str:
 
 
 def stale_lines(plan: Plan) -> list[str]:
-    """How many cells are stale, by which part, and what to do; how many do not tell their code."""
+    """Lines on stale cells: how many, by changed part, and the next step; and how many cells record no code."""
     lines = []
     cells = plan.stale_cells()
     if cells:
@@ -95,7 +95,7 @@ def _damaged(plan: Plan) -> list[str]:
 
 
 def _by_backbone(plan: Plan) -> list[str]:
-    """One line per backbone: how many of its cells stand where."""
+    """One line per backbone: how many of its cells are in each state."""
     table: dict[str, Counter[PlanStatus]] = {b: Counter() for b in plan.experiment.backbones}
     seen: set[object] = set()
     for i, planned in enumerate(plan.cells):

@@ -40,16 +40,16 @@ def hub_cache() -> Path:
 
 
 def checkpoint(backbone: BackboneConfig, profile: ProfileConfig, named: str | None = None) -> Staged | None:
-    """Where the weights of a backbone are; None when they are not here.
+    """The staged weights of a backbone; None when they are not on this machine.
 
-    A folder that the profile names comes first, with the hash of its files as revision; then the hub cache.
+    The folder that the profile names comes first, with the hash of its files as revision; the hub cache comes second.
 
     Parameters
     ----------
     backbone, profile
-        Choices.
+        The backbone, and the profile that may name a folder of checkpoints.
     named : str, optional
-        Checkpoint in place of the backbone's own (``backbone.checkpoint=...`` of a run).
+        Checkpoint to use instead of the backbone's own (``backbone.checkpoint=...`` of a run).
 
     Raises
     ------
@@ -98,7 +98,7 @@ def has_own_tower(staged: Staged | None) -> bool:
 
 @cache
 def miniature(family: str) -> Staged:
-    """An embedded checkpoint, its weights compared with its card."""
+    """The embedded checkpoint of a family, after a check of its weights against its card."""
     folder = checkpoints.path(family)
     return Staged(folder, _folder_hash(folder), checkpoints.label(family) is None)
 
@@ -132,7 +132,7 @@ def documents(benchmark: str, profile: ProfileConfig) -> int:
 
 
 def prepare(profile: ProfileConfig) -> None:
-    """Build what a run can build by itself: the miniature's documents."""
+    """Build the documents of the miniature profile; nothing to do for other profiles."""
     if profile.miniature:
         miniature_data.ensure()
         data.cache_clear()
@@ -165,7 +165,7 @@ def _folder_hash(folder: Path) -> str:
 
 
 def _sample(path: Path, size: int, digest: Any) -> None:
-    """What earlier versions took of a large file: its header, and 4 KiB of every 2 MiB."""
+    """Add to ``digest`` what earlier versions hashed of a large file: its header, and 4 KiB of every 2 MiB."""
     with path.open("rb") as file:
         header = min(int.from_bytes(file.read(8), "little"), 16 << 20)
         digest.update(file.read(header))

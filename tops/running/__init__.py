@@ -1,1 +1,1 @@
-"""How planned cells get done: workers, launchers, progress, tracking."""
+"""Running planned cells: workers, launchers, progress, tracking."""

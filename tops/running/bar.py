@@ -12,10 +12,10 @@ WIDTH = 34  # characters of a bar's label
 
 
 class Left(ProgressColumn):
-    """Time that the rest of a bar takes at the rate of all that was done so far; nothing for a bar without ``rate``."""
+    """Estimated time left of a bar, at its mean rate so far; empty for a bar whose field ``rate`` is false."""
 
     def render(self, task: Task) -> Text:
-        """The column of one bar."""
+        """The text of the column for one bar."""
         done = task.completed - task.fields["before"]
         if not task.fields["rate"] or done <= 0 or task.total is None or not task.elapsed:
             return Text("")
@@ -23,7 +23,7 @@ class Left(ProgressColumn):
 
 
 def columns() -> tuple[ProgressColumn, ...]:
-    """Columns of a bar, whose tasks carry the fields ``note``, ``rate`` (tells time left) and ``before``."""
+    """Columns of a bar; tasks have the fields ``note`` (text), ``rate`` (show time left), ``before`` (done earlier)."""
     return (
         TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, max_width=WIDTH)),
         BarColumn(bar_width=10),

@@ -1,4 +1,4 @@
-"""What workers tell their launcher, as lines of JSON through a pipe, a file or an actor."""
+"""Events that workers send to their launcher, as lines of JSON through a pipe, a file or an actor."""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ EVERY = 2.0  # seconds between two events of one cell's documents
 
 @dataclass(frozen=True)
 class Event:
-    """One event: ``load``, ``start``, ``documents``, ``done``, ``failed``, ``aside``, ``lost``, ``stopping``.
-
-    ``documents`` and ``total`` are of the cell, for events of that kind.
-    """
+    """One event: ``load``, ``start``, ``documents``, ``done``, ``failed``, ``aside``, ``lost``, ``stopping``."""
 
     kind: str
     worker: int
@@ -43,13 +40,13 @@ class Event:
 
 
 class RunningScore:
-    """Mean score of the documents so far, and how many of them failed: a sign of life, not the cell's metric."""
+    """Mean score of the documents so far, and how many failed: shown for progress, not the cell's metric."""
 
     def __init__(self) -> None:
         self._sum, self._scored, self._failed = 0.0, 0, 0
 
     def add(self, answer: Answer, score: float | None) -> None:
-        """Take one more document; ``score`` is None where no rule can give one alone."""
+        """Add one document; ``score`` is None where the rule cannot score a single document."""
         self._failed += answer.error is not None
         if score is not None:
             self._sum, self._scored = self._sum + score, self._scored + 1
@@ -80,7 +77,7 @@ class DocumentEvents:
             self._tell()
 
     def end(self, status: CellStatus) -> None:
-        """The cell is left; what became of it, the worker tells."""
+        """The cell is left. Nothing is emitted here: the worker reports the outcome."""
 
     def _tell(self) -> None:
         self._told = time.monotonic()

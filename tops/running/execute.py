@@ -1,4 +1,4 @@
-"""Loading the model of a cell's backbone and evaluating cells on it: here alone torch is needed."""
+"""Loading the model of a cell's backbone and evaluating cells on it; the only module here that needs torch."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class LoadedEvaluator:
         try:
             method = build_method(as_meant(cell), cell.budget, seed=cell.seed)
             return Following(cell, method, load_benchmark(cell.benchmark.name))
-        except TopsError:  # said when its turn has come
+        except TopsError:  # the error is reported when that cell is evaluated
             return None
 
 
@@ -80,7 +80,7 @@ def load_evaluator(spec: BackboneSpec, profile: ProfileConfig) -> LoadedEvaluato
     Raises
     ------
     DataError
-        If they are not here, or are not those the cell was planned on.
+        If the weights are not on this machine, or are not those that the cell was planned on.
     """
     from transformers.utils.logging import disable_progress_bar
 
@@ -118,7 +118,7 @@ def load_evaluator(spec: BackboneSpec, profile: ProfileConfig) -> LoadedEvaluato
 
 
 def _in_vllm(spec: BackboneSpec, folder: Path, choice: BackboneConfig, profile: ProfileConfig) -> Any:
-    """The model inside vLLM, started.
+    """Start vLLM with the model.
 
     Raises
     ------
@@ -138,14 +138,14 @@ def _in_vllm(spec: BackboneSpec, folder: Path, choice: BackboneConfig, profile: 
 
 
 def spread(choice: BackboneConfig, profile: ProfileConfig) -> bool:
-    """Whether a model's layers go to all GPUs of this worker."""
+    """Whether the layers of a model are spread over all GPUs of this worker."""
     import torch
 
     return "auto" in (choice.device_map, profile.device_map) and torch.cuda.device_count() > 1
 
 
 def device(profile: ProfileConfig) -> str:
-    """Device of a worker: the GPU where the profile asks for one, or where there is one."""
+    """Device of a worker: the profile's ``device``; for ``auto`` the GPU where there is one, else the CPU."""
     import torch
 
     if profile.device != "auto":

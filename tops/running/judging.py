@@ -1,4 +1,4 @@
-"""The judge of a run: probed before anything starts, named to every worker, and asked again for what it still owes."""
+"""The judge of a run: probed before the run, passed to every worker, asked at the end for verdicts that are missing."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ VARIABLE = "TOPS_JUDGE_URL"
 
 
 def judge_of(profile: ProfileConfig) -> Judge | None:
-    """The judge that a profile names, else that of ``TOPS_JUDGE_URL``; None without.
+    """The judge that a profile names, else that of ``TOPS_JUDGE_URL``; None where neither names one.
 
-    An address that carries a key is never written into a run's files: workers get it by the environment, under the
-    address without the key.
+    An address that carries a key is never written into a run's files: workers read it from the environment, where it is
+    found by the address without the key.
     """
     named = Judge.from_environment()
     if profile.judge and (named is None or named.base != Judge(profile.judge).base):
@@ -30,9 +30,9 @@ def judge_of(profile: ProfileConfig) -> Judge | None:
 
 
 def with_judge(plan: Plan, out: TextIO | None = None) -> Plan:
-    """A plan whose profile names a judge that has been tried, where the plan has judged benchmarks left.
+    """The plan with a judge in its profile that was probed, if cells of judged benchmarks are left to run.
 
-    Without one the run goes on; ``out`` is told which benchmarks will have answers and no number.
+    Without a judge the run goes on, and ``out`` gets a line with the benchmarks that will have answers but no score.
 
     Raises
     ------
@@ -60,14 +60,14 @@ def with_judge(plan: Plan, out: TextIO | None = None) -> Plan:
 
 
 def judge_the_rest(plan: Plan) -> dict[str, str]:
-    """Judge the cells of a plan that are answered and not judged, where there is a judge.
+    """Judge the cells of a plan that are answered but not judged, if there is a judge.
 
-    A judge that ended in the middle of a run left them so; verdicts that it gave are kept.
+    Such cells remain where the judge stopped during a run; the verdicts that it gave before are kept.
 
     Returns
     -------
     dict
-        Key of each cell that is still without a number to the reason. Empty without a judge: nobody asked for one.
+        Key of each cell that still has no score, to the reason. Empty where no judge is configured.
     """
     waiting = [p for p in plan.unique().values() if p.status is PlanStatus.ANSWERED and p.cell is not None]
     judge = judge_of(plan.profile) if waiting else None

@@ -1,4 +1,4 @@
-"""What a person sees of a run: a line per finished cell, and how far each worker is."""
+"""Progress of a run for a person: a line per finished cell, and the position of each worker."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Progress:
     Parameters
     ----------
     total : int
-        Cells to come.
+        Number of cells to run.
     out : text stream
-        Where it goes.
+        Stream that the progress is written to.
     """
 
     def __init__(self, total: int, out: TextIO) -> None:
@@ -39,7 +39,7 @@ class Progress:
         self._bars = Bars(*columns(), console=console, transient=True) if console.is_terminal else None
         self._all = self._add("all cells", total, rate=True) if self._bars is not None else TaskID(0)
         self._tasks: dict[int, tuple[str, TaskID]] = {}
-        self._parts: dict[int, float] = {}  # of the cell that a worker is at: the share of its documents that is done
+        self._parts: dict[int, float] = {}  # share of documents done, of the cell that a worker is at
         self._told: dict[int, tuple[str, float]] = {}
 
     def __enter__(self) -> Progress:
@@ -84,7 +84,7 @@ class Progress:
     def _documents(self, event: Event) -> None:
         if self._bars is None:
             key, last = self._told.get(event.worker, ("", 0.0))
-            if key != event.key:  # the line of a short cell is the one that it ends with
+            if key != event.key:  # a short cell has only the line at its end
                 self._told[event.worker] = event.key, time.monotonic()
             elif time.monotonic() - last >= SIGN_OF_LIFE:
                 self._told[event.worker] = event.key, time.monotonic()
@@ -109,7 +109,7 @@ class Progress:
         return self._bars.add_task(label, total=total, completed=before, before=before, note="", rate=rate)
 
     def _advance(self) -> int:
-        """The bar over all cells, moved on; returns how many cells are through."""
+        """Update the bar over all cells; returns how many cells are finished."""
         if self._bars is not None:
             self._bars.update(self._all, completed=len(self.seen) + sum(self._parts.values()))
         return len(self.seen)
@@ -122,5 +122,5 @@ class Progress:
 
 
 def cropped(label: str) -> str:
-    """The end of a long label, since a cell's method, budget and benchmark stand there."""
+    """A label cut to the width of a bar; its end is kept, where method, budget and benchmark stand."""
     return label if len(label) <= WIDTH else f"…{label[-WIDTH + 1 :]}"

@@ -16,21 +16,21 @@ from tops.store.store import Record, Store
 
 
 def take_over(cell: Cell, store: Store, recorded: bool | int = False) -> int:
-    """Copy what the largest earlier round of a cell answered into the cell that is to be run.
+    """Copy the answers of the largest earlier round of a cell into the cell that is to be run.
 
-    A larger round asks all that a smaller one did, by the same specification but for the number of documents. Only
-    answers of today's code are taken. The cell then goes on as one that was interrupted, and its provenance counts them
-    as resumed.
+    A larger round asks all documents of a smaller one; the two specifications differ in the number of documents only.
+    Only answers of today's code are copied. The cell then continues like an interrupted one, and its provenance counts
+    the copied answers as resumed.
 
     Parameters
     ----------
     cell : Cell
-        Of a round.
+        The cell of the round that is to be run.
     store : Store
-        Where both are.
+        Store of both rounds.
     recorded : bool or int
-        Whose kept tokens are to be stored: all documents, or so many first ones. A document that lacks them though
-        others of its cell have them is asked again.
+        Documents whose kept tokens are to be stored: all of them, or a number of first ones. A document whose kept
+        tokens are missing, although other documents of its cell have theirs, is asked again.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def _complete(cell: Cell, store: Store, code: dict[str, str]) -> Iterator[Record
 
 
 def _copied(answer: Answer, record: Record, folder: Path) -> Answer:
-    """The answer with its picture; its scores are given anew when the cell is sealed."""
+    """The answer with its picture; its scores are computed again when the cell is sealed."""
     picture = record.picture(answer.image) if answer.image else None
     if picture is not None and answer.image is not None:
         target = folder / answer.image

@@ -1,4 +1,4 @@
-"""Running a plan: bring up workers, show what happens, and say at the end what is there and what is not."""
+"""Running a plan: start workers, show their progress, and report at the end which cells are complete."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from tops.store.store import Store
 
 @dataclass
 class Summary:
-    """What a run left behind, read from the store.
+    """Outcome of a run, read from the store.
 
     Attributes
     ----------
     asked : int
         Distinct cells of the plan that can run.
     done : int
-        Of these, complete now.
+        How many of these are complete now.
     skipped : int
-        Of these, complete before the run.
+        How many of these were complete before the run.
     missing : list of (Cell, str)
-        Those that are not complete, and why.
+        Cells that are not complete, each with the reason.
     """
 
     asked: int
@@ -50,7 +50,7 @@ class Summary:
     seconds: float = 0.0
 
     def text(self) -> str:
-        """For people; names every cell that is not there."""
+        """The outcome as text; names every cell that is not complete."""
         lines = [
             f"{self.done} of {self.asked} cells complete ({self.skipped} were before), {duration(self.seconds)}",
             *(f"  missing  {cell.label} [{cell.key[:12]}]: {why}" for cell, why in self.missing),
@@ -103,13 +103,13 @@ def run(plan: Plan, choice: LauncherConfig, results: str | Path, *, out: TextIO 
 
 
 def refusal(plan: Plan) -> str:
-    """Why a run that would set new cells beside stale ones does not start, and what to write."""
+    """Message for a run that would put new cells beside stale ones: why it does not start, and which key to add."""
     advice = "nothing was run: one table would hold numbers of two programs. Add stale=rerun or stale=keep"
     return "\n".join([*stale_lines(plan), advice])
 
 
 def _cleared(plan: Plan, stale: list[PlannedCell]) -> Plan:
-    """Stale cells out of the way: those whose rule alone changed are scored again, the others are put aside."""
+    """The plan after its stale cells were handled: scored again if only the rule changed, else moved aside."""
     assert plan.store is not None
     store = Store(plan.store, plan.profile.name)
     for planned in stale:
@@ -121,7 +121,7 @@ def _cleared(plan: Plan, stale: list[PlannedCell]) -> Plan:
 
 
 def check_launcher(choice: LauncherConfig) -> None:
-    """Refuse to leave workers alone that end with this process.
+    """Refuse ``--detach`` for launchers whose workers end with this process.
 
     Raises
     ------

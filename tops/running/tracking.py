@@ -1,5 +1,6 @@
-"""Publishing to Weights & Biases what is on disk already, cells after a run and tables after a report: nothing depends
-on it.
+"""Publishing results that are on disk to Weights & Biases: cells after a run, tables after a report.
+
+No other part of the package depends on it.
 
 One wandb run per cell (its id is the cell's key, so that publishing twice changes nothing), grouped by experiment,
 and one artifact with the tables. Nothing leaves the machine in ``offline`` mode; ``wandb sync`` sends it later.
@@ -25,9 +26,9 @@ REPORT_SUFFIXES = (".md", ".csv", ".tex", ".html")
 
 
 def publish(plan: Plan, choice: TrackingConfig, results: str | Path) -> int:
-    """Send what the store holds of a plan; returns how many cells were published.
+    """Send the complete cells of a plan to Weights & Biases; returns how many were published.
 
-    Never raises: a run is complete without it. A failure is a warning that names its cause.
+    It never raises, since a run is complete without it; a failure is logged as a warning with its cause.
 
     Parameters
     ----------
@@ -57,7 +58,7 @@ def publish(plan: Plan, choice: TrackingConfig, results: str | Path) -> int:
 
 
 def publish_tables(experiment: str, profile: str, choice: TrackingConfig, files: Iterable[Path]) -> int:
-    """Send the tables and the page of a report as one artifact; returns how many files. Never raises either."""
+    """Send the tables and the page of a report as one artifact; returns how many files. It never raises."""
     chosen = [path for path in files if path.suffix in REPORT_SUFFIXES]
     if choice.mode == "disabled":
         return 0
@@ -77,7 +78,7 @@ def publish_tables(experiment: str, profile: str, choice: TrackingConfig, files:
 
 
 def _wandb(choice: TrackingConfig) -> tuple[Any, dict[str, Any]]:
-    """The module, and what every run is begun with."""
+    """The module ``wandb``, and the arguments of ``wandb.init`` that all runs share."""
     if choice.mode == "online" and not reachable():
         raise ConnectionError("the wandb server does not answer; use tracking=wandb-offline and `wandb sync` later")
     import wandb
@@ -94,7 +95,7 @@ def _wandb(choice: TrackingConfig) -> tuple[Any, dict[str, Any]]:
 
 
 def run_arguments(plan: Plan, cell: Cell) -> dict[str, Any]:
-    """What wandb is told of one cell."""
+    """Arguments of ``wandb.init`` for one cell."""
     budget = [] if cell.budget is None else [f"budget={cell.budget.value}"]
     return {
         "id": cell.key[:32],
@@ -122,7 +123,7 @@ def summary(record: Record) -> dict[str, float | str]:
 
 
 def reachable(timeout: float = 5.0) -> bool:
-    """Whether the wandb server takes a connection; ``wandb.init`` itself would wait minutes to find out."""
+    """Whether the wandb server takes a connection; ``wandb.init`` itself would try for minutes."""
     from urllib.parse import urlsplit
 
     url = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai"))

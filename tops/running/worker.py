@@ -30,16 +30,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Assignment:
-    """What a set of workers shares: read by each of them, written once by the launcher.
+    """Cells and settings that all workers of a run share; written once by the launcher and read by each worker.
 
     Attributes
     ----------
     results : str
         Root of the result store.
     profile : ProfileConfig
-        Where weights and data are on this installation.
+        The profile, with the places of weights and data on this installation.
     cells : tuple of Cell
-        All cells of the run. Each worker takes those nobody has.
+        All cells of the run. Each worker takes cells that no other worker has locked.
     attempts : int
         A cell that has failed this often is set aside.
     threads : int
@@ -47,10 +47,11 @@ class Assignment:
     record_kept : bool or int
         Store which tokens each cut kept: of all documents of a cell, or of its first ones.
     before : dict of str to int
-        Key to how often a cell had failed when the run began: what failed since then, in another worker, is not tried
-        again. Counted and not dated, for the clocks of machines differ.
+        Key to the number of failures that a cell had when the run began. A cell with more failures has failed in
+        another worker of this run and is not tried again. Failures are counted, not dated, because the clocks of
+        machines differ.
     own : dict
-        What users added to the package (:func:`tops.registration.known`).
+        The user's own methods, benchmarks and families (:func:`tops.registration.known`).
     evaluator : str
         ``module:function`` that loads the model of a backbone, as :func:`tops.running.execute.load_evaluator`.
     """
@@ -119,11 +120,11 @@ class ModelCache:
         return self._held[1]
 
     def holds(self, spec: BackboneSpec) -> bool:
-        """Whether that model is in memory."""
+        """Whether the model of this backbone is the one in memory."""
         return self._held is not None and self._held[0] == _weights(spec)
 
     def free(self) -> None:
-        """Give the memory back."""
+        """Drop the model and release its memory."""
         self._held = None
         gc.collect()
         torch = sys.modules.get("torch")
@@ -159,7 +160,7 @@ def _backbone_key(spec: BackboneSpec) -> BackboneKey:
 
 
 def _weights(spec: BackboneSpec) -> BackboneSpec:
-    """What is loaded: how prompts and pictures are prepared is each cell's own."""
+    """The specification without options: cells that differ only in these (prompts, pictures) share a model."""
     return replace(spec, options={})
 
 
@@ -171,9 +172,10 @@ def work(
     load: Callable[[BackboneSpec, ProfileConfig], Evaluator] | None = None,
     let_through: tuple[type[BaseException], ...] = (),
 ) -> int:
-    """Work until no cell is left that nobody has; returns how many of the cells it took are complete.
+    """Work until every cell is complete or taken; returns how many of the cells that this worker took are complete.
 
-    Cells that a worker began and did not end come last: one that kills its process keeps no other from being done.
+    Cells that an earlier worker began and did not finish come last, so that a cell that kills its process does not keep
+    the other cells from being done.
 
     Parameters
     ----------
@@ -182,11 +184,11 @@ def work(
     worker : int
         Number of this worker, from 0.
     emit : callable
-        Told of every event.
+        Called with every event.
     load : callable, optional
         Loads the model of a backbone; by default what the assignment names.
     let_through : tuple of exception types
-        Not failures of a cell: a scheduler's notice that the time is up.
+        Exceptions that are not failures of a cell and are raised on, such as a scheduler's notice that the time is up.
     """
     if gone := scrub():
         log.warning("left out of this worker's environment, for it would change answers: %s", ", ".join(gone))
@@ -240,7 +242,7 @@ def work(
 
 
 def _following(cell: Cell, later: Iterable[Cell], store: Store, tried: set[str]) -> Cell | None:
-    """The next cell of the same backbone that nobody has begun; None at the end of the backbone's list."""
+    """The next cell of the same backbone that no worker has begun; None at the end of the backbone's list."""
     for other in later:
         if other.backbone != cell.backbone:
             return None
@@ -260,7 +262,7 @@ def _one(
     let_through: tuple[type[BaseException], ...],
     record_kept: bool | int,
 ) -> bool:
-    """Run one cell; True when it is complete afterwards. Any error but ``let_through`` is that cell's alone."""
+    """Run one cell; True when it is complete afterwards. Errors other than ``let_through`` are noted for this cell."""
     began, before = time.monotonic(), attempts_of(store, cell)
     backbone = _backbone_key(cell.backbone)
     try:
@@ -303,7 +305,7 @@ def describe(error: BaseException) -> str:
 
 
 def _failure(store: Store, cell: Cell) -> dict[str, Any] | None:
-    """The note of the last attempt; None when there is none, or none that can be read."""
+    """The failure note of the last attempt; None when there is none, or when it cannot be read."""
     if store.status(cell.key) is not CellStatus.INCOMPLETE:
         return None
     try:
@@ -325,7 +327,7 @@ def attempts_of(store: Store, cell: Cell) -> int:
 
 
 def note_failure(store: Store, cell: Cell, error: str) -> None:
-    """Tell the store why; whoever holds the cell meanwhile may finish it undisturbed."""
+    """Store why an attempt failed; not while another worker holds the cell, which may still finish it."""
     try:
         writer = store.open_cell(cell)
     except DataError as damaged:
@@ -337,7 +339,7 @@ def note_failure(store: Store, cell: Cell, error: str) -> None:
 
 
 def _headline(store: Store, cell: Cell) -> str:
-    """The metric that tables print, or that none can be given."""
+    """Text with the metric that tables print, or a remark that the cell has none."""
     try:
         record = store.read(cell.key)
         if record.default_scorer is None:

@@ -1,1 +1,1 @@
-"""What the YAML files under ``configs/`` may say, where they are found, and how a command line composes them."""
+"""Settings: the schema of the YAML files under ``configs/``, their folders, and their composition by a command line."""

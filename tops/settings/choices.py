@@ -101,7 +101,7 @@ def raw_choice(group: str, name: str, *, inherit: bool = False) -> dict[str, Any
     group, name : str
         Which choice.
     inherit : bool
-        Leave ``extends`` in: the benchmark whose documents these are.
+        Keep the key ``extends``, which for a benchmark names the benchmark whose documents it uses.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def _content(group: str, path: Path, on_the_way: tuple[Path, ...]) -> dict[str, 
 
 
 def choice_from(group: str, name: str, content: dict[str, Any], where: str | None = None) -> Any:
-    """A checked choice from plain values; errors say ``where`` they are from, the choice's file for None."""
+    """A checked choice from plain values; errors name ``where`` the values are from (None: the choice's file)."""
     values = {**content, "name": name} if group in NAMED else content
     if group == "experiment" and isinstance(values.get("levels"), dict) and isinstance(values.get("backbones"), list):
         values["levels"] = {  # one keep ratio for all
@@ -158,7 +158,7 @@ def _load(group: str, name: str, path: Path, changed: int) -> Any:
 
 
 def load_choice(group: str, name: str) -> Any:
-    """One choice of any group but methods and benchmarks, as the dataclass of its schema."""
+    """One choice as the dataclass of its schema; any group except methods and benchmarks."""
     path = choice_file(group, name)
     return _load(group, name, path, path.stat().st_mtime_ns)
 

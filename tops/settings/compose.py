@@ -49,11 +49,12 @@ class Composed:
     Attributes
     ----------
     experiment : str or None
-        Name of the experiment; when given, its own axes count and backbone, method, benchmark and budget do not.
+        Name of the experiment. When it is given, the experiment's own axes replace backbone, method, benchmark and
+        budget.
     method, benchmark : dict
         ``name`` and every option.
     suite : SuiteConfig or None
-        Benchmarks in place of the one.
+        Suite of benchmarks to ask in place of ``benchmark``; None without a suite.
     """
 
     backbone: BackboneConfig
@@ -103,7 +104,7 @@ def _lists(value: Any) -> Any:
 
 
 def _register(overrides: Sequence[Override]) -> None:
-    """Tell Hydra of the root and of every choice that is the default or named in an override."""
+    """Register with Hydra the root configuration and every choice that is a default or named in an override."""
     store = ConfigStore.instance()
     root = root_defaults()
     wanted = {(g, n) for entry in root["defaults"] if isinstance(entry, dict) for g, n in entry.items() if n}
@@ -126,7 +127,7 @@ def check_choice(group: str, name: str) -> None:
 
 
 def parse_overrides(words: Sequence[str]) -> list[Override]:
-    """Hydra's override grammar.
+    """Parse command-line words by Hydra's override grammar.
 
     Raises
     ------

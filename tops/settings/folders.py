@@ -37,7 +37,7 @@ def search_path() -> tuple[Path, ...]:
     Raises
     ------
     ConfigurationError
-        If ``TOPS_CONFIGS`` or ``--config-dir`` names what is no folder.
+        If ``TOPS_CONFIGS`` or ``--config-dir`` names something that is not a folder.
     """
     # A plan asks thousands of times, and resolving a path asks the disk for each of its folders.
     return _search_path(os.environ.get(VARIABLE, ""), str(Path.cwd()), Path("configs").is_dir())
@@ -56,12 +56,12 @@ def _search_path(variable: str, working: str, has_configs: bool) -> tuple[Path, 
 
 
 def add_folder(folder: str) -> None:
-    """Let this process, and those that it starts, look into a folder too (``--config-dir``).
+    """Add a folder of configurations (``--config-dir``) for this process and the processes that it starts.
 
     Raises
     ------
     ConfigurationError
-        If it is none.
+        If the path is not a folder.
     """
     path = Path(folder).expanduser()
     if not path.is_dir():
@@ -99,7 +99,7 @@ _READ: dict[Path, bytes] = {}
 
 @contextmanager
 def steady() -> Iterator[None]:
-    """Take all files as they are at the first look, until the block ends: plans ask a hundred thousand times."""
+    """Inside the block, list the files once and reuse the list: a plan asks for it up to a hundred thousand times."""
     if _STEADY:
         yield
         return
@@ -147,7 +147,7 @@ def _files(group: str, folders: tuple[Path, ...], changed: tuple[int, ...]) -> M
 
 
 def below(group: str, path: Path) -> Path | None:
-    """The file of the same name that one with ``override: true`` stands in front of."""
+    """The file that a file of the same name with ``override: true`` replaces; None where there is none."""
     candidates = [folder / group / path.name for folder in search_path()]
     before = candidates[: candidates.index(path)] if path in candidates else candidates
     return next((c for c in reversed(before) if c.is_file() and c.resolve() != path), None)
@@ -159,7 +159,7 @@ def read(path: Path) -> dict[str, Any]:
     Raises
     ------
     ConfigurationError
-        If it cannot be read, is no YAML, or holds something else.
+        If the file cannot be read, is not YAML, or does not hold a mapping.
     """
     if path in _READ:
         known: dict[str, Any] = pickle.loads(_READ[path])  # noqa: S301  # a copy of what this process has parsed

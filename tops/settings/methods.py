@@ -22,14 +22,14 @@ def method_title(name: str) -> str:
 
 
 def method_role(name: str) -> Role:
-    """``reference`` for the unpruned model, else what the method says of itself."""
+    """``reference`` for the unpruned model, else the role that the method's class declares."""
     if name == "none":
         return "reference"
     return "control" if getattr(method_class(name), "role", "method") == "control" else "method"
 
 
 def method_spec(name: str, options: dict[str, Any]) -> MethodSpec:
-    """A method with every option, defaults included, so that two spellings of one setting are one cell.
+    """A method with every option, defaults included, so that a default written out or left out gives the same cell.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def _types(cls: type[Any]) -> dict[str, Any]:
 
 
 def method_defaults(name: str) -> dict[str, Any]:
-    """Options of a method and their defaults, without its budget and seed: those are axes of a cell of their own."""
+    """Options of a method and their defaults, without budget and seed: these two are separate fields of a cell."""
     return _defaults(method_class(name))  # type: ignore[arg-type]
 
 
@@ -95,7 +95,7 @@ def build_method(method: MethodSpec, budget: Budget | None, *, seed: int) -> Any
     Raises
     ------
     DataError
-        If it is one of the user's own and its file has changed since the cell was planned.
+        If the method is the user's own and its file has changed since the cell was planned.
     """
     if method.name == "none":
         return None

@@ -1,4 +1,4 @@
-"""What the words of a command line and the files of a user's folder name of the user's own.
+"""A user's own methods and benchmarks, named on the command line or in configuration files by a reference or a path.
 
 ``method=./mine.py:Mine`` becomes the name of that method, ``benchmark=./okvqa.yaml`` the name of that file; from
 there on they are choices like all others.
@@ -26,7 +26,7 @@ def named_words(words: Sequence[str]) -> list[str]:
     Raises
     ------
     ConfigurationError
-        For a file or class that is not there or is not what its key takes.
+        For a file or class that does not exist, or is of another kind than its key takes.
     """
     return [_named_word(word) for word in words]
 
@@ -41,14 +41,14 @@ def _named_word(word: str) -> str:
 
 
 def name(group: str, text: str, *near: Path) -> str:
-    """The name of a choice that a word gives by name, by reference or by file.
+    """The name of a choice that is given by name, by reference (``./mine.py:Mine``) or by file.
 
     Parameters
     ----------
     group : str
         ``method``, ``benchmark``, ...
     text : str
-        The word.
+        The name, reference or path.
     *near : Path
         Folders in which a relative path is looked for before the working folder.
     """

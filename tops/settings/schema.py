@@ -1,4 +1,4 @@
-"""What the YAML files under ``configs/`` may say: plain dataclasses, checked key by key with the nearest names."""
+"""Schema of the YAML files under ``configs/``: plain dataclasses; an unknown key is refused with the nearest names."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 class MiniatureConfig:
     """The embedded checkpoint that stands for a backbone, and the shape of its prompts.
 
-    ``video`` is the backbone's own for None.
+    ``video`` replaces the backbone's own ``video`` options; None keeps them.
     """
 
     checkpoint: str
@@ -52,7 +52,7 @@ class BackboneConfig:
     frames : int
         Images the paper feeds at once: 1, or the frames of a video.
     parameters : float
-        Of the whole model, in units of 1; estimates downloads and memory.
+        Number of parameters of the whole model; downloads and memory are estimated from it.
     signals : tuple of str or None
         Names of ``tops.signals.Signal`` that this checkpoint has; None for all that its family has.
     text_tower : str or None
@@ -62,14 +62,14 @@ class BackboneConfig:
     video : dict or None
         How videos are shown, in place of the same ``options``, for video benchmarks; None where they cannot be.
     methods : dict
-        Method to the options that it has on this backbone where nothing else is asked: the paper's condition where it
-        is not the method's own default. Written out in every cell.
+        Method to its default options on this backbone: the paper's condition, where this differs from the method's own
+        default. They are written out in every cell.
     width, feed_forward : int
         Hidden and intermediate size of the language model, for FLOPs.
     device_map : str
         ``auto`` spreads the layers over all GPUs that a worker has (``launcher.gpus_per_worker``).
     miniature : MiniatureConfig or None
-        What stands for it in the miniature profile, one size per family; None where nothing does.
+        The embedded checkpoint that stands for this backbone in the miniature profile; None where there is none.
     """
 
     name: str
@@ -113,18 +113,19 @@ class ProfileConfig:
         Answers in float32 do not depend on it; in half precision some do, and there a size other than 1 is part of the
         cell.
     vision_memory_gb : float
-        Main memory of each worker, in GB of 10**9 bytes, for what the vision tower made of images. Every method and
-        budget of a backbone asks the same images; what is held is not encoded again. Answers do not depend on it.
+        Main memory of each worker, in GB of 10**9 bytes, for vision features. Every method and budget of a backbone
+        asks the same images; images whose features are held are not encoded again. Answers do not depend on it.
     allow_empty : bool
         Whether an empty answer counts as a wrong one that no rule could read. Otherwise its document has failed, and
         the cell has no score. Part of the cell.
     stock_words : tuple of str
-        Benchmarks that are asked in lmms-eval's own words where an experiment's toolkit would choose others: the models
-        of the profile were not taught those.
+        Benchmarks that are asked in lmms-eval's own words even if the experiment names another toolkit, because the
+        models of the profile were not trained on that toolkit's words.
     judge : str or None
         Address of the judge model of judged benchmarks, OpenAI-compatible; None for that of ``TOPS_JUDGE_URL``, if any.
     device_map : str
-        ``auto``: as of a backbone, for all of them.
+        ``auto`` spreads the layers of every backbone over all GPUs of a worker, as the key of the same name does for
+        one.
     judge_model : str
         Name the judge's server knows the model by; empty takes the only one that it lists.
     engine : {"library", "vllm"}
@@ -183,7 +184,7 @@ class LauncherConfig:
 
 @dataclass(frozen=True)
 class TrackingConfig:
-    """``configs/tracking/<name>.yaml``: whether finished cells are published to Weights & Biases."""
+    """``configs/tracking/<name>.yaml``: whether and how finished cells are published to Weights & Biases."""
 
     mode: Literal["disabled", "offline", "online"] = "disabled"
     project: str = "tops"
@@ -215,13 +216,14 @@ class ColumnConfig:
     Attributes
     ----------
     slug, metric : str
-        A part of it, as in ``videomme_short``; empty for the benchmark and the metric that papers report.
+        Name and metric of a part of the benchmark, as ``videomme_short``; both are empty for the whole benchmark and
+        the metric that papers report.
     convention : str
-        In which words it is asked, one of the benchmark's ``conventions``; empty for its default.
+        The prompt convention, one of the benchmark's ``conventions``; empty for its default.
     scorer : str
-        Whose rule reads the answers, one of the benchmark's ``scorers``; empty for its default.
+        The scorer that reads the answers, one of the benchmark's ``scorers``; empty for its default.
     backbones : tuple of str or None
-        Those that are asked it; None for all of the experiment.
+        Backbones that are asked this benchmark; None for all backbones of the experiment.
     """
 
     benchmark: str
@@ -245,7 +247,7 @@ class RowConfig:
     levels : tuple of str or None
         Labels of ``Experiment.levels``; None for all of them, empty for methods without a budget.
     backbones : tuple of str or None
-        Only these; None for all of the experiment.
+        Backbones that have these rows; None for all backbones of the experiment.
     """
 
     methods: tuple[str, ...]
@@ -272,16 +274,15 @@ class Experiment:
     layout : {"benchmarks", "levels", "efficiency"}
         The main table: a column per benchmark; methods by models and budgets, Rel alone; or costs and a score.
     toolkit : str
-        Whose words and rules the columns have that name none: the convention and the scorer called so, of those
-        benchmarks that have them.
+        Default convention and scorer: a column that names none takes those of this name, if its benchmark has them.
     limit : dict
-        Profile to documents of each benchmark, or to those of the benchmarks by name, for one that is noisier needs
-        more; a profile or benchmark that is not named runs all of them.
+        Profile to the number of documents per benchmark: one number for all, or a mapping by benchmark name, since a
+        noisier benchmark needs more. A profile or benchmark that is not named runs all documents.
     record_kept : bool or dict
         Store which tokens each cut kept, for figures and overlays: of all documents, or profile to a number of them.
     subject : str
-        The method that the experiment is about: reports set it against each of the others. Where it does not run, the
-        one that leads stands there.
+        The method that the experiment is about: reports set it against each of the others. Where it does not run,
+        reports use the leading method instead.
     """
 
     name: str
@@ -306,27 +307,28 @@ class Stopping:
     Attributes
     ----------
     margin : float
-        Differences of the mean score below it, in points of 100, do not matter: two methods that are closer count as
-        told. 0: no difference is too small to matter.
+        Smallest difference of the mean score that matters, in points of 100. Two methods that are shown to differ by
+        less count as decided. With 0 every difference matters.
     """
 
     margin: float = 2.0
 
 
 def recorded(experiment: Experiment, profile: str) -> bool | int:
-    """Documents of each cell whose kept tokens are stored: True for all of them."""
+    """How many documents of each cell have their kept tokens stored; True for all, False for none."""
     if isinstance(experiment.record_kept, bool):
         return experiment.record_kept
     return experiment.record_kept.get(profile, False)
 
 
 def parse(cls: type[T], values: Any, where: str) -> T:
-    """A dataclass of this module from plain YAML values.
+    """Make a dataclass of this module from plain YAML values.
 
     Raises
     ------
     ConfigurationError
-        For an unknown key (with the nearest names), a missing one, or a value of another type; ``where`` is named.
+        For an unknown key (with the nearest names), a missing one, or a value of another type; the message names
+        ``where``.
     """
     if not isinstance(values, dict):
         raise ConfigurationError(f"{where}: expected a mapping for {cls.__name__}, not {values!r}")
@@ -347,7 +349,7 @@ def typed(hint: Any, value: Any, where: str) -> Any:
     Raises
     ------
     ConfigurationError
-        If it is not of that type; ``where`` is named.
+        If ``value`` is not of that type; the message names ``where``.
     """
     origin, args = get_origin(hint), get_args(hint)
     if hint is Any:

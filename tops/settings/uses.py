@@ -1,4 +1,4 @@
-"""Which settings do something under which profile: one that does nothing is refused, not taken and ignored."""
+"""Which settings have an effect under which profile; a setting without effect is refused, never ignored."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ USES: dict[str, Where] = {
     "profile.checkpoints": "paper",
     "profile.data": "paper",
 }
-# Those of launcher and tracking, by the kinds and modes that read them; None: all of them.
+# Keys of launcher and tracking, by the kinds and modes that read them; None: all of them.
 LAUNCHES: dict[str, tuple[str, ...] | None] = {
     "launcher.kind": None,
     "launcher.workers": None,
@@ -62,7 +62,7 @@ TRACKS: dict[str, tuple[str, ...] | None] = {
     "tracking.entity": ("offline", "online"),
     "tracking.directory": ("offline", "online"),
 }
-LAYOUT = "backbone.options.image_layout"  # the plan itself refuses one that the embedded model cannot have
+LAYOUT = "backbone.options.image_layout"  # the plan itself refuses a value that the embedded model cannot have
 _INSTEAD = {
     "backbone.options": "backbone.miniature.options",
     "backbone.checkpoint": "backbone.miniature.checkpoint",
@@ -86,7 +86,7 @@ def refuse_unused(keys: Iterable[str], profile: ProfileConfig, launcher: Launche
     Raises
     ------
     ConfigurationError
-        For the first such key, with the one that does what it seems to do.
+        For the first such key; the message names the key that has the intended effect.
     """
     here = "miniature" if profile.miniature else "paper"
     for key in keys:

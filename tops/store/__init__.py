@@ -1,1 +1,1 @@
-"""Stored results: the cell that names them, the answers, the store, and its checks."""
+"""Stored results: cells and their keys, answers, the store, and its checks."""

@@ -15,7 +15,7 @@ FSYNC_SECONDS = 5.0  # a killed process loses nothing; a power cut loses at most
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model said about one document: a line of ``answers.jsonl``.
+    """A model's answer to one document: a line of ``answers.jsonl``.
 
     Attributes
     ----------
@@ -30,15 +30,16 @@ class Answer:
     answer : str
         The generated text, stripped of what the stock wrapper strips.
     target : any
-        What the scorers need to know of the document.
+        Fields of the document that the scorers need, such as the true answer; plain JSON.
     scores : dict
-        Per scorer the document's row: metric -> number, or what the aggregation needs.
+        Scorer -> row of the document: its score and further fields that the scorer's metrics need.
     output_tokens : int
         Generated tokens.
     visual_tokens_per_layer : tuple of int
-        What each decoder layer saw at prefill; empty when nothing was generated.
+        Number of visual tokens that each decoder layer saw at prefill; empty when nothing was generated.
     newlines_per_layer : tuple of int
-        Newline tokens that each layer saw beside these; empty when there were none, and in stores of earlier versions.
+        Number of newline tokens that each layer saw beside the visual ones; empty when there were none, and in stores
+        of earlier versions.
     kept : dict or None
         Per cut layer (as text) the kept original visual indices, when recording was asked for.
     seconds : float
@@ -128,10 +129,9 @@ def read_answers(path: Path) -> Iterator[Answer]:
 
 
 def salvage(path: Path) -> tuple[dict[int, Answer], int]:
-    """Whole and error-free answers of an unfinished file, and how many lines were given up.
-
-    A line that is cut off, damaged, a repetition, or that records an error is given up: its document is asked again.
-    The file is rewritten (atomically) only when something was given up.
+    """Whole and error-free answers of an unfinished file, and how many lines were dropped. A line that is cut off,
+    damaged, repeated, or that records an error is dropped: its document is asked again. The file is rewritten
+    (atomically) only when a line was dropped.
     """
     kept: dict[int, Answer] = {}
     dropped = 0
@@ -168,7 +168,7 @@ class AnswerFile:
             self._synced = time.monotonic()
 
     def close(self, *, sync: bool = True) -> None:
-        """Flush and close; without ``sync`` for a file that a synchronised one replaces at once."""
+        """Flush and close. ``sync=False`` is for a file that is replaced by a synchronised one right away."""
         if not self._file.closed:
             self._file.flush()
             if sync:
@@ -177,17 +177,17 @@ class AnswerFile:
 
 
 def write_atomically(path: Path, content: bytes, *, sync: Literal["folder", "file", "none"] = "folder") -> None:
-    """The file holds the old or the new content at every moment.
+    """Write a file so that it holds either the old or the new content at every moment.
 
     Parameters
     ----------
     path : Path
-        Where it goes.
+        The file.
     content : bytes
-        All of it.
+        The whole content.
     sync : {"folder", "file", "none"}
-        What is on the disk on return, for the time after a power cut: the new file under its name; its content, while
-        its name may still mean the old one; or whatever the operating system has written.
+        What a power cut after the return cannot undo. ``folder``: the new file under its name. ``file``: the new
+        content is on the disk, but the name may still lead to the old file. ``none``: nothing is guaranteed.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with temporary.open("wb") as file:
@@ -201,7 +201,7 @@ def write_atomically(path: Path, content: bytes, *, sync: Literal["folder", "fil
 
 
 def sync_folder(path: Path) -> None:
-    """Have the names in a folder on the disk."""
+    """Write the names of a folder's files to the disk (fsync of the folder)."""
     folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)

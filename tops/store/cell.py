@@ -15,7 +15,7 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class BackboneSpec:
-    """Which weights, run how. ``name`` is the catalogue name, the same in both profiles (``llava-1.5-7b``)."""
+    """Which weights are used and how they run; ``name`` is the catalogue name in both profiles (``llava-1.5-7b``)."""
 
     name: str
     family: str
@@ -34,8 +34,8 @@ class BackboneSpec:
 class MethodSpec:
     """``name`` in the method registry ("none" for the unpruned model) and every option, defaults included.
 
-    ``weights`` names those that a method brings beside the backbone's, such as CLIP's text tower, with their revision.
-    ``source`` is the digest of a method that is not part of the package (:func:`tops.fingerprint.of_file`).
+    ``weights`` names further weights that a method needs, such as CLIP's text tower, with their revision. ``source`` is
+    the digest of a method that is not part of the package (:func:`tops.fingerprint.of_file`).
     """
 
     name: str
@@ -46,9 +46,9 @@ class MethodSpec:
 
 @dataclass(frozen=True)
 class BenchmarkSpec:
-    """What is asked. ``data_hash`` covers the documents; ``limit`` is None for all of them.
+    """The benchmark as it is asked: ``data_hash`` covers the documents; ``limit`` is None for all of them.
 
-    ``source`` is the digest of a benchmark that is not part of the package: its file, and rules of the user's own.
+    ``source`` is the digest of a benchmark that is not part of the package: its file, and the user's own scoring rules.
     ``turns`` says how many questions of a picture make a conversation and on which of them its tokens are cut
     (:class:`tops.benchmarks.benchmark.Turns`); empty where every question stands alone.
     """
@@ -64,7 +64,7 @@ class BenchmarkSpec:
     turns: dict[str, Any] = field(default_factory=dict)
 
 
-# Later additions: absent from a specification where they say nothing, so that older keys stay valid.
+# Fields added later: left out of a specification where they are empty, so that older keys stay valid.
 _OPTIONAL = (
     ("method", "weights"),
     ("method", "source"),
@@ -117,7 +117,9 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """For people: ``llava-1.5-7b / tops@32 / pope``; a miniature says so, for its number is another model's."""
+        """Readable name, as ``llava-1.5-7b / tops@32 / pope``; a miniature cell says so, since another model answers
+        it.
+        """
         backbone = self.backbone.name if self.profile == "paper" else f"{self.profile} {self.backbone.name}"
         backbone += "" if self.backbone.trained else " (untrained)"
         backbone += f" in {self.backbone.engine}" if self.backbone.engine else ""
@@ -127,7 +129,7 @@ class Cell:
 
 
 def _plain(value: Any) -> Any:
-    """As ``dataclasses.asdict``, in a third of its time: a plan of all experiments does it forty thousand times."""
+    """Like ``dataclasses.asdict``, in a third of the time: a plan of all experiments calls it forty thousand times."""
     if isinstance(value, str | int | float | None):
         return value
     if isinstance(value, dict):

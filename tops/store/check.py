@@ -20,14 +20,14 @@ from tops.store.seal import SEALED, picture_fault, read_json, rescored_fault
 from tops.store.store import Store
 from tops.store.writer import CODE
 
-LARGE = 200  # cells from which processes are worth starting
+LARGE = 200  # with fewer cells, starting processes does not pay
 _KNOWN = {*SEALED, "complete.json", "failure.json", CODE, "lock", "rescored", "images"}
 _BEGINNING = {"lock", "images"}  # what a kill before the first atomic write may leave behind
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with one file of one cell."""
+    """A fault in one file of one cell."""
 
     key: str
     file: str
@@ -38,7 +38,7 @@ class Fault:
 
 
 def check(store: Store) -> list[Fault]:
-    """Faults of all cells of a store, sorted by key. An incomplete cell is no fault; what it holds must be sound.
+    """Faults of all cells of a store, sorted by key. An incomplete cell is no fault, but its files must be sound.
 
     Large stores are read by as many processes as this one may use cores.
     """
@@ -92,7 +92,7 @@ def _cell(folder: Path, profile: str) -> Iterator[tuple[str, str]]:
 
 
 def _object(path: Path) -> Generator[tuple[str, str], None, dict[str, Any] | None]:
-    """The JSON object of a file, as the value of ``yield from``; None after a fault."""
+    """Yield the fault of a JSON file, if any; the value of ``yield from`` is its object, or None after a fault."""
     if not path.exists():
         yield path.name, "missing"
         return None
@@ -104,7 +104,7 @@ def _object(path: Path) -> Generator[tuple[str, str], None, dict[str, Any] | Non
 
 
 def _unfinished(folder: Path) -> Iterator[tuple[str, str]]:
-    """A cell that was begun: a last line that is cut off is what a kill leaves, and the next run cuts it away."""
+    """Faults of an unfinished cell. A cut-off last line is none: a kill leaves it, and the next run removes it."""
     if (folder / "failure.json").exists():
         yield from _object(folder / "failure.json")
     path = folder / "answers.jsonl"

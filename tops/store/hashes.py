@@ -1,4 +1,4 @@
-"""sha256 of files, remembered by what the file system cannot be asked to fake."""
+"""sha256 of files, remembered under file attributes that no program can set back (the inode's change time)."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _EARLIER: dict[str, set[str]] = {}
 
 
 def remember_earlier(now: str, earlier: str) -> None:
-    """Note that files have the hash ``now``, and had ``earlier`` by the coarser formula of a version before."""
+    """Note that the hashes ``now`` and ``earlier`` (by an older version's coarser formula) are of the same files."""
     if now != earlier:
         _EARLIER.setdefault(now, set()).add(earlier)
 
 
 def same_content(here: str, there: str) -> bool:
-    """Whether a stored hash is that of the files here, by today's formula or by an earlier one."""
+    """Whether the stored hash ``there`` is of the files whose hash is ``here``, by today's formula or an earlier."""
     return here == there or there in _EARLIER.get(here, ())
 
 
@@ -44,7 +44,7 @@ class HashMemory:
     Parameters
     ----------
     path : Path, optional
-        File of the memory; ``hashes.json`` in :func:`cache_folder` for None.
+        File in which the hashes are remembered; ``hashes.json`` in :func:`cache_folder` for None.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -73,10 +73,10 @@ class HashMemory:
         return known
 
     def save(self) -> None:
-        """Write what is new, where the folder can be written."""
+        """Write new hashes to the file; a folder that cannot be written is no error."""
         if not self._new:
             return
-        with suppress(OSError):  # a read-only home is fine
+        with suppress(OSError):  # a read-only home folder is allowed
             self._path.parent.mkdir(parents=True, exist_ok=True)
             temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
             temporary.write_text(json.dumps(dict(list(self._known.items())[-MOST:])))

@@ -1,4 +1,4 @@
-"""Results of other programs: what their logs say, kept beside the cells of a store and never among them."""
+"""Imported results: records read from logs of other programs, kept beside the cells of a store and never among them."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ RECORD, ANSWERS = "record.json", "answers.jsonl"
 
 @dataclass(frozen=True)
 class Imported:
-    """One task of one log.
+    """The record of one task in one log.
 
     Attributes
     ----------
     key : str
-        Names its folder: a digest of the log and of what was said of it.
+        Name of its folder: a digest of the log and of the user's words about it.
     program : str
-        That wrote the log: ``lmms-eval`` or ``AngelSlim``.
+        Program that wrote the log: ``lmms-eval`` or ``AngelSlim``.
     file, sha256 : str
         Name and hash of the log.
     title : str
-        What its row is called.
+        Title of its row in tables.
     model : str
-        As the log names it; empty where it does not.
+        The model as the log names it; empty where it does not.
     backbone : str
         Catalogue name of the model; empty where it is not known.
     task, benchmark : str
-        The log's name, and the benchmark here.
+        Name of the task in the log, and of the benchmark in this package.
     told : dict of str to float
-        Metrics as the log itself gives them.
+        Metrics that the log itself states.
     documents : int
-        That the log answers; 0 where it does not tell.
+        Number of documents that the log answers; 0 where it does not tell.
     budget : str
-        In words.
+        The budget in words.
     tokens_per_layer : tuple of float
         Visual tokens that each decoder layer saw; empty where the log does not tell.
     unknown : tuple of str
-        What cannot be known from it, a phrase each.
+        What the log does not tell, one phrase each.
     data_hash : str
-        Of the staged documents that its answers were checked against; empty without answers.
+        Hash of the staged documents that the answers were checked against; empty without answers.
     prompt : dict or None
-        Prompt settings under which every prompt of the log is, by its text, the one that is asked here; None where
-        they differ or are not told.
+        Prompt settings with which this package asks exactly the prompts of the log; None where the prompts differ or
+        the log does not tell them.
     path : Path or None
-        Folder.
+        Folder of the record.
     """
 
     key: str
@@ -73,16 +73,16 @@ class Imported:
 
     @property
     def layer_average(self) -> float | None:
-        """Mean over layers of the visual tokens; None where they are not known."""
+        """Visual tokens, mean over decoder layers; None where the log does not tell."""
         return sum(self.tokens_per_layer) / len(self.tokens_per_layer) if self.tokens_per_layer else None
 
     def answers(self) -> list[Answer]:
-        """Its answers; none for a log of scores alone.
+        """Answers of the log; empty for a log of scores alone.
 
         Raises
         ------
         DataError
-            If they cannot be read.
+            If the answers cannot be read.
         """
         file = None if self.path is None else self.path / ANSWERS
         if file is None or not file.exists():
@@ -94,7 +94,7 @@ class Imported:
 
 
 def folder_of(root: str | Path, profile: str) -> Path:
-    """Where imported results of a profile lie."""
+    """Folder of the imported results of a profile."""
     return Path(root) / profile / "imported"
 
 

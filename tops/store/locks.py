@@ -10,8 +10,8 @@ from pathlib import Path
 
 
 def acquire(path: Path) -> int | None:
-    """An exclusive lock that the operating system gives back when the process dies; None when it is taken."""
-    for _ in range(4):  # a status query holds it for an instant
+    """The file descriptor of an exclusive lock, which ends with the process; None when another process holds it."""
+    for _ in range(4):  # a status query holds the lock for an instant
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""The seal of a complete cell: the hashes of its files, and what a reader finds when they no longer agree."""
+"""The seal of a complete cell, which holds the hashes of its files, and the checks of files against it."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def sealed(folder: Path, documents: int) -> dict[str, Any]:
 
 
 def fault_of(folder: Path, key: str) -> str:
-    """Why a folder with a ``complete.json`` is no evidence; empty when its seal holds.
+    """Why the seal (``complete.json``) of a folder does not hold; empty when it holds.
 
-    Every sealed file is hashed; files that did not change since they were hashed once are not read again.
+    Every sealed file is hashed; a file that has not changed since it was last hashed is not read again.
     """
     try:
         seal = read_json(folder / "complete.json")
@@ -63,7 +63,7 @@ def key_of(folder: Path) -> str:
     Raises
     ------
     DataError
-        If there is none, or it is damaged.
+        If there is no specification, or it is damaged.
     """
     return cell_of(read_json(folder / "spec.json"), folder / "spec.json").key
 
@@ -74,7 +74,7 @@ def cell_of(spec: Mapping[str, Any], path: Path) -> Cell:
     Raises
     ------
     DataError
-        If it is no specification.
+        If the content is not a specification.
     """
     try:
         return Cell.from_dict(dict(spec))
@@ -83,7 +83,7 @@ def cell_of(spec: Mapping[str, Any], path: Path) -> Cell:
 
 
 def rescored_fault(content: Mapping[str, Any], name: str, answers_sha256: str) -> str:
-    """Why scores that were added later are no evidence; empty when they are."""
+    """Why scores that were added after the seal cannot be trusted; empty when they can."""
     try:
         if content["scorer"] != name:
             return f"holds the scores of {content['scorer']!r}"
@@ -117,7 +117,7 @@ def picture_fault(folder: Path, name: str) -> str:
 
 
 def as_json(value: Any) -> bytes:
-    """JSON of the store: sorted, readable, without NaN."""
+    """A value as the store writes JSON: sorted keys, indented, no NaN."""
     return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
@@ -149,7 +149,7 @@ def _short(error: BaseException) -> str:
 
 
 def hash_memory() -> HashMemory:
-    """The memory of this process, written when it ends."""
+    """The hash memory of this process; it is written to its file when the process ends."""
     return _memory_at(cache_folder() / "hashes.json")
 
 

@@ -1,4 +1,4 @@
-"""What must not be written down: the keys and passwords that an address may carry."""
+"""Removing the keys and passwords that an address may carry, before the address is written to a file."""
 
 from __future__ import annotations
 

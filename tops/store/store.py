@@ -40,7 +40,7 @@ class Record:
     path : Path
         Folder of the cell.
     spec : Cell
-        The full specification.
+        Specification of the cell.
     status : CellStatus
         Scores exist only when this is ``SCORED``.
     scores : dict
@@ -65,12 +65,12 @@ class Record:
 
     @property
     def code(self) -> dict[str, str] | None:
-        """Fingerprint of each part of the code that answered; None for a cell of a version that took none."""
+        """Fingerprint of each part of the code that answered; None for cells of versions without fingerprints."""
         code = self.provenance.get("code")
         return dict(code) if isinstance(code, dict) and "unknown" not in code else None
 
     def picture(self, name: str) -> Path | None:
-        """File of a picture that an answer names; None when it is not there, not the sealed one, or not the cell's."""
+        """File of a picture that an answer names; None when it is missing, altered since the seal, or elsewhere."""
         return None if picture_fault(self.path, name) else self.path / name
 
     def answers(self) -> Iterator[Answer]:
@@ -85,7 +85,7 @@ class Record:
                 raise DataError(f"{path}: {error}; run `tops results check`, delete the folder and run again") from None
 
     def rows(self, scorer: str) -> dict[int, Any]:
-        """Per-document rows of a scorer, by document: what its aggregation takes.
+        """Rows of a scorer by document number: the input of its metrics.
 
         Raises
         ------
@@ -132,7 +132,7 @@ class Store:
                 yield folder.name
 
     def status(self, key: str) -> CellStatus:
-        """Where a cell stands now. Its seal is verified: an edited, swapped or truncated cell is ``DAMAGED``."""
+        """Present state of a cell. Its seal is verified: an edited, swapped or truncated cell is ``DAMAGED``."""
         path = self.path(key)
         if (path / "complete.json").exists():
             if self.fault(key):
@@ -145,7 +145,7 @@ class Store:
         return CellStatus.RUNNING if is_locked(path / "lock") else CellStatus.INCOMPLETE
 
     def fault(self, key: str) -> str:
-        """Why a cell that says it is complete is no evidence; empty when its seal holds, or it has none."""
+        """Why the seal of a cell does not hold; empty when it holds, or when the cell has no seal."""
         path = self.path(key)
         if not (path / "complete.json").exists():
             return ""
@@ -164,14 +164,14 @@ class Store:
         return ""
 
     def unsealed(self, key: str) -> bool:
-        """Whether a cell has its scores and no seal: it was deleted, or a kill came between the two."""
+        """Whether a cell has scores but no seal: the seal was deleted, or the run was killed before it was written."""
         path = self.path(key)
         return (path / "scores.json").exists() and not (path / "complete.json").exists()
 
     def set_aside(self, key: str) -> Path | None:
         """Move a cell out of the way, to ``replaced/`` beside the cells; None when there is none.
 
-        Nothing reads it there. It is kept since it took hours, and since a person may want to compare.
+        Nothing reads cells there. They are kept because they took hours, and a person may want to compare.
         """
         place = self.cells.with_name("replaced")
         place.mkdir(parents=True, exist_ok=True)
@@ -188,10 +188,10 @@ class Store:
         Parameters
         ----------
         cell : Cell
-            What is to be answered.
+            The cell to be answered.
         code : mapping of str to str, optional
-            Fingerprints of the code that will answer (``tops.evaluation.code.answering_code``). A cell that other code
-            began is started anew.
+            Fingerprints of the code that will answer (``tops.evaluation.code.answering_code``). A cell that was begun
+            by other code is started anew.
         """
         if cell.profile != self.profile:
             raise DataError(f"cell of profile {cell.profile!r} in the store of {self.profile!r}")
@@ -218,7 +218,7 @@ class Store:
         Raises
         ------
         DataError
-            If there is none, or it was written by another version of the schema.
+            If there is no such cell, or it was written by another version of the schema.
         """
         path = self.path(key)
         if not (path / "spec.json").exists():
@@ -258,10 +258,10 @@ class Store:
         Parameters
         ----------
         incomplete : bool
-            Whether cells that were only begun are among them.
+            Whether cells that are begun but not complete are included.
         faults : list of str, optional
-            Takes a sentence for each cell that cannot be read, which is then passed over. Without it the first such
-            cell ends the iteration with a ``DataError``.
+            List that gets a sentence for each cell that cannot be read; such a cell is skipped. Without the list the
+            first such cell raises a ``DataError``.
         """
         for key in self.keys():
             try:
@@ -289,7 +289,7 @@ class Store:
         scores : mapping
             One entry of ``Record.scores``.
         rows : mapping
-            Per document what the aggregation took.
+            Row of each document, as the metrics took it.
         default : bool
             Whether this scorer is the one to report when the cell was sealed without scores.
         """
@@ -311,5 +311,5 @@ class Store:
 
 @cache
 def _rescored_fault(file: Path, file_sha256: str, answers_sha256: str) -> str:
-    """The argument ``file_sha256`` makes an edited file another entry of the cache."""
+    """:func:`rescored_fault` of a file, cached; ``file_sha256`` gives an edited file a new cache entry."""
     return rescored_fault(read_json(file), file.stem, answers_sha256)

@@ -16,23 +16,23 @@ from tops.store.answers import Answer, AnswerFile, salvage, sync_folder, write_a
 from tops.store.cell import SCHEMA_VERSION, Cell
 from tops.store.seal import as_json, key_of, read_json, sealed
 
-CODE = "code.json"  # of an unfinished cell: what its answers so far were made by; the seal takes it into provenance
+CODE = "code.json"  # of an unfinished cell: the code that made its answers so far; the seal adds it to the provenance
 UNKNOWN_CODE = {"unknown": "no fingerprints are left of the code that began it"}
 
 
 class CellStatus(StrEnum):
-    """Where a cell stands."""
+    """State of a stored cell."""
 
     MISSING = "missing"
     RUNNING = "running"  # another process holds its lock
     INCOMPLETE = "incomplete"  # begun; the next run goes on
     ANSWERED = "answered, not judged"  # complete, but no scorer could run: no number
     SCORED = "scored"
-    DAMAGED = "damaged"  # its seal does not hold: no evidence, whatever its files say
+    DAMAGED = "damaged"  # its seal does not hold: its files prove nothing
 
     @property
     def done(self) -> bool:
-        """Whether the cell is complete: nothing will ever be asked again."""
+        """Whether the cell is complete, so that no document is asked again."""
         return self in (CellStatus.ANSWERED, CellStatus.SCORED)
 
 
@@ -46,9 +46,9 @@ class CellWriter:
     salvaged : int
         Answers of earlier runs that were kept.
     dropped : int
-        Lines of earlier runs that were given up (damaged, or documents that had failed).
+        Lines of earlier runs that were dropped (damaged, or documents that had failed).
     restarted : bool
-        Whether answers of other code were put away, so that no cell is half of one and half of another.
+        Whether answers of other code were deleted, so that all answers of the cell are from the same code.
     code : dict or None
         Fingerprints that the seal will carry.
     """
@@ -70,7 +70,7 @@ class CellWriter:
         self._file = AnswerFile(path / "answers.jsonl")
 
     def _take_up(self, code: Mapping[str, str] | None) -> tuple[dict[str, str] | None, bool]:
-        """Compare the code of the answers so far with that of this attempt; give up what other code answered."""
+        """Compare the code of the answers so far with that of this attempt; delete answers of other code."""
         if code is None:
             return None, False
         note, begun = self.path / CODE, (self.path / "answers.jsonl").exists()
@@ -90,7 +90,7 @@ class CellWriter:
         return dict(code), begun
 
     def append(self, answer: Answer) -> None:
-        """Store one document; it survives a kill from here on."""
+        """Store one answer; once this returns, a kill of the process does not lose it."""
         self._file.append(answer)
         self.answers[answer.doc_id] = answer
 
@@ -102,14 +102,14 @@ class CellWriter:
         default_scorer: str | None = None,
         rows: Mapping[str, Mapping[int, Any]] | None = None,
     ) -> CellStatus:
-        """Make the cell complete. Nothing of it changes afterwards.
+        """Make the cell complete; its files do not change afterwards.
 
         Parameters
         ----------
         scores : mapping
             As in :class:`Record`; empty: the cell becomes "answered, not judged".
         provenance : mapping
-            JSON types.
+            Content of ``provenance.json``, in JSON types.
         default_scorer : str, optional
             Which of the scorers is the one to report.
         rows : mapping, optional
@@ -146,7 +146,7 @@ class CellWriter:
         return status
 
     def fail(self, error: str) -> None:
-        """Note why this attempt ended without a complete cell; counts the attempts."""
+        """Write the failure note: why this attempt ended without a complete cell, and the number of attempts."""
         path = self.path / "failure.json"
         attempts = _attempts(path)
         failed = sorted(a.doc_id for a in self.answers.values() if a.error is not None)

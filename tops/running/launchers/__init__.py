@@ -13,7 +13,7 @@ from tops.settings.schema import LauncherConfig
 
 
 class Launcher(Protocol):
-    """Brings up workers and returns when all of them have ended, whatever became of their cells."""
+    """A function that starts workers and returns when all of them have ended, whether or not their cells succeeded."""
 
     def __call__(
         self, assignment: Assignment, folder: Path, choice: LauncherConfig, emit: Callable[[Event], None]

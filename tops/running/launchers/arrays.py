@@ -1,4 +1,4 @@
-"""Arrays of jobs that runs of a store have submitted to Slurm: which still go on, what they work on, how they end."""
+"""Slurm job arrays that runs of a store have submitted: list those still running with their cells, and cancel them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Array:
     Attributes
     ----------
     folder : Path
-        Of its run.
+        Folder of the run that submitted it.
     jobs : tuple of str
-        Job numbers as Slurm gives them (``1234_0``).
+        Job numbers in Slurm's form (``1234_0``).
     keys : frozenset of str
-        Cells that it was given.
+        Keys of the cells that the array was given.
     """
 
     folder: Path
@@ -34,7 +34,7 @@ class Array:
 
     @property
     def number(self) -> str:
-        """The number of the whole array."""
+        """Slurm's number of the whole array (``1234``)."""
         return self.jobs[0].partition("_")[0]
 
     def save(self) -> None:
@@ -87,7 +87,7 @@ def _alive(numbers: set[str]) -> set[str]:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode and "Invalid job id" not in done.stderr:
         raise ConfigurationError(f"squeue: {done.stderr.strip()}; ask again when Slurm answers")
-    if done.returncode and len(numbers) > 1:  # one forgotten number hides the others
+    if done.returncode and len(numbers) > 1:  # squeue fails for all numbers if it has forgotten one
         return {n for number in numbers for n in _alive({number})}
     return set(done.stdout.split())
 

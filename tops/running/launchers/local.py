@@ -23,7 +23,7 @@ from tops.store.store import Store
 
 log = logging.getLogger(__name__)
 
-RESTARTS = 3  # of a worker that is killed again and again and gets through with no cell
+RESTARTS = 3  # of a worker that is killed each time before it finishes a cell
 PATIENCE = 20  # seconds that workers have to end after Ctrl-C
 DEATHS = 2  # workers killed at one cell before it counts as failed
 
@@ -33,8 +33,8 @@ class _Worker:
     index: int
     process: subprocess.Popen[str]
     gpu: str | None
-    starts: int = 1  # since the last cell that it was through with
-    cell: str = ""  # key of the one it is at
+    starts: int = 1  # since the last cell that the worker finished
+    cell: str = ""  # key of the cell that the worker is at
 
 
 def launch(assignment: Assignment, folder: Path, choice: LauncherConfig, emit: Callable[[Event], None]) -> None:
@@ -43,13 +43,13 @@ def launch(assignment: Assignment, folder: Path, choice: LauncherConfig, emit: C
     Parameters
     ----------
     assignment : Assignment
-        What to do.
+        The cells and the settings of the run.
     folder : path
-        Of this run; receives the assignment and one log per worker.
+        Folder of this run; it receives the assignment and one log per worker.
     choice : LauncherConfig
         ``workers=0`` means one per ``gpus_per_worker`` GPUs; on a CPU one per core, four at most.
     emit : callable
-        Told of every event of every worker.
+        Called with every event of every worker.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """A worker process of the local launcher: ``python -m tops.running.launchers.process ASSIGNMENT INDEX``.
 
-Events go to stdout, one JSON line each; everything else to stderr, which the launcher keeps as a log. A launcher that
-is gone, however it ended, closes stdin: the worker ends with it, for it would hold the GPU and its cell's lock.
+Events go to stdout, one JSON line each; everything else to stderr, which the launcher keeps as a log. When the launcher
+ends, in whatever way, stdin closes and the worker ends too: otherwise it would keep the GPU and the lock of its cell.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
 
 def _end_with_launcher() -> None:
     os.read(0, 1)  # nothing is ever written
-    os._exit(1)  # at any moment: the store is made for it
+    os._exit(1)  # safe at any moment: every stored answer survives a kill
 
 
 if __name__ == "__main__":

@@ -79,12 +79,12 @@ def launch(assignment: Assignment, folder: Path, choice: LauncherConfig, emit: C
 
 
 def _work(path: str, index: int, queue: Any) -> int:
-    """The body of a task."""
+    """Run one worker inside a Ray task."""
     return work(Assignment.load(Path(path)), index, emit=lambda event: queue.put.remote(event.to_line()))
 
 
 def _events(ray: Any) -> Any:
-    """An actor that collects what workers tell."""
+    """A Ray actor that collects the events of workers."""
 
     class Events:
         def __init__(self) -> None:

@@ -35,7 +35,7 @@ INIT = ("max_num_timeout", "python")
 
 
 class Job:
-    """What runs in a Slurm task. Picklable; on a time-out it is submitted again as it is, since the store remembers."""
+    """The picklable callable of a Slurm task; after a time-out it is submitted again and resumes from the store."""
 
     def __init__(self, assignment: Path, worker: int) -> None:
         self.assignment, self.worker = assignment, worker
@@ -50,7 +50,7 @@ class Job:
             with events.open("a") as file:
                 file.write(event.to_line() + "\n")
 
-        # submitit announces a time-out by an exception in the task: no cell failed.
+        # submitit announces a time-out by an exception in the task; that is no failure of the cell.
         return work(
             Assignment.load(self.assignment),
             self.worker,
@@ -123,7 +123,7 @@ def _attached(array: Array, assignment: Assignment, choice: LauncherConfig, emit
 def _watched(
     array: Array, jobs: list[Any], assignment: Assignment, choice: LauncherConfig, emit: Callable[[Event], None]
 ) -> None:
-    """Wait for an array, unless it is to go on alone; Ctrl-C leaves it running, and says so."""
+    """Wait for an array, unless ``detach`` is set; Ctrl-C leaves the array running and prints that."""
     advice = (
         f"array {array.number} goes on by itself; the same command waits for it again, `tops cancel` (or `scancel "
         f"{array.number}`) stops it"
