@@ -60,7 +60,7 @@ class Given:
 
 
 class Questions:
-    """A cache of one model's prepared questions, up to a number of bytes; a full cache takes no more.
+    """Cache of prepared questions of one model, up to a number of bytes; a full cache takes no more.
 
     Small benchmarks, such as the miniature ones, fit as a whole, and every row of a table asks them again. Questions of
     a large benchmark would only replace each other, so nothing is evicted.
@@ -74,7 +74,7 @@ class Questions:
         self.handed_over: dict[Any, Question] = {}  # for the next cell; held even when the cache is full
 
     def get(self, key: Any) -> Question | None:
-        """The question under a key, or None. A question that was handed over for the next cell is returned only once."""
+        """The question under a key, or None; one handed over for the next cell is removed when it is returned."""
         question = self._held.get(key)
         if question is None and (question := self.handed_over.pop(key, None)) is not None:
             self.put(key, question)
