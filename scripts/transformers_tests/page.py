@@ -40,15 +40,29 @@ DIFFERS: dict[str, str] = {
 
 _HEAD = """# transformers' own tests
 
-Written by `python -m scripts.transformers_tests FOLDER --write`, where `FOLDER` is a checkout of transformers at the
-installed version (its wheel has no tests). Every call that a test makes of a served model runs in a `prune()` block of
-its own: `keep-all` keeps every token but writes all rows anew at two layers, and each call also runs without a block,
-so that all values can be compared; `before` keeps half of the tokens before the language model, `inside` half of them
-from layer 1 on (a prompt of one visual token, as in the tests of the Qwen families, keeps it). Refused calls are noted
-and run unpruned. Left out are tests that need weights of a hub, compile or export the model, train, save or load it;
-prompts are not masked to a triangle, as some of transformers' testers do.
+This page is written by `python -m scripts.transformers_tests FOLDER --write`, where `FOLDER` is a checkout of
+transformers at the installed version (its wheel has no tests). The command runs transformers' own tests under pruning:
+every call that a test makes of a served model runs in a `prune()` block of its own. There are three modes:
+
+- `keep-all` keeps every token, but writes all rows anew at two layers (a prompt with padding is left uncut). Each call
+  also runs without a block, so that all values can be compared.
+- `before` keeps half of the tokens before the language model.
+- `inside` keeps half of the tokens from layer 1 on. A prompt of one visual token, as in the tests of the Qwen
+  families, keeps it.
+
+A call that pruning refuses is noted and runs unpruned. Tests that need weights from a hub, and tests that compile,
+export, train, save or load the model, are left out. Some of transformers' testers mask prompts with a triangle of
+zeros; here their masks are all ones.
 
 """
+
+_COLUMNS = """\
+In the tests counted under *pass* at least one call ran under pruning; in those *refused in part* another call was
+refused. In those *refused whole* every call was refused. Tests *without a served model* call no served model. Tests
+that *differ by their meaning* are those of the last section: they cannot hold with fewer tokens, or fail without
+pruning too. Skipped tests are not counted."""
+
+_REFUSED = "Number of tests in which a call was refused for this reason, in `keep-all`."
 
 
 def refusal_of(words: str) -> str:
@@ -86,6 +100,8 @@ def page(reports: Mapping[tuple[str, str], Report], version: str, source: str) -
     lines += [
         "## Tests",
         "",
+        _COLUMNS,
+        "",
         "| family | mode | pass | of them refused in part | refused whole | without a served model |",
     ]
     lines[-1] += " differ by their meaning | fail | values compared | differing |"
@@ -116,7 +132,7 @@ def page(reports: Mapping[tuple[str, str], Report], version: str, source: str) -
             f"{kinds['unreached']} | {meant} | {kinds['failed'] - meant} | {compared} |"
         )
     families = sorted({family for family, _ in reports})
-    lines += ["", "## Refused by name", "", "Tests in which a call was refused, in `keep-all`.", ""]
+    lines += ["", "## Refused by name", "", _REFUSED, ""]
     lines += [f"| what | {' | '.join(families)} |", f"|---|{'---|' * len(families)}"]
     for name, counts in sorted(refused.items()):
         lines.append(f"| {name} | {' | '.join(str(counts[family] or '–') for family in families)} |")
