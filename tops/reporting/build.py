@@ -1,4 +1,4 @@
-"""Everything a report of one experiment consists of, from the store to files."""
+"""The report of one experiment: made from the store, written to files."""
 
 from __future__ import annotations
 
@@ -46,15 +46,16 @@ class Report:
     Attributes
     ----------
     main : list of Table
-        Scores, with the paper's rows and columns.
+        Tables of scores, with the paper's rows and columns.
     more : list of Table
-        Controls and costs, the subject against each, intervals, winners, paper against reproduction; those with lines.
+        Further tables that have lines: controls and costs, the subject against each rival, intervals, winners, paper
+        against reproduction.
     warnings : tuple of str
-        Mixtures, damaged cells, columns that cannot be paired.
+        Sentences on mixed columns, damaged cells, and columns that cannot be paired.
     summary : list of str
-        Who leads where, and how large a difference the run can show.
+        Sentences on the leading methods, and on the smallest difference that the run can show.
     verdict : str
-        The one sentence on top.
+        The sentence at the top of the page.
     measured : Measured, optional
         Times of ``tops bench efficiency``, or why there are none.
     """
@@ -107,7 +108,7 @@ def make(results: Results, cache: Path | None = None, efficiency: Path | None = 
         benchmark_intervals_table(resamples),
         winners_table(resamples, best),
         comparison_table(resamples, compared, absent),
-        *([missing_table(resamples, absent)] if compared else []),  # before any run the plan says it
+        *([missing_table(resamples, absent)] if compared else []),  # before any run the plan shows the missing numbers
     ]
     plumbing = tuple(
         f"The weights of {backbone_title(b)} were never trained: its numbers show that it runs, nothing else."
@@ -135,7 +136,7 @@ def make(results: Results, cache: Path | None = None, efficiency: Path | None = 
 
 
 def write_tables(name: str, tables: Sequence[Table], folder: Path, warnings: Sequence[str] = ()) -> list[Path]:
-    """Markdown and LaTeX with all tables in one file each; CSV with one file a table."""
+    """Write the tables: one Markdown and one LaTeX file with all of them, and one CSV file per table."""
     folder.mkdir(parents=True, exist_ok=True)
     above = [f"> **Warning**: {render.markdown_text(w)}\n" for w in warnings]
     texts = {
@@ -177,7 +178,7 @@ def write_page(
 
 
 def _no_claims(*, miniature: bool) -> str:
-    """What stands behind the link until the claims are built: they read every experiment of the profile."""
+    """Placeholder page for the claims, until they are built from all experiments of the profile."""
     profile = "miniature" if miniature else "paper"
     table = Table(
         "claims",
@@ -202,12 +203,12 @@ def build_from(report: Report, folder: Path, links: Sequence[tuple[str, str]] = 
 
 
 def write_claims(table: Table, folder: Path, profile: str) -> list[Path]:
-    """The claims page in all formats."""
+    """Write the claims table in all formats."""
     text = page(title=table.title, miniature=profile == "miniature", main=[table])
     return [*write_tables(table.name, [table], folder), _write(folder / f"{table.name}.html", text)]
 
 
 def write_settings(tables: Sequence[Table], folder: Path) -> list[Path]:
-    """Tables 7 to 10 on a page of their own, in all formats; the paper's data alone, of no profile."""
+    """Write tables 7 to 10 of the paper in all formats, on a page of their own; they do not depend on a profile."""
     text = page(title=SETTINGS_TITLE, miniature=False, main=list(tables))
     return [*write_tables("settings", tables, folder), _write(folder / SETTINGS_PAGE, text)]

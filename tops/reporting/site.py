@@ -37,9 +37,9 @@ class Shown:
     Attributes
     ----------
     report : Report or None
-        None where nothing of it has been run, or where it could not be built.
+        None where no cell of the experiment has been run, or where the report could not be built.
     fault : str
-        Why it could not be built.
+        Why the report could not be built; empty otherwise.
     """
 
     experiment: Experiment
@@ -59,7 +59,7 @@ def build_site(profile: str, results: Path, folder: Path, say: Callable[[str], N
     folder : path
         Where the site goes. Any web server that hands out files can serve it.
     say : callable
-        Told of every page that was written.
+        Called with a line about every page that was written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     miniature = load_profile(profile).miniature
@@ -90,7 +90,7 @@ Asked = set[tuple[str, str, str, int | None]]  # backbone, method, benchmark, do
 
 
 def _asked(store: Store) -> Asked:
-    """What the store holds, in so far as it tells which experiments may have numbers."""
+    """(Backbone, method, benchmark, documents) of all cells of the store, to find experiments that may have numbers."""
     found: Asked = set()
     for key in store.keys():  # noqa: SIM118
         try:
@@ -98,7 +98,7 @@ def _asked(store: Store) -> Asked:
             part = spec["benchmark"]
             found.add((spec["backbone"]["name"], spec["method"]["name"], part["name"], part["limit"]))
         except (DataError, KeyError, TypeError):
-            continue  # a report names damaged cells
+            continue  # each report names damaged cells itself
     return found
 
 
@@ -117,7 +117,7 @@ def _may_have_numbers(experiment: Experiment, profile: str, asked: Asked) -> boo
 def _experiment(
     experiment: Experiment, profile: str, results: Path, folder: Path, asked: Asked, look: MatchingCells
 ) -> Shown:
-    """One damaged experiment takes no other down; one that the store has no cell of is not planned at all."""
+    """Build one experiment's report; an error is noted, and an experiment without stored cells is not planned."""
     if not _may_have_numbers(experiment, profile, asked):
         return Shown(experiment)
     try:
@@ -135,7 +135,7 @@ def _experiment(
 
 
 def _state_of(report: Report) -> str:
-    """Digest of all that a report is made of, the program too; one that is as it was is not drawn again."""
+    """Digest of a report's inputs and of the program; a report with an unchanged digest is not drawn again."""
     results = report.resamples.results
     total = hashlib.sha256(repr((results.plan, results.entries, report.warnings, report.main, report.more)).encode())
     for file in sorted(Path(__file__).parent.rglob("*")):
@@ -160,7 +160,7 @@ def _index(profile: str, shown: list[Shown], miniature: bool) -> str:
 
 
 def _experiments(shown: list[Shown]) -> Table:
-    """Those with numbers first, each with its state and verdict, and a link to its page."""
+    """Table of the experiments, those with numbers first, each with its state, verdict and a link to its page."""
     lines = []
     for one in sorted(shown, key=lambda one: (one.report is None, not one.fault)):
         name, title = one.experiment.name, Datum(one.experiment.title)

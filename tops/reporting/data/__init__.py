@@ -1,1 +1,1 @@
-"""What the store holds for a plan, as numbers with their resamples."""
+"""Numbers of a plan, read from the store, with their resamples."""

@@ -1,4 +1,4 @@
-"""Every place of a table accounted for: with a number, or why not."""
+"""Account of a table: how many places have a number, and why the others have none."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NAMES = {
 def account(results: Results) -> Mapping[str, int]:
     """How many places of the table are in which state; the counts add up to all places.
 
-    A place with a stored score that is not shown, because it does not belong into its column, counts as refused.
+    A place whose stored score is not shown, because it does not belong in the column, counts as refused.
     """
     found: Counter[str] = Counter()
     for entry in results.entries.values():
@@ -36,6 +36,6 @@ def account(results: Results) -> Mapping[str, int]:
 
 
 def account_text(results: Results) -> str:
-    """One sentence."""
+    """The account as one sentence."""
     parts = [f"{count} {name}" for name, count in account(results).items()]
     return f"{len(results.entries)} places: {', '.join(parts)}."

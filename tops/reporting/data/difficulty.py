@@ -1,7 +1,7 @@
 """Documents that plain image downsampling to the same budget gets wrong, and those that it gets right.
 
 A benchmark on which shrinking the image is enough tells methods little apart (VTC-Bench, arXiv 2510.07143). Only stored
-answers enter: the control's make the groups, those of the rows are counted.
+answers are used: the control's answers define the groups, and the rows' answers are scored in them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Group:
     Attributes
     ----------
     documents, clusters : int
-        Size, and how many independent units it has documents of.
+        Number of documents in the group, and of their clusters.
     scores : dict of Row to Drawn
         Mean score of these documents in percent; empty where there are too few for a number.
     """
@@ -57,11 +57,11 @@ class Difficulty:
     ----------
     backbone, level : str
     control : Row
-        Whose answers made the groups.
+        The downsampling control whose answers define the groups.
     rows : tuple of Row
         The unpruned model, blind controls, and the rows of this budget, without the control itself.
     groups : dict of str to dict
-        By slug and name of the group.
+        Slug of a benchmark to name of a group to the group.
     reasons : dict of (str, Row) to str
         Why a row has no number on a benchmark.
     """
@@ -126,7 +126,7 @@ def _difficulty(resamples: Resamples, backbone: str, level: str, control: Row, r
 
 
 def _columns(resamples: Resamples, backbone: str) -> list[Column]:
-    """Each benchmark once; losses and conversations have no documents that are right by themselves."""
+    """Each benchmark once, without losses and conversations, which do not score single documents."""
     first: dict[str, Column] = {}
     for column in resamples.results.columns(backbone):
         if load_benchmark(column.benchmark).measure == "answers":
@@ -149,7 +149,7 @@ def _group(
     found = {}
     for row, seeds in scores.items():
         mine = [metrics[row, i] for i in range(len(seeds))]
-        point = round(float(np.mean([m.point for m in mine])), 9)  # a tie over seeds must stay one
+        point = round(float(np.mean([m.point for m in mine])), 9)  # a tie over seeds must stay a tie
         values = np.mean([drawn[row, i] for i in range(len(seeds))], axis=0).round(9)
         found[row] = Drawn(point, values, {benchmark: Part.of(mine, clusters)}, 100.0)
     return Group(size, units, found)

@@ -31,14 +31,14 @@ _VERSION = 4
 
 @dataclass(frozen=True)
 class Brief:
-    """What stays in memory of a cell once its resamples are drawn.
+    """Data of a cell that stay in memory after its resamples are drawn.
 
     Attributes
     ----------
     ids : array of int, shape (documents,)
         Rising document numbers.
     scores : array, shape (documents,)
-        Of each document alone, 0 to 1.
+        Score of each document alone, 0 to 1.
     layers : array, shape (depth,)
         Visual tokens each decoder layer saw, averaged over documents.
     newlines : float
@@ -46,7 +46,7 @@ class Brief:
     seconds : float
         Median wall time of a document.
     asked, prompts : str
-        As of :class:`Documents`.
+        As in :class:`Documents`.
     """
 
     ids: np.ndarray
@@ -71,16 +71,16 @@ class Brief:
 
 @dataclass(frozen=True)
 class Documents:
-    """What statistics need of one scored cell.
+    """Data of one scored cell, column by column, for statistics.
 
     Attributes
     ----------
     benchmark, scorer : str
-        Which rules the rows belong to.
+        Benchmark and scorer whose rules gave the rows.
     ids : array of int, shape (documents,)
         Rising document numbers.
     clusters : list of str
-        Unit of sampling of each document.
+        Cluster name of each document.
     columns : dict of str to list
         The scorer's rows, field by field; ``score``, ``valid`` and ``prediction`` among them.
     layers : array, shape (depth,)
@@ -92,7 +92,7 @@ class Documents:
     asked : str
         Hash over the documents' numbers, clusters, questions and targets: cells are paired where it is the same.
     prompts : str
-        Hash over what stood before the model, template included.
+        Hash over the prompts, template included.
     """
 
     benchmark: str
@@ -144,7 +144,7 @@ def load_documents(record: Record, scorer: str, cache: Path | None = None) -> Do
 
 
 def _name(record: Record, scorer: str) -> str:
-    """Named by what is in it: the answers' hash, and that of the scores which a re-scoring added."""
+    """Name of the cache file: the hash of the answers, and the hash of scores that a re-scoring added."""
     files = [record.path / "answers.jsonl", record.path / "rescored" / f"{scorer}.json"]
     hashes = [hash_memory().sha256(file)[:32] for file in files if file.exists()]
     return f"{record.spec.benchmark.name}-{scorer}-{'-'.join(hashes)}"
@@ -183,7 +183,7 @@ def _parse(record: Record, scorer: str) -> Documents:
 
 
 def fact_of(answer: Answer, asked: BenchmarkSpec) -> bytes:
-    """What was asked in an answer, for the hash by which cells are paired."""
+    """Bytes that identify the question of an answer, for the hash by which cells are paired."""
     target = None if asked.name.endswith("_fidelity") else answer.target  # which there is measured
     if asked.turns:  # seeds put the same questions at other turns
         target = {name: value for name, value in answer.target.items() if name != TURN}
@@ -219,7 +219,7 @@ def _write(file: Path, documents: Documents) -> None:
 
 
 def _read(file: Path, benchmark: str, scorer: str) -> Documents | None:
-    """None for a cache that is damaged or of another version: it is then made anew."""
+    """Read a cache file; None if it is damaged or of another version, so that it is made anew."""
     try:
         with np.load(file, allow_pickle=False) as stored:
             if int(stored["version"]) != _VERSION:

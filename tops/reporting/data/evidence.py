@@ -1,4 +1,4 @@
-"""What the store says about a contrast: one quantity per setting, with its interval and the region it should lie in."""
+"""Evidence for a contrast: one quantity per setting, with its interval and the region in which the claim puts it."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from tops.statistics.drawn import Drawn
 from tops.statistics.intervals import Interval
 from tops.statistics.verdict import Outcome, lies_in
 
-MARGIN = 1.0  # points of Rel within which a rival counts as as good
+MARGIN = 1.0  # points of Rel within which a rival counts as equally good
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A quantity in one setting.
+    """The evidence in one setting: a quantity, its interval and the claimed region.
 
     Attributes
     ----------
     setting : str
         Model, budget, and the measure where it is not Rel.
     rival : str
-        What ours is compared with; empty where the quantity is of ours alone.
+        The row that our method is compared with; empty where the quantity is our method's alone.
     quantity : Interval
     low, high : float
-        The region.
+        Bounds of the region that the claim states.
     p : float
-        Two-sided, against 0, adjusted over the table that the comparison stands in; NaN where the region decides alone.
+        Two-sided p-value against 0, adjusted over the comparison's table; NaN where the region alone decides.
     detectable : float
         Smallest true difference found with 80 % power; NaN where there is none.
     more : str
-        What else a reader must know.
+        A further remark for the reader.
     """
 
     setting: str
@@ -55,7 +55,7 @@ class Finding:
 
     @property
     def outcome(self) -> Outcome:
-        """By the one rule of :mod:`tops.statistics.verdict`; a difference must hold after adjustment, too."""
+        """Outcome by :func:`tops.statistics.verdict.lies_in`; an adjusted p-value of 0.05 or more means "cannot tell"."""
         return "cannot tell" if self.p >= 0.05 else lies_in(self.quantity, self.low, self.high)
 
 
@@ -69,7 +69,7 @@ def findings(resamples: Resamples, contrast: Contrast) -> list[Finding]:
 
 
 def rows_at(resamples: Resamples, backbone: str, level: str) -> dict[tuple[str, str], Row]:
-    """By method and variant the row whose budget means what the paper's number means."""
+    """(Method, variant) to the row whose budget protocol is the one of the paper's number."""
     found = compared_rows(resamples.results.plan, backbone)
     return {(row.method, row.variant): row for (at, _, _), row in found.items() if at == level}
 
@@ -100,7 +100,7 @@ def _measured(resamples: Resamples, backbone: str, row: Row | None, measure: str
 
 
 def _sides(resamples: Resamples, contrast: Contrast, backbone: str, level: str) -> tuple[Row, Drawn, Row, Drawn] | None:
-    """Ours and the best rival."""
+    """Our row and the best rival's row, each with its value; None where one is missing."""
     rows = rows_at(resamples, backbone, level)
     ours = rows.get(contrast.ours)
     mine = _measured(resamples, backbone, ours, contrast.measure)
@@ -117,7 +117,7 @@ def _sides(resamples: Resamples, contrast: Contrast, backbone: str, level: str) 
 
 
 def _better(resamples: Resamples, contrast: Contrast) -> Iterator[Finding]:
-    """Adjusted over the table of best and runner-up, so that this page and that table say the same."""
+    """Our method against the best rival; p-values are adjusted as in the table of winners, so that both agree."""
     table = {place: w.comparison.p for place, w in winners(resamples).items()}
     for backbone, level in settings(resamples, contrast):
         sides = _sides(resamples, contrast, backbone, level)
@@ -152,7 +152,7 @@ def _difference(resamples: Resamples, contrast: Contrast) -> Iterator[Finding]:
 
 
 def _change(resamples: Resamples, contrast: Contrast) -> Iterator[Finding]:
-    """A difference of differences on the same resamples."""
+    """A difference of two differences, on the same resamples."""
     for backbone, level in settings(resamples, contrast):
         strong = _sides(resamples, contrast, backbone, level)
         mild = _sides(resamples, contrast, backbone, contrast.mild)

@@ -1,4 +1,4 @@
-"""What kept tokens say about a claim: evenness, place on the image, agreement of layers; resampled over documents."""
+"""Evidence from kept tokens: evenness, place on the image, agreement of layers; intervals are over documents."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Statistic = Callable[[np.ndarray], float]
 
 
 def kept_findings(resamples: Resamples, contrast: Contrast) -> list[Finding]:
-    """Every cut of the row of ours, or every pair of its layers."""
+    """Findings on every cut of our row, or on every pair of its layers."""
     if contrast.question == "agreement":
         return list(_agreement(resamples, contrast))
     return list(_places(resamples, contrast))
 
 
 def _masks(resamples: Resamples, backbone: str, row: object) -> dict[int, np.ndarray]:
-    """Kept or not by cut layer, each of shape (documents, visual)."""
+    """Cut layer to a bool mask of kept tokens, shape (documents, visual)."""
     reference = resamples.results.reference(backbone)
     for (candidate, column), entry in resamples.results.entries.items():
         if candidate == row and column.backbone == backbone and entry.records:
@@ -77,13 +77,13 @@ def _pairs(stacked: np.ndarray) -> float:
 
 
 def _bottom(mask: np.ndarray) -> float:
-    """Share of kept tokens in the later half of the places."""
+    """Share of kept tokens in the second half of the places."""
     kept = mask.sum(axis=0)
     return float(kept[len(kept) // 2 :].sum() / kept.sum()) if kept.sum() else math.nan
 
 
 def _interval(mask: np.ndarray, statistic: Statistic) -> Interval:
-    """By the jackknife over groups of neighbouring documents: no seed enters."""
+    """Interval by the jackknife over groups of neighbouring documents; it needs no seed."""
     group = np.arange(len(mask)) * min(len(mask), GROUPS) // max(len(mask), 1)
     without = np.array([statistic(mask[group != g]) for g in np.unique(group)]) if len(mask) > 1 else np.zeros(0)
     return jackknife_interval(statistic(mask), without)

@@ -1,4 +1,4 @@
-"""What the benchmark's records say about claims of speed, memory and growth."""
+"""Evidence from records of the efficiency benchmark, for claims of speed, memory and growth."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MODEL = "LLaVA-NeXT-7B"  # of Table 4
 
 
 def record_findings(folder: Path, contrast: Contrast) -> list[Finding]:
-    """From the newest record of a GPU on the paper's model (of any machine, for the growth of selection)."""
+    """Findings from the newest record of the paper's model on a GPU; for the growth of selection, of any machine."""
     if contrast.question == "growth":
         return list(_growth(_newest(folder, "scaling"), contrast))
     record = next((r for r in _records(folder, "efficiency") if _of_the_paper(r)), None)
@@ -25,7 +25,7 @@ def record_findings(folder: Path, contrast: Contrast) -> list[Finding]:
 
 
 def why_none(contrast: Contrast) -> str:
-    """What is missing for a claim about costs."""
+    """The reason why a claim about costs has no evidence."""
     if contrast.question == "growth":
         return "no record: run `make bench-scaling`"
     return f'no record of {MODEL} on a GPU: run `make bench-efficiency BENCH="--device cuda"`'
@@ -81,5 +81,5 @@ def _growth(record: dict[str, Any] | None, contrast: Contrast) -> Iterator[Findi
 
 
 def _exact(value: float) -> Interval:
-    """A measurement that is no sample of documents."""
+    """An interval of no width, for a measurement that is not a sample of documents."""
     return Interval(value, value, value, 0.0, 1)

@@ -1,4 +1,4 @@
-"""``tops.results``: what a store holds, as tidy data frames with numbers in numeric columns."""
+"""``tops.results``: the content of a store as tidy data frames, with numbers in numeric columns."""
 
 from __future__ import annotations
 
@@ -77,14 +77,14 @@ INTERVALS = [
 
 @dataclass(frozen=True)
 class Frames:
-    """Results as data.
+    """Results of a store as pandas data frames.
 
     Attributes
     ----------
     records : tuple of Record
         The complete cells.
     resamples : Resamples or None
-        Of an experiment; None for the cells of a whole store.
+        Resamples of the experiment; None for the cells of a whole store.
     """
 
     records: tuple[Record, ...]
@@ -92,7 +92,7 @@ class Frames:
 
     @cached_property
     def cells(self) -> DataFrame:
-        """A line per complete cell: what was asked, and its score under the scorer that the benchmark reports."""
+        """A line per complete cell: its specification, and its score under the scorer that the benchmark reports."""
         return _frame(CELLS, (_cell(record) for record in self.records))
 
     @cached_property
@@ -107,7 +107,7 @@ class Frames:
         Raises
         ------
         DataError
-            Without an experiment: an interval belongs to a table.
+            If no experiment was named: an interval belongs to a table.
         """
         if self.resamples is None:
             raise DataError("intervals belong to an experiment; ask for tops.results('table1', ...)")
@@ -134,7 +134,7 @@ def results(
     root : path
         Root of the result store.
     limit, full, backbones
-        As of ``tops run``.
+        As in ``tops run``.
 
     Raises
     ------

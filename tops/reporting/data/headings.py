@@ -7,14 +7,14 @@ from tops.reporting.data.results import Results
 
 
 def heading_of(results: Results) -> str:
-    """``Table 1: ...``, without what the run was limited to."""
+    """``Table 1: ...``, without the limits of the run."""
     exp = results.plan.experiment
     where = " and ".join([f"Table {t}" for t in exp.paper.tables] + [f"Figure {f}" for f in exp.paper.figures])
     return f"{where}: {exp.title}" if where else exp.title
 
 
 def title_of(results: Results) -> str:
-    """The heading with its restrictions; the miniature says what it is."""
+    """The heading with its restrictions, such as a limit on documents; a miniature is named as one."""
     text = heading_of(results)
     said = []
     if results.miniature:
@@ -28,7 +28,7 @@ def title_of(results: Results) -> str:
 def level_title(results: Results, backbone: str, level: str) -> str:
     """``128 tokens (↓ 77.8 %)``: the budget that was run, which in the miniature is not the printed number.
 
-    A level that is called by its budget, as those of a sweep, is ``128 tokens``, or ``32 tokens (for 128)``.
+    A level that is named by its budget, as in a sweep, reads ``128 tokens``, or ``32 tokens (for 128)``.
     """
     if not level:
         return ""

@@ -1,4 +1,4 @@
-"""Which of a cell's stored metrics a table shows."""
+"""Choosing the metric of a stored cell that a table shows."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def metric_name(column: Column) -> str:
 def read_by(record: Record, scorer: str) -> Record:
     """The same cell with another scorer's metrics as the reported ones.
 
-    A scorer that came after the cell was stored reads the stored answers now: no model is needed for that.
+    If the scorer was added after the cell was stored, it scores the stored answers now, without a model.
 
     Raises
     ------
     DataError
-        If that scorer cannot read them.
+        If the scorer cannot read the stored answers.
     """
     if scorer in record.scores:
         return replace(record, default_scorer=scorer)

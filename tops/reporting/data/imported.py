@@ -1,4 +1,4 @@
-"""Rows of other programs that a report shows: scored by the rule of their column, and paired only where all agrees."""
+"""Imported rows of a report: scored by their column's rule, and paired only where questions and prompts agree."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class ImportedRow:
     ----------
     record : Imported
     column : Column
-        Whose benchmark it is; that of its own backbone where this is known.
+        Column of the record's benchmark, on the record's backbone where this is known.
     score : Drawn or None
-        By the column's rule; None for a log of scores alone.
+        Score by the column's rule; None for a log of scores alone.
     against : Comparison or None
-        Minus the unpruned model of this report.
+        Paired difference: this row minus the unpruned model of the report.
     reason : str
         Why there is no such comparison.
     """
@@ -52,7 +52,7 @@ class ImportedRow:
 
 
 def imported_rows(resamples: Resamples) -> tuple[list[ImportedRow], list[str]]:
-    """What a report shows of the imported records, and those that cannot be read."""
+    """The imported rows of a report, and a sentence for each record that cannot be read."""
     plan, faults = resamples.results.plan, list[str]()
     rows: list[ImportedRow] = []
     for record in () if plan.store is None else read_imported(plan.store, plan.profile.name, faults):
@@ -90,7 +90,7 @@ def _drawn(metric: Metric, column: Column, clusters: Clusters) -> Drawn:
 def _reference(
     resamples: Resamples, record: Imported, column: Column, answers: Sequence[Answer]
 ) -> tuple[Record | None, str]:
-    """The unpruned cell that was asked the same in the same words, or why there is none."""
+    """The unpruned cell with the same questions and prompts, or the reason why there is none."""
     row = resamples.results.reference(column.backbone)
     entry = None if row is None else resamples.results.entries.get((row, column))
     if entry is None or not entry.values:

@@ -1,4 +1,4 @@
-"""Which tokens stayed: frequencies over the image, evenness, and how far two selections agree."""
+"""Kept tokens: frequencies over the image, evenness, and agreement of two selections."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Kept:
     Attributes
     ----------
     mask : array of bool, shape (documents, visual)
-        Kept or not; documents whose tokens are another number than most, or lie otherwise, are left out. Newlines are
-        no places.
+        Whether each token was kept. Documents whose number or layout of tokens differs from that of most are left out.
+        Newlines are not counted as places.
     places : Places or None
         How the tokens lie on the pictures; None where the answers do not tell (stores of earlier versions).
     """
@@ -38,7 +38,7 @@ class Kept:
 
     @property
     def grids(self) -> list[Floats]:
-        """Probabilities of each view, an array of shape (rows, columns) each; none where the layout is not known."""
+        """Probabilities as one array of shape (rows, columns) per view; an empty list where the layout is not known."""
         out, start = [], 0
         for sheet in self.places.sheets if self.places is not None else ():
             size = sheet.rows * sheet.columns
@@ -91,7 +91,8 @@ def kept_tokens(record: Record, visual: Mapping[int, int] | None = None) -> dict
         Complete cell.
     visual : mapping of int to int, optional
         Visual tokens of each document before any cut (:func:`visual_tokens` of the unpruned cell). A cell that cuts
-        before the first layer does not tell them itself; without them the last token that it kept counts as the last.
+        before the first layer does not record these numbers; without them, the largest kept index counts as the last
+        token.
     """
     rows: dict[int, list[_Document]] = {}
     for answer in record.answers():
@@ -105,17 +106,17 @@ def kept_tokens(record: Record, visual: Mapping[int, int] | None = None) -> dict
 
 
 def stages_of(kept: Mapping[str, Any] | None) -> dict[str, list[int]]:
-    """Kept indices by cut layer, without what else is stored beside them."""
+    """Kept indices by cut layer, without the other entries of ``kept``."""
     return {layer: indices for layer, indices in (kept or {}).items() if isinstance(indices, list)}
 
 
 def visual_tokens(record: Record) -> dict[int, int]:
-    """What the first layer saw of each document."""
+    """Document number to the visual tokens that the first layer saw."""
     return {a.doc_id: a.visual_tokens_per_layer[0] for a in record.answers() if a.visual_tokens_per_layer}
 
 
 def tokens_before(kept: Mapping[str, Any] | None, seen: Sequence[int]) -> int:
-    """Tokens before any cut, as far as a pruned answer tells: at least what the first layer saw."""
+    """Visual tokens before any cut, as far as a pruned answer tells; at least the number that the first layer saw."""
     highest = max((max(v, default=-1) for v in stages_of(kept).values()), default=-1) + 1
     return max([highest, *seen[:1]])
 
@@ -124,8 +125,8 @@ _Document = tuple[int, Sequence[int], "Places | None"]  # tokens before any cut,
 
 
 def _kept(found: Sequence[_Document], *, given: bool) -> Kept:
-    """Documents whose tokens lie as most do; without a layout those of the commonest count, or, where counts are only
-    bounds, all documents at the largest.
+    """Selections of the documents with the commonest layout. Without layouts, of those with the commonest count; where
+    counts are only lower bounds, of all documents, at the largest count.
     """
     lie = Counter(place for _, _, place in found).most_common(1)[0][0]
     if lie is not None:
@@ -150,7 +151,7 @@ def _marked(rows: Sequence[Sequence[int]], visual: int) -> np.ndarray:
 
 
 def unrecorded(results: Results) -> tuple[str, ...]:
-    """A warning when an experiment needs kept tokens that some of its cells, run for another one, do not hold."""
+    """A warning if an experiment needs kept tokens and some of its cells, run for another experiment, lack them."""
     if not results.plan.experiment.record_kept:
         return ()
     entries = (e for (row, _), e in results.entries.items() if row.role == "method" and row.level)

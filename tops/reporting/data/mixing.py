@@ -1,4 +1,4 @@
-"""What must not stand in one column: answers to other questions, or from other software without a word."""
+"""Unmixed columns: answers to other questions are refused, and answers from other software are marked."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _text(value: Any) -> str:
 
 
 def _device(record: Record) -> str:
-    """What computed: the processor, or the models of the GPUs; empty where a cell does not tell."""
+    """Name of the computing device: the processor, or the GPU models; empty where a cell does not record it."""
     device = str(record.provenance.get("device", ""))
     if not device.startswith("cuda"):
         return device
@@ -60,7 +60,7 @@ _SOFTWARE: dict[str, Callable[[Record], str]] = {
 
 
 def _code(record: Record, part: str) -> str:
-    """Empty where a cell does not tell: an earlier version of tops stored it."""
+    """Fingerprint of one part of the code; empty for a cell of an earlier version, which records none."""
     return (record.code or {}).get(part, "")
 
 
@@ -71,8 +71,8 @@ def _scores(record: Record) -> dict[str, Any]:
 def unmixed(results: Results) -> Results:
     """Results in which every column holds one experiment.
 
-    The value that most cells of a column share is the column's. A cell that asked something else, or whose budget means
-    something else than its row says, is refused; one that ran on other software is marked. ``warnings`` name both.
+    The value that most cells of a column share is the column's. A cell that asked something else, or whose budget
+    protocol is not its row's, is refused; one that ran on other software is marked. ``warnings`` name both.
     """
     mixture = _Mixture(dict(results.entries), list(results.warnings))
     code = "marked" if results.plan.stale == "keep" else "refused"
@@ -98,7 +98,7 @@ def unmixed(results: Results) -> Results:
 
 @dataclass
 class _Mixture:
-    """Entries and warnings while they are sifted."""
+    """The entries and warnings, changed place by place during the comparison."""
 
     entries: dict[tuple[Row, Column], Entry]
     warnings: list[str]
@@ -110,11 +110,11 @@ class _Mixture:
         kind: str,
         others: str,
     ) -> None:
-        """Set aside the members whose facts are not the usual ones; what a cell does not tell is no fact."""
+        """Set aside members whose facts differ from the usual ones; a fact that a cell does not record is skipped."""
         records = [r for e in members.values() for r in e.records]
         for what, fact in facts.items():
             usual = _usual(v for r in records if (v := fact(r)))
-            if facts in (_CODE, _METHOD_CODE):  # today's code is what odd ones are measured by, however few have it
+            if facts in (_CODE, _METHOD_CODE):  # today's code is the reference, however few cells have it
                 today = (v for e in members.values() if not e.stale for r in e.records if (v := fact(r)))
                 usual = _usual(today) or usual
             for place, entry in members.items():
@@ -136,7 +136,7 @@ def _usual(values: Iterable[str]) -> str:
 
 
 def _difference(odd: str, usual: str) -> str:
-    """Only what differs, where both are JSON objects."""
+    """The difference in words; of two JSON objects, only the keys that differ."""
     try:
         a, b = json.loads(odd), json.loads(usual)
     except ValueError:
@@ -160,6 +160,6 @@ def _set_aside(entry: Entry, reason: str, *, refuse: bool) -> Entry:
 
 
 def marked(results: Results, row: Row, columns: Iterable[Column]) -> str:
-    """Marks of a row over some columns, joined."""
+    """The marks of a row in some columns, joined to one text."""
     found = [results.entries[row, c].mark for c in columns if (row, c) in results.entries]
     return "; ".join(dict.fromkeys(m for m in found if m))

@@ -1,4 +1,4 @@
-"""How slugs read in tables."""
+"""Titles of benchmarks, backbones and rows in tables."""
 
 from __future__ import annotations
 
@@ -58,6 +58,6 @@ def backbone_title(name: str) -> str:
 
 
 def row_title(row: Row) -> str:
-    """Method, variant, and the budget's meaning where it is not the layer average."""
+    """Method and variant, with the budget protocol where it is not the layer average."""
     more = [p for p in (row.variant, _PROTOCOLS.get(row.protocol, "")) if p]
     return f"{row.title} ({'; '.join(more)})" if more else row.title

@@ -38,7 +38,7 @@ class Resamples:
     faults : list of str
         Cells whose stored score is not what their stored answers give, and columns that cannot be paired.
     clusters : dict of (str, str) to Clusters
-        Of the documents of each backbone's benchmarks.
+        (Backbone, benchmark) to the clusters of its documents.
     """
 
     results: Results
@@ -71,7 +71,9 @@ class Resamples:
         return load_documents(record, record.default_scorer, self.cache)
 
     def _draw(self, benchmark: str, columns: list[Column]) -> None:
-        """All rows and parts of one benchmark share their draws, so that differences and sums stay paired."""
+        """Draw the resamples of one benchmark; all its rows and parts share them, so that differences and sums stay
+        paired.
+        """
         entries = [e for (_, c), e in self.results.entries.items() if c in columns and e.values]
         if not entries:
             return
@@ -100,7 +102,7 @@ class Resamples:
         for name, entry in checked.items():
             places = [key for key in metrics if key[0] == name]
             assert entry.value is not None
-            # A mean over seeds differs from its equal terms in the last bit; a tie must stay one.
+            # A mean over seeds can differ from its equal terms in the last bit; a tie must stay a tie.
             self.places[entry.row, entry.column] = Drawn(
                 round(entry.value, _DIGITS),
                 np.mean([drawn[key] for key in places], axis=0).round(_DIGITS),
@@ -109,7 +111,7 @@ class Resamples:
             )
 
     def _readable(self, entries: Sequence[Entry]) -> dict[str, Documents]:
-        """Documents by cell and scorer; a place whose answers are damaged becomes a hole, and is named."""
+        """Documents by cell and scorer; a place whose answers are damaged becomes a hole and is named in ``faults``."""
         loaded: dict[str, Documents] = {}
         for entry in entries:
             try:
@@ -121,10 +123,10 @@ class Resamples:
         return loaded
 
     def _paired(self, entries: Sequence[Entry], loaded: Mapping[str, Documents]) -> list[Entry]:
-        """Places that answered what most of their benchmark did; each other one is a hole, and the rest stay paired.
+        """Places with the same questions as most places of their benchmark; the others become holes.
 
-        Controls change what is shown, and so the prompt; they are compared by question and target alone. Columns of
-        one benchmark may ask in other words: prompts are compared inside a column.
+        Controls change what is shown, and so the prompt; they are compared by question and target alone. Columns of one
+        benchmark may use different conventions, so prompts are compared inside a column.
         """
         kept = self._usual(entries, loaded, lambda d: d.asked, "other documents than the rest of the column")
         words = "the same questions in other words (prompt_hash) than the rest of the column"
@@ -167,7 +169,7 @@ class Resamples:
         return True
 
     def score(self, row: Row, column: Column) -> Drawn | None:
-        """One benchmark."""
+        """Score of a row on one column; None for a hole."""
         return self.places.get((row, column))
 
     def acc(self, backbone: str, row: Row, scale: Scale | None = None) -> Drawn | None:
@@ -198,7 +200,7 @@ class Resamples:
             return mine.per(base)
 
     def measure(self, backbone: str, row: Row, slug: str) -> Drawn | None:
-        """``rel``, ``acc`` or a benchmark by its slug."""
+        """The value named by ``slug``: ``rel``, ``acc`` or a benchmark."""
         if slug in ("rel", "acc"):
             return self.rel(backbone, row) if slug == "rel" else self.acc(backbone, row)
         column = next((c for c in self.results.columns(backbone) if c.slug == slug), None)
@@ -211,7 +213,7 @@ def seed_of(benchmark: str) -> int:
 
 
 def _scored(record: Record) -> str:
-    """Names a cell under one scorer: columns of one cell may be read by different rules."""
+    """Name of a cell under one scorer, because columns of one cell may use different scorers."""
     return f"{record.key}-{record.default_scorer}"
 
 
@@ -226,12 +228,12 @@ class Winner:
 
     @property
     def beyond_chance(self) -> bool:
-        """Holm-adjusted over the table at 5 %."""
+        """Whether the p-value, Holm-adjusted over the table, is below 0.05."""
         return self.adjusted < 0.05
 
 
 def winners(resamples: Resamples) -> Mapping[tuple[str, str, str], Winner]:
-    """Best row by backbone, level and column, over methods and controls with the same meaning of the budget."""
+    """Best row by backbone, level and column, over methods and controls with the same budget protocol."""
     results = resamples.results
     found: dict[tuple[str, str, str], tuple[Row, Row, Comparison]] = {}
     for backbone in results.backbones:

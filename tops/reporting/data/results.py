@@ -32,17 +32,17 @@ class Entry:
     printed : int, float or None
         Budget as the paper prints it for this backbone.
     budget : Budget or None
-        Budget as run; another number than ``printed`` in the miniature.
+        Budget as run; in the miniature it differs from ``printed``.
     records : tuple of Record
         Complete cells behind it, one per seed.
     values : tuple of float
         Their scores on the paper's scale; as long as ``records`` when ``reason`` is empty, else empty.
     reason : str
-        Why there is no number.
+        Why the place has no number.
     mark : str
-        What a reader must know of the number that is there.
+        A warning to the reader about the number.
     seen : float or None
-        Visual tokens a layer saw, where that is another number than the budget asked for.
+        Visual tokens per layer, where the number differs from the budget.
     stale : tuple of str
         Parts that have changed since its cells were answered or scored.
     """
@@ -67,14 +67,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Results:
-    """A plan and what is known of it.
+    """A plan with the stored results of its places.
 
     Attributes
     ----------
     entries : dict
         By row and column; a row that a backbone does not have is absent.
     warnings : tuple of str
-        What a reader must be told before any number.
+        Sentences that a reader must see before any number.
     damaged : tuple of str
         Those of the warnings that name a cell whose seal does not hold.
     """
@@ -91,7 +91,7 @@ class Results:
 
     @property
     def miniature(self) -> bool:
-        """Whether no number here may stand beside the paper's."""
+        """Whether the results are of the miniature profile, so that no number may be compared with the paper's."""
         return self.plan.profile.miniature
 
     @property
@@ -109,7 +109,7 @@ class Results:
         return tuple(row for row in self.plan.rows if row in have)
 
     def is_subject(self, row: Row) -> bool:
-        """Whether a row is the method that the experiment is about, as it is."""
+        """Whether a row is the method that the experiment is about, without a variant."""
         return bool(row.method) and row.method == self.plan.experiment.subject and not row.variant
 
     def reference(self, backbone: str) -> Row | None:
@@ -124,7 +124,7 @@ class Results:
 
     @property
     def judges(self) -> str:
-        """Who judged the numbers that are shown, for a note under the table; empty where no judge had a say."""
+        """The judges of the shown numbers, for a note under the table; empty where no number was judged."""
         found = set()
         for entry in self.entries.values():
             for record in entry.records if entry.values else ():
@@ -145,9 +145,9 @@ class Results:
 
 
 def collect(plan: Plan, results: str | Path = "results", look: MatchingCells | None = None) -> Results:
-    """Read what a plan's cells have; a half-finished store gives entries with reasons, never an error.
+    """Read the results of a plan's cells; an unfinished store gives entries with reasons, never an error.
 
-    ``look`` is what plans have found in the same store a moment ago; without it the store is looked at anew.
+    ``look`` reuses the reading of the same store by an earlier plan; without it the store is read anew.
     """
     matching = look or MatchingCells(Store(results, plan.profile.name))
     places: dict[tuple[Row, Column], list[PlannedCell]] = {}

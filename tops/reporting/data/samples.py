@@ -29,7 +29,7 @@ _ID = re.compile(rb'^\{"doc_id":(\d+),')
 
 
 def browser_data(resamples: Resamples, per_benchmark: int = PER_BENCHMARK) -> dict[str, Any]:
-    """Plain JSON types; all text is raw, the page escapes it.
+    """Documents for the page's browser, in plain JSON types; text is raw, and the page escapes it.
 
     Two thirds of the documents are those on which the rows disagree most, one third the first of the benchmark.
     """
@@ -155,7 +155,7 @@ def _answer(record: Record, answer: Answer, whole: int, places: int | None) -> d
 
 
 def _places(answer: Answer, aspect: float | None, known: list[Any]) -> int | None:
-    """How this answer's tokens lie on its picture: its number among those that the page carries, each of them once."""
+    """Number of the answer's token layout in ``known``, the layouts that the page carries, each once."""
     content = (answer.kept or {}).get("places")
     if content is None or aspect is None or not content["sheets"]:  # a control without the picture has no sheets
         return None
@@ -166,7 +166,7 @@ def _places(answer: Answer, aspect: float | None, known: list[Any]) -> int | Non
 
 
 def _aspect(path: Path | None) -> float | None:
-    """Width over height of a picture; None for what is none."""
+    """Width over height of a picture; None for a file that is no picture."""
     if path is None:
         return None
     from PIL import Image, UnidentifiedImageError
@@ -179,12 +179,12 @@ def _aspect(path: Path | None) -> float | None:
 
 
 def _read(prediction: Any) -> str | None:
-    """What the scorer made of an answer; None where it could read nothing."""
+    """The scorer's reading of an answer as text; None where it could read nothing."""
     return None if prediction is None else str(prediction)
 
 
 def grid(family: str, visual: int) -> dict[str, int | bool]:
-    """How visual tokens lie on the picture.
+    """Layout of a family's visual tokens on the picture.
 
     Returns
     -------
@@ -202,7 +202,7 @@ def grid(family: str, visual: int) -> dict[str, int | bool]:
 
 
 def _bits(kept: Sequence[int], visual: int) -> str:
-    """A bit per token, packed, base64."""
+    """Kept tokens as one bit per token, packed and in base64."""
     bits = np.zeros(visual, dtype=np.uint8)
     bits[list(kept)] = 1
     return base64.b64encode(np.packbits(bits).tobytes()).decode()
@@ -226,7 +226,7 @@ def _image(path: Path | None, images: dict[bytes, int], stored: list[str]) -> in
 
 
 def _data_address(content: bytes) -> str | None:
-    """Pixels only: decoded and encoded anew, whatever the file was."""
+    """A picture as a data address; it is decoded and encoded anew, so that only pixels remain."""
     from PIL import Image, UnidentifiedImageError
 
     try:

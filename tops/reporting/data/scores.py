@@ -61,8 +61,8 @@ class Scale:
 def scale_of(results: Results, backbone: str, *, printed: bool = False) -> Scale | None:
     """The Acc rule of an experiment on a backbone; None when it has no benchmark of the rule.
 
-    A benchmark that is refused for every row, or that nobody has judged, is left out for all of them, and said so. One
-    that is merely unfinished stays in: rows without it have no Acc yet.
+    A benchmark that is refused for every row, or not judged, is left out for all rows, and the caption says so. An
+    unfinished benchmark stays in: rows without it have no Acc yet.
     """
     rule = (PRINTED if printed else PROPER)[results.plan.experiment.acc]
     columns = {column.slug: column for column in results.columns(backbone)}
@@ -99,7 +99,7 @@ def _others(columns: Mapping[str, Column]) -> bool:
 
 
 def _even(columns: Mapping[str, Column]) -> AccRule:
-    """Every benchmark alike, each in percent of its best score; parts of a benchmark count with the whole."""
+    """A rule with equal weights, each benchmark in percent of its best score; parts count with their benchmark."""
     divisors = {}
     for slug, column in columns.items():
         bench = load_benchmark(column.benchmark)
@@ -112,7 +112,7 @@ def _even(columns: Mapping[str, Column]) -> AccRule:
 
 
 def _shown(rule: AccRule, columns: Mapping[str, Column]) -> AccRule:
-    """The rule over fewer benchmarks, and in words of its own."""
+    """The rule restricted to the shown benchmarks, with its own description."""
     kept = {slug: divisor for slug, divisor in rule.divisors.items() if slug in columns}
     scaled = "".join(f", {benchmark_title(slug)} / {divisor}" for slug, divisor in kept.items() if divisor != 1)
     text = f"mean of the {len(kept)} benchmarks with scores" if len(kept) > 1 else "the one benchmark with scores"
@@ -120,7 +120,7 @@ def _shown(rule: AccRule, columns: Mapping[str, Column]) -> AccRule:
 
 
 def aggregate(results: Results, scale: Scale, row: Row) -> Aggregate:
-    """Acc and Rel of a row; Rel is in percent of the unpruned row on the same benchmarks, rounded never."""
+    """Acc and Rel of a row; Rel is in percent of the unpruned row on the same benchmarks; neither is rounded."""
     scores = _scores(results, scale, row)
     missing = [slug for slug in scale.slugs if slug not in scores]
     if missing:
@@ -138,7 +138,7 @@ def aggregate(results: Results, scale: Scale, row: Row) -> Aggregate:
 
 
 def _why(results: Results, scale: Scale, row: Row, missing: list[str]) -> str:
-    """The reason itself where all missing benchmarks share it, else which are missing."""
+    """The reason that all missing benchmarks share, else a list of the missing ones."""
     entries = [results.entries.get((row, scale.slugs[slug])) for slug in missing]
     reasons = {e.reason if e is not None else "not planned" for e in entries}
     if len(missing) == len(scale.slugs) and len(reasons) == 1:

@@ -30,11 +30,11 @@ class Turned:
     right, asked : array, shape (documents, turns)
         Sums over seeds.
     clusters : Clusters
-        Documents of one picture.
+        Clusters of the documents: those of one picture.
     source : str
         Benchmark whose documents these are.
     mark : str
-        What a reader must know of the row.
+        A warning to the reader about the row.
     """
 
     right: Floats
@@ -53,14 +53,14 @@ class Turned:
 
 @dataclass(frozen=True)
 class Conversations:
-    """What one benchmark says on one backbone.
+    """Scores by turn of one benchmark on one backbone.
 
     Attributes
     ----------
     backbone, source : str
         ``source`` is the benchmark whose documents these are.
     turns : int
-        Of a conversation.
+        Turns of a conversation.
     kept, anew : dict of Row to Turned
         Cut on the first question, and cut for each; the second is empty where the experiment does not ask it.
     reasons : dict of Row to str
@@ -76,7 +76,7 @@ class Conversations:
 
     @cached_property
     def later(self) -> range:
-        """Turns behind the first."""
+        """Turns after the first."""
         return range(2, self.turns + 1)
 
 

@@ -1,4 +1,4 @@
-"""Figures of an experiment, each drawn when the experiment has what it needs."""
+"""Figures of an experiment; each is drawn if the experiment has the data that it needs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def write_figures(
 ) -> tuple[list[Path], list[Picture]]:
     """Draw and save all figures of an experiment; returns all files, and those figures that the page shows.
 
-    ``measured`` is the record of times that the frontier is drawn by.
+    ``measured`` is the record of times for the frontier figure.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths, pictures = [], []
@@ -51,7 +51,7 @@ def write_figures(
         makers: tuple[_Maker, ...] = (*_MAKERS, by_time)
         for maker in makers:
             for name, title, figure in maker(resamples):
-                print_only = maker is qualitative_pages  # pictures: the page draws documents by itself
+                print_only = maker is qualitative_pages  # no pictures for the page, which draws documents by itself
                 kinds = ("pdf", "png") if print_only else ("svg", "pdf", "png")
                 files, svg = save(figure, folder / f"{resamples.results.name}_{name}", kinds)
                 paths += files
@@ -66,7 +66,7 @@ def write_figures(
 
 
 def budget_curves(resamples: Resamples) -> Iterator[tuple[str, str, Figure]]:
-    """Rel against the tokens that were really seen, with 95 % bands, for experiments with three budgets or more."""
+    """Rel against the logged tokens per layer, with 95 % bands, for experiments with three budgets or more."""
     import matplotlib.pyplot as plt
 
     if len(resamples.results.plan.experiment.levels) < 3:

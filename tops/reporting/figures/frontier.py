@@ -1,4 +1,4 @@
-"""Score against tokens and, beside it, against the prefill time that was measured: what a millisecond buys."""
+"""Score against tokens and, beside it, against measured prefill time."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Point = tuple[Row, float, float, Drawn]  # row, tokens per layer, milliseconds, 
 
 
 def frontier(resamples: Resamples, measured: Measured) -> Iterator[tuple[str, str, Figure]]:
-    """Two panels for the one model and budget that the record of ``tops bench efficiency`` is of."""
+    """Two panels, for the model and budget of the record of ``tops bench efficiency``."""
     import matplotlib.pyplot as plt
 
     results = resamples.results
     for backbone in results.backbones:
         for level in results.plan.experiment.levels:
             points, absent = _points(resamples, measured, backbone, level)
-            if len(points) < 3:  # the unpruned model and two that can be compared
+            if len(points) < 3:  # the unpruned model and two methods to compare
                 continue
             figure, panels = plt.subplots(1, 2, figsize=(7.6, 3.6), sharey=True)
             labels: dict[str, Any] = {}
@@ -70,7 +70,7 @@ def frontier(resamples: Resamples, measured: Measured) -> Iterator[tuple[str, st
 
 
 def _points(resamples: Resamples, measured: Measured, backbone: str, level: str) -> tuple[list[Point], dict[str, str]]:
-    """Rows with a score and a time, and why the others have none."""
+    """Points of the rows with a score and a time, and the reasons for the rows without."""
     points: list[Point] = []
     absent: dict[str, str] = {}
     if measured.why:
@@ -88,7 +88,7 @@ def _points(resamples: Resamples, measured: Measured, backbone: str, level: str)
 
 
 def _front(axes: Axes, points: list[tuple[float, float]]) -> None:
-    """Steps through the points that no other beats in cost and score."""
+    """Draw a stepped line through the points that no other point beats in both cost and score."""
     best: list[tuple[float, float]] = []
     for cost, score in sorted(points, key=lambda p: (p[0], -p[1])):
         if not best or score > best[-1][1]:

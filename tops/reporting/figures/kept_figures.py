@@ -24,7 +24,7 @@ _LAYER = re.compile(r"(?:(criteria=[RDC+]+);)?layer=(\d+)")
 
 
 def _records(resamples: Resamples, backbone: str) -> dict[Row, Record]:
-    """The first stored cell of each row with a budget, all on one benchmark: places compare on the same pictures."""
+    """The first stored cell of each row with a budget, all on one benchmark: rows then show the same pictures."""
     column = next(
         (c for (r, c), e in resamples.results.entries.items() if c.backbone == backbone and r.level and e.records), None
     )
@@ -132,8 +132,10 @@ def evenness_curves(resamples: Resamples) -> Iterator[tuple[str, str, Figure]]:
 
 
 def _map(kept: Kept, record: Record) -> np.ndarray:
-    """Probabilities as the views of the picture lie: the tiles of a square picture as they are cut, what is left over
-    below. Where the answers do not tell, as the family's grid, or as the plain sequence, padded.
+    """Probabilities as one array, arranged like the views of the picture.
+
+    The tiles of a square picture are placed as they are cut, and further views stand below. Where the answers do not
+    record the layout, the family's grid is used, else the plain sequence, padded.
     """
     if grids := kept.grids:
         across = max(2, math.ceil(math.sqrt(len(grids) - 1)))  # one of them is the overview
@@ -162,7 +164,7 @@ def _by_layer(resamples: Resamples) -> bool:
 
 
 def agreement_maps(resamples: Resamples) -> Iterator[tuple[str, str, Figure]]:
-    """Jaccard index of what a method keeps when it cuts at one layer or another."""
+    """Jaccard index of the tokens that a method keeps when it cuts at one layer or another."""
     import matplotlib.pyplot as plt
 
     if not _by_layer(resamples):
@@ -175,7 +177,7 @@ def agreement_maps(resamples: Resamples) -> Iterator[tuple[str, str, Figure]]:
             match = _LAYER.fullmatch(row.variant)
             stages = kept_tokens(record, visual) if match else {}
             if match and stages:
-                # The layer that was cut: in the miniature several layers of the paper fall on one.
+                # The layer that was cut: in the miniature several of the paper's layers map to one layer.
                 name = " ".join(part for part in (row.title, match[1]) if part)
                 methods.setdefault((name, row.level), {})[max(stages)] = stages[max(stages)].mask
         methods = {name: masks for name, masks in methods.items() if len(masks) > 1}

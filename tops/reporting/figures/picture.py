@@ -1,4 +1,4 @@
-"""A drawn figure on its way to a page."""
+"""A drawn figure that is to be put on a page."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class Picture:
     Attributes
     ----------
     title : str
-        Below the figure.
+        Title below the figure.
     alt : str
-        What it shows, in words.
+        Description of the figure in words.
     svg : bytes
-        The file's content.
+        Content of the SVG file.
     first : bool
         Whether it stands on the first screen, below the main table.
     wide : bool
@@ -32,5 +32,5 @@ class Picture:
 
     @property
     def address(self) -> str:
-        """The figure as a data address, isolated from the page."""
+        """The figure as a ``data:`` address, so that its styles and ids do not affect the page."""
         return "data:image/svg+xml;base64," + base64.b64encode(self.svg).decode()

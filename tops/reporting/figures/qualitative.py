@@ -31,7 +31,7 @@ _RIVALS = 4
 _STAGES = 3
 _LOOKED_AT = 50  # documents of a benchmark, of which one is shown
 _DROPPED = (20, 26, 38)
-_WIDTH, _PANEL = 7.0, 1.0  # inches: of the page, and of a panel at most
+_WIDTH, _PANEL = 7.0, 1.0  # inches: width of the page, and of a panel at most
 _HEAD, _LINE, _UNDER = 0.25, 0.55, 0.33  # inches: above all lines; of words to a line, of which below its pictures
 _PIXELS = 240  # of a panel's height: 240 dots an inch
 _COLOURS = 128  # of a panel: a palette is a third of the bytes, and no eye sees it at this size
@@ -52,7 +52,7 @@ class _Shown:
 
 @dataclass(frozen=True)
 class _Panel:
-    """A picture as it is seen, with words above and below."""
+    """A picture to draw, with text above and below it."""
 
     seen: Image | None
     title: str
@@ -130,13 +130,13 @@ def _picture(record: Record, answer: Answer) -> Image | None:
 
 
 def _draw(documents: list[_Shown], rows: list[Row], title: str) -> Figure:
-    """The picture with its question, the last cut of each rival, and every cut of the subject."""
+    """The figure: each picture with its question, the last cut of each rival, and every cut of the subject."""
     import matplotlib.pyplot as plt
 
     subject = rows[0]
     drawn = [_subject_panels(shown, subject) for shown in documents]
     aspect = max(p.seen.width / p.seen.height for panels in drawn for p in panels if p.seen is not None)
-    most = _RIVALS if aspect < 1.5 else _RIVALS // 2  # an overview beside its tiles takes two panels' room
+    most = _RIVALS if aspect < 1.5 else _RIVALS // 2  # an overview beside its tiles takes the room of two panels
     rivals = [r for r in rows[1:] if any(r in d.answers for d in documents)][:most]
     for shown, panels in zip(documents, drawn, strict=True):
         panels[:0] = [_rival_panel(shown, rival) for rival in rivals]
@@ -175,7 +175,7 @@ def _subject_panels(shown: _Shown, row: Row) -> list[_Panel]:
 
 
 def _rival_panel(shown: _Shown, row: Row) -> _Panel:
-    """A rival after its last cut; one that records no tokens shows the picture as it is."""
+    """The panel of a rival after its last cut; without recorded tokens it shows the whole picture."""
     if row not in shown.answers:
         return _Panel(None, f"{row_title(row)}\nnot run")
     stages = list(stages_of(shown.answers[row].kept).values())[-1:]
@@ -185,7 +185,7 @@ def _rival_panel(shown: _Shown, row: Row) -> _Panel:
 
 
 def _said(shown: _Shown, row: Row) -> tuple[str, str]:
-    """The answer, marked right or wrong, and its colour."""
+    """The row's answer, marked right or wrong, and the colour of the text."""
     answer, record = shown.answers[row], shown.records[row]
     score = answer.scores.get(record.default_scorer or "", {}).get("score")
     text = textwrap.shorten(_plain(answer.answer), 26, placeholder="…") or "(empty)"
@@ -228,7 +228,7 @@ def _shaded(picture: np.ndarray, kept: np.ndarray) -> np.ndarray:
 
 
 def _small(picture: Image) -> np.ndarray:
-    """Pixels as they are printed, of few colours: a vector file then holds a palette and a byte a pixel."""
+    """Pixels at print size and in few colours, so that a vector file holds a palette and one byte per pixel."""
     from PIL import Image
 
     small = picture.copy()
@@ -237,5 +237,5 @@ def _small(picture: Image) -> np.ndarray:
 
 
 def _plain(text: str) -> str:
-    """In one line, without what cannot be printed."""
+    """Text in one line, without characters that cannot be printed."""
     return "".join(c for c in " ".join(text.split()) if c.isprintable())

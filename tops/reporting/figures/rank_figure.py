@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def separable(drawn: Mapping[Row, Drawn]) -> dict[Row, int]:
-    """Rivals from which each row differs beyond chance: paired differences, Holm-adjusted over all pairs, 5 %."""
+    """Number of rivals from which each row differs beyond chance: paired, Holm-adjusted over all pairs, at 5 %."""
     pairs = list(combinations(drawn, 2))
     adjusted = holm({pair: drawn[pair[0]].against(drawn[pair[1]]).p for pair in pairs})
     out = dict.fromkeys(drawn, 0)
@@ -73,6 +73,6 @@ def rank_intervals(resamples: Resamples) -> Iterator[tuple[str, str, Figure]]:
 
 
 def _fair(resamples: Resamples, backbone: str, level: str) -> dict[Row, Drawn]:
-    """Rel of methods and controls whose budget is the mean over layers."""
+    """Rel of the methods and controls under the protocol ``layer_average``."""
     rows = [r for r in resamples.results.rows(backbone) if r.level == level and r.protocol == "layer_average"]
     return {r: d for r in rows if not r.variant and (d := resamples.rel(backbone, r)) is not None}

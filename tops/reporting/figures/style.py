@@ -1,4 +1,4 @@
-"""One look for all figures: colour-blind safe, told apart in grey print, the same bytes every time."""
+"""The style of all figures: safe for colour-blind readers, legible in grey print, the same bytes every time."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _SETTINGS: dict[Any, Any] = {
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Matplotlib without a display, in the project's look; the caller's settings come back."""
+    """Inside the block, matplotlib has no display and the project's style; the caller's settings are restored."""
     import matplotlib
 
     matplotlib.use("Agg", force=False)
@@ -49,7 +49,7 @@ def styled() -> Iterator[None]:
 
 
 def _further_fonts() -> list[str]:
-    """A font of this machine with the Chinese that a model may answer in; none where there is none."""
+    """The first installed font with Chinese characters, which answers may contain; empty where there is none."""
     from matplotlib.font_manager import fontManager
 
     there = {font.name for font in fontManager.ttflist}
@@ -57,7 +57,7 @@ def _further_fonts() -> list[str]:
 
 
 def look(row: Row, index: int, *, subject: bool = False) -> dict[str, object]:
-    """Line of a method: the subject stands out, controls are grey and dashed, other protocols are dotted."""
+    """Line style of a method: the subject stands out, controls are grey and dashed, other protocols are dotted."""
     if subject:
         if row.protocol == "layer_average":
             return {"color": SUBJECT, "linewidth": 2.2, "marker": "o", "zorder": 4}
@@ -71,23 +71,23 @@ def look(row: Row, index: int, *, subject: bool = False) -> dict[str, object]:
         }
     if row.role == "control":
         return {"color": "#8a93a0", "linewidth": 1.2, "linestyle": "--", "marker": MARKERS[index % 8], "markersize": 4}
-    again = index // len(COLOURS)  # past the palette, a colour comes back with another line and marker
+    again = index // len(COLOURS)  # past the palette, a colour is reused with another line and marker
     line = ("-", "-.")[again % 2] if row.protocol == "layer_average" else ":"
     marker = MARKERS[(index + again) % len(MARKERS)]
     return {"color": COLOURS[index % 8], "linewidth": 1.4, "linestyle": line, "marker": marker, "markersize": 5}
 
 
 def places(rows: Iterable[Row]) -> dict[tuple[str, str, str], int]:
-    """Number of each method, variant and meaning of the budget: one look for it through all panels."""
+    """Number of each method, variant and protocol, so that each has the same line style in all panels."""
     return {key: i for i, key in enumerate(dict.fromkeys(place(row) for row in rows if row.level))}
 
 
 def place(row: Row) -> tuple[str, str, str]:
-    """What tells the lines of a figure apart."""
+    """Method, variant and protocol of a row, which identify its line in a figure."""
     return row.method, row.variant, row.protocol
 
 
-_DATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}  # a file's bytes tell its content, not the day
+_DATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}  # the bytes of a file must not depend on the day
 
 
 def save(figure: Figure, stem: Path, kinds: Sequence[str] = ("svg", "pdf", "png")) -> tuple[list[Path], bytes]:

@@ -1,4 +1,4 @@
-"""One self-contained HTML page per experiment: nothing is loaded from anywhere, everything from data is escaped."""
+"""One self-contained HTML page per experiment: it loads nothing from elsewhere, and all text from data is escaped."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _template() -> Any:
 
 
 def provenance(records: Sequence[Record]) -> tuple[dict[str, str], list[dict[str, Any]]]:
-    """What the page shows of its cells: the facts that all of them share, and what is each cell's own.
+    """Provenance that the page shows: the facts that all cells share, and each cell's own facts.
 
     Host names stay out: a page is shown to strangers.
     """
@@ -68,12 +68,12 @@ def provenance(records: Sequence[Record]) -> tuple[dict[str, str], list[dict[str
     return common, cells
 
 
-# Names of machines, users and folders: no business of a reader, and nobody else can run the command of a worker.
+# Names of machines, users and folders are private, and nobody else can run the command of a worker.
 _PRIVATE = ("host", "hostname", "command", "platform", "url")
 
 
 def _public(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what names a machine or a person, at any depth, and without keys in addresses."""
+    """Provenance without names of machines or persons, at any depth, and without keys in addresses."""
     return {name: _shown(value) for name, value in content.items() if name not in _PRIVATE}
 
 
@@ -124,13 +124,13 @@ def page(
     title : str
         First heading.
     miniature : bool
-        Whether a banner says that no number compares with the paper's.
+        Whether a banner says that no number may be compared with the paper's.
     note : str
-        What the run was limited to.
+        Limits of the run.
     verdict : str
-        The one sentence above everything.
+        The sentence at the top.
     account : str
-        How many places have a number, and what became of the others.
+        How many places have a number, and why the others have none.
     main, more : sequence of Table
         Tables of the first screen, and those below.
     summary, warnings : sequence of str

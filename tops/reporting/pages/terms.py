@@ -1,4 +1,4 @@
-"""The words of a report and what they mean, one place for the page's hints and its glossary."""
+"""Terms of a report and their definitions, for the hints and the glossary of the page."""
 
 from __future__ import annotations
 

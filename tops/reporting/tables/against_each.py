@@ -44,7 +44,7 @@ def duels(resamples: Resamples) -> Iterator[Duel]:
 
 
 def _drawn(resamples: Resamples, backbone: str, level: str) -> dict[Row, Drawn]:
-    """Rows that may be compared: the same meaning of the budget, the same software."""
+    """Rows that may be compared: those with the same budget protocol and the same software."""
     columns = resamples.results.columns(backbone)
     rows = [
         r
@@ -56,7 +56,7 @@ def _drawn(resamples: Resamples, backbone: str, level: str) -> dict[Row, Drawn]:
 
 
 def _subject(results: Results, drawn: dict[Row, Drawn]) -> Row | None:
-    """The experiment's subject where it runs, else the method that leads."""
+    """The experiment's subject where it has a number, else the leading method."""
     methods = [r for r in drawn if r.role == "method"]
     plain = next((r for r in methods if results.is_subject(r)), None)
     return plain or max(methods, key=lambda r: drawn[r].point, default=None)
@@ -127,7 +127,7 @@ FEW = "too few units"
 
 
 def difference(comparison: Comparison) -> Datum:
-    """``+1.2 [+0.3, +2.1]``; without the brackets where there are too few units for an interval."""
+    """``+1.2 [+0.3, +2.1]``; without the brackets where there are too few clusters for an interval."""
     d = comparison.difference
     if np.isnan(d.low):
         return Datum(signed(d.estimate), d.estimate, mark=FEW)
@@ -143,7 +143,7 @@ def detectable(comparison: Comparison) -> Datum:
 
 
 def p_value(p: float) -> Datum:
-    """Three digits, never a bare zero."""
+    """A p-value with three digits; a smaller one is printed as a bound, never as zero."""
     if np.isnan(p):
         return hole(FEW)
     return Datum("<0.001" if p < 0.001 else f"{p:.3f}", p)

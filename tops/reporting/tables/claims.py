@@ -1,4 +1,4 @@
-"""The claims page: each claim, what the paper's numbers say, what the store says, and a verdict."""
+"""The claims page: each claim with the paper's numbers, the evidence of the store, and a verdict."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ NOTES = (
 
 @dataclass(frozen=True)
 class Evidence:
-    """One finding, and what it says of the contrast."""
+    """One finding with its outcome for the contrast."""
 
     contrast: Contrast
     finding: Finding
@@ -50,7 +50,7 @@ class Evidence:
 
     @property
     def rival(self) -> str:
-        """What ours is compared with."""
+        """The row that our method is compared with."""
         return self.finding.rival
 
     @property
@@ -72,7 +72,7 @@ def _plain(value: float) -> str:
 
 
 class Stores:
-    """Resamples of each experiment, made once; ``known`` are those that have been made before."""
+    """Resamples of each experiment, made once; ``known`` holds resamples that exist already."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Stores:
         self._known: dict[str, Resamples | None] = dict(known or {})
 
     def of(self, experiment: str) -> Resamples | None:
-        """None when the experiment does not exist or nothing of it has run."""
+        """Resamples of an experiment; None if it does not exist or none of its cells has run."""
         if experiment not in self._known:
             try:
                 found = collect(plan(experiment, self.profile, results=self.results), self.results)
@@ -99,7 +99,7 @@ class Stores:
 
 
 def evidence(claim: Claim, stores: Stores) -> list[Evidence]:
-    """Everything that the store says about a claim. Of the miniature nothing is held against a printed number."""
+    """All evidence of the store for a claim. Miniature results are never compared with a printed number."""
     found = []
     for contrast in claim.contrasts:
         if not (stores.miniature and contrast.printed):
@@ -125,7 +125,7 @@ def _said(contrast: Contrast, found: Finding) -> Outcome:
 
 
 def _outcome(contrast: Contrast, comparison: Comparison, adjusted: float) -> Outcome:
-    """Of a comparison with the best rival."""
+    """Outcome of a comparison with the best rival."""
     d = comparison.difference
     if contrast.question == "as good":
         if d.high < MARGIN:
@@ -139,7 +139,7 @@ def overall(found: list[Evidence]) -> Outcome:
     outcomes = [e.outcome for e in found]
     if not outcomes:
         return "not run"
-    decisive: tuple[Outcome, ...] = ("contradicted", "yes")  # one such setting settles a general statement
+    decisive: tuple[Outcome, ...] = ("contradicted", "yes")  # one such setting decides a general statement
     for outcome in decisive:
         if outcome in outcomes:
             return outcome
@@ -190,7 +190,7 @@ def _line(claim: Claim, stores: Stores) -> Line:
 
 
 def _small_line(claim: Claim, stores: Stores) -> Line:
-    """The miniature's evidence alone."""
+    """Line of a claim in the miniature profile: its evidence alone."""
     asked = [c for c in claim.contrasts if not c.printed and c.question not in RECORDS]
     text = "; ".join(e.text.replace(f": {e.outcome}", "") for e in evidence(claim, stores))
     unsaid = hole(_UNRUN if asked else "only the paper's own models or its text can tell")

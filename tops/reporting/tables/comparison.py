@@ -51,7 +51,7 @@ class Match:
 
     @property
     def verdict(self) -> Verdict:
-        """By the rule of this module."""
+        """Verdict by the rule of this module."""
         return verdict(float(self.published), self.ours, self.tolerance, complete=self.complete)
 
 
@@ -83,7 +83,7 @@ _VERDICTS: dict[Outcome, Verdict] = {
 
 @dataclass(frozen=True)
 class Missing:
-    """Published numbers of one row that stand beside nothing, and why."""
+    """Published numbers of one row that have no number of ours, and the reason."""
 
     backbone: str
     label: str
@@ -98,7 +98,7 @@ def matches(resamples: Resamples) -> list[Match]:
 
 
 def missing(resamples: Resamples) -> list[Missing]:
-    """The published numbers that :func:`matches` has nothing for, row by row."""
+    """The published numbers that :func:`matches` has no number for, row by row."""
     return _sides(resamples)[1]
 
 
@@ -142,7 +142,7 @@ def _why(resamples: Resamples, place: PrintedRow, slug: str, scale: Scale | None
 
 
 def _ours(resamples: Resamples, backbone: str, row: Row, slug: str, printed: Scale | None) -> Drawn | None:
-    """Acc and Rel by the paper's own rule, and only over all of its benchmarks."""
+    """Our number; Acc and Rel are by the paper's own rule, and only if all of its benchmarks have scores."""
     if slug in ("acc", "rel"):
         if printed is None or not printed.whole:
             return None
@@ -199,7 +199,7 @@ def comparison_table(resamples: Resamples, found: list[Match], absent: list[Miss
 
 
 def missing_table(resamples: Resamples, absent: list[Missing]) -> Table:
-    """Published numbers that stand beside nothing, row by row, each with the reason."""
+    """Published numbers without a number of ours, row by row, each with the reason."""
     lines = [
         Line(
             gap.label,

@@ -1,4 +1,4 @@
-"""What a table of scores leaves out: true budgets, cost, unread answers, controls, blind guessing, flips."""
+"""Table of facts beside the scores: true budgets, cost, unread answers, controls, blind guessing, flips."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _TOLERANCE = 0.025  # a schedule of whole tokens cannot always meet its average 
 
 
 def controls_table(resamples: Resamples) -> Table:
-    """One line per backbone, level and row that has answers; why the others have none says the main table."""
+    """One line per backbone, level and row that has answers; the main table says why other rows have none."""
     results, lines = resamples.results, []
     for backbone in results.backbones:
         for row in sorted(results.rows(backbone), key=lambda r: _order(results, r)):
@@ -64,7 +64,7 @@ def controls_table(resamples: Resamples) -> Table:
 
 
 def with_true_tokens(resamples: Resamples) -> Results:
-    """Results in which every place knows it when its layers saw another number of tokens than the row's budget."""
+    """Results whose places have ``seen`` filled in where the layers saw another number of tokens than the budget."""
     entries = dict(resamples.results.entries)
     for backbone in resamples.results.backbones:
         reference = resamples.results.reference(backbone)

@@ -29,7 +29,7 @@ _NOT_RANKED = (Datum(),) * 3
 
 
 def difficulty_tables(resamples: Resamples) -> Iterator[Table]:
-    """A table per backbone that has answers of the downsampling control."""
+    """One table per backbone that has answers of the downsampling control."""
     found: dict[str, list[Difficulty]] = {}
     for each in difficulties(resamples):
         found.setdefault(each.backbone, []).append(each)

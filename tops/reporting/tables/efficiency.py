@@ -127,7 +127,7 @@ def _ratio(row: Row, whole: float | None, mine: Datum) -> Datum:
 
 
 def _speed(results: Results, measured: Measured, backbone: str, row: Row) -> tuple[Datum, ...]:
-    """Measured columns, or the one reason why there are none."""
+    """The measured columns of a row; if there are none, holes with the reason."""
     reason = measured.why or mismatch(results, measured, backbone, row)
     if reason:
         return (hole(reason),) * len(_SPEED)
@@ -143,7 +143,7 @@ def _speed(results: Results, measured: Measured, backbone: str, row: Row) -> tup
 
 
 def _decode(spread: Any) -> Datum:
-    """What a further token adds: a difference of two times, which noise can make negative."""
+    """Time of one further token: a difference of two times, which noise can make negative."""
     if not isinstance(spread, dict):
         return hole("not measured on this machine")
     median = float(spread["median"])
@@ -151,7 +151,7 @@ def _decode(spread: Any) -> Datum:
 
 
 def mismatch(results: Results, measured: Measured, backbone: str, row: Row) -> str:
-    """Why a measurement is not of this row; empty when it is."""
+    """Why a measurement does not belong to this row; empty when it does."""
     title = backbone_title(backbone)
     model = f"miniature of {title}" if results.miniature else title
     if measured.setting.get("model") != model:

@@ -21,7 +21,7 @@ from tops.statistics.resampling import Floats
 
 @dataclass(frozen=True)
 class Widths:
-    """Of a language model."""
+    """Sizes of a language model that its FLOPs depend on."""
 
     width: int
     feed_forward: int
@@ -29,7 +29,7 @@ class Widths:
 
 
 def widths(backbone: str, *, miniature: bool) -> Widths | None:
-    """Of a backbone, or of the miniature checkpoint that stands for it; None when there is none."""
+    """Sizes of a backbone, or of the miniature checkpoint that stands for it; None when there is none."""
     choice = backbone_config(backbone)
     if not miniature:
         return Widths(choice.width, choice.feed_forward, choice.depth)
@@ -50,12 +50,12 @@ def unit(*, miniature: bool) -> tuple[str, float]:
 
 
 def visual_flops(size: Widths, layers: Floats) -> float | None:
-    """Of the mean prompt; None when the log is not of a model of this depth.
+    """FLOPs of the visual tokens of the mean prompt; None when the log is of a model of another depth.
 
     Parameters
     ----------
     size : Widths
-        Of the model.
+        Sizes of the model.
     layers : array, shape (depth,)
         Visual tokens each layer saw, averaged over documents.
     """
@@ -84,7 +84,7 @@ def costs(resamples: Resamples, backbone: str, row: Row) -> tuple[Datum, Datum]:
 
 
 def flops_findings(resamples: Resamples, contrast: Contrast) -> list[Finding]:
-    """FLOPs of the unpruned model over those of ours, by the layer log of both."""
+    """Ratio of the unpruned model's FLOPs to our method's, by the layer logs of both."""
     found = []
     for backbone, level in settings(resamples, contrast):
         row, reference = rows_at(resamples, backbone, level).get(contrast.ours), resamples.results.reference(backbone)

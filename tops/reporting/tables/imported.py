@@ -25,7 +25,7 @@ _OWN_SCALE = "not scored here: see the table of imported rows"
 
 
 def imported_table(results: Results, rows: Sequence[ImportedRow]) -> Table:
-    """Everything that their logs tell, and what they do not."""
+    """Table of the imported rows: everything that their logs tell, and what they do not tell."""
     headers = (
         Header("benchmark"),
         Header("score [95 %]", "Scored here"),
@@ -86,7 +86,7 @@ def with_imported(results: Results, table: Table, rows: Sequence[ImportedRow]) -
 
 
 def _columns(results: Results, table: Table) -> tuple[str, tuple[Column, ...]]:
-    """Backbone and columns of a main table; none where its columns are no benchmarks."""
+    """Backbone and columns of a main table; an empty tuple where its columns are not benchmarks."""
     if results.plan.experiment.layout != "benchmarks":
         return "", ()
     many = len(results.backbones) > 1

@@ -74,7 +74,7 @@ _ROLES = {"reference": "Unpruned", "method": "Methods", "control": "Controls"}
 
 
 def _once(notes: list[str]) -> list[str]:
-    """A note that holds for several backbones is said once."""
+    """Notes without repetitions: a note that holds for several backbones appears once."""
     found: dict[str, list[str]] = {}
     for note in notes:
         head, _, rest = note.partition(": ")
@@ -99,14 +99,14 @@ def _why_none(results: Results, backbone: str) -> str:
 
 
 def _one_per_level(results: Results) -> list[Row]:
-    """Rows with the level taken out, each once, in order."""
+    """Rows that differ only in their level reduced to one, in order."""
     order = {"reference": 0, "method": 1, "control": 2}
     found = dict.fromkeys(Row(r.method, r.title, r.role, "", r.protocol, r.variant) for r in results.plan.rows)
     return sorted(found, key=lambda r: order[r.role])
 
 
 def _at_level(results: Results, row: Row, level: str) -> Row | None:
-    """The row of that method at a level; one without levels stands at all of them."""
+    """The row of the same method at a level; a row without a level counts at every level."""
     for candidate in results.plan.rows:
         same = (candidate.method, candidate.role, candidate.variant) == (row.method, row.role, row.variant)
         if same and candidate.protocol == row.protocol and candidate.level in ("", level):

@@ -123,11 +123,11 @@ def _ends(title: str) -> tuple[str, str]:
 def _value(datum: Datum, span: bool) -> str:
     if datum.value is not None:
         return repr(round(datum.value, 6))
-    return "" if span else datum.text  # its ends say it
+    return "" if span else datum.text  # the columns of its ends have the numbers
 
 
 def _inert(text: str) -> str:
-    """A spreadsheet must not run a cell as a formula; signed numbers stay numbers."""
+    """Text that a spreadsheet does not run as a formula; signed numbers stay numbers."""
     if text[:1] in ("=", "+", "-", "@", "\t", "\r") and not re.fullmatch(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?", text):
         return "'" + text
     return text

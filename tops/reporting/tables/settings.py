@@ -1,4 +1,4 @@
-"""Tables 7 to 10: the paper's weights and schedules as it prints them, beside what they amount to."""
+"""Tables 7 to 10: the paper's weights and schedules as printed, beside the budgets that follow from them."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def _estimate(d: Drawn) -> tuple[Datum, Datum]:
 
 
 def benchmark_intervals_table(resamples: Resamples) -> Table:
-    """Every score with its own interval: what Acc and Rel average away."""
+    """Every benchmark's score with its own interval."""
     results, lines = resamples.results, []
     slugs = list(dict.fromkeys(c.slug for b in results.backbones for c in results.columns(b)))
     for backbone in results.backbones:
@@ -103,7 +103,7 @@ def benchmark_intervals_table(resamples: Resamples) -> Table:
 
 
 def interval(d: Drawn) -> Datum:
-    """``63.1 [61.0, 65.2]``."""
+    """A value with its interval, as ``63.1 [61.0, 65.2]``."""
     low, high = d.interval.low, d.interval.high
     if np.isnan(low):
         return number(d.point, mark=_FEW)
@@ -117,7 +117,7 @@ _FEW = "too few independent documents for an interval"
 
 
 def _span(low: float, high: float, form: str) -> Datum:
-    """``92.0 to 102.9``."""
+    """A range of numbers, as ``92.0 to 102.9``."""
     if np.isnan(low) or np.isnan(high):
         return hole(_FEW)
     return Datum(f"{round(low, 1):{form}} to {round(high, 1):{form}}", low=float(low), high=float(high))

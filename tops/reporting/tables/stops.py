@@ -1,4 +1,4 @@
-"""How many documents each column asked under ``stop=separable``, and what its comparisons said."""
+"""How many documents each column asked under ``stop=separable``, with the verdicts of its comparisons."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _state(stop: Stop) -> str:
 
 
 def _said(stop: Stop) -> str:
-    """Counts, and who is open by name."""
+    """Counts of the verdicts, with the names of rivals whose comparison is open."""
     counts = Counter(stop.verdicts.values())
     parts = [f"{counts[v]} {v}" for v in (Verdict.HIGHER, Verdict.LOWER, Verdict.WITHIN) if counts[v]]
     left = [f"{row_title(row)} at {level}" for (level, row), v in stop.verdicts.items() if v is Verdict.OPEN]

@@ -1,4 +1,4 @@
-"""The few sentences a reader needs first."""
+"""The summary of a report in a few sentences."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tops.statistics.intervals import Interval
 
 
 def sentences(resamples: Resamples, best: Mapping[tuple[str, str, str], Winner]) -> list[str]:
-    """How large a difference shows; for each model and budget who leads, and the subject beside the best control."""
+    """The smallest detectable difference; per model and budget the leader, and the subject against the best control."""
     return [*_power(best), *_settings(resamples, best)]
 
 
 def verdict(best: Mapping[tuple[str, str, str], Winner]) -> str:
-    """The one sentence on top: who is first on Rel how often, and how often that is more than chance."""
+    """The sentence at the top: which method is first on Rel, how often, and how often beyond chance."""
     settings = [w for (_, _, slug), w in best.items() if slug == "rel"]
     if not settings:
         return ""

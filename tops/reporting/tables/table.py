@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import groupby
 
-_SENTENCE = 80  # characters
+_SENTENCE = 80  # characters of text from which a column is wrapped
 
 
 @dataclass(frozen=True)
@@ -19,20 +19,20 @@ class Header:
 
 @dataclass(frozen=True)
 class Datum:
-    """One place.
+    """One place of a table.
 
     Attributes
     ----------
     text : str
-        As printed; empty for a hole.
+        Text as printed; empty for a hole.
     value : float or None
-        For sorting and CSV; None for text and holes.
+        Number for sorting and CSV; None for text and holes.
     reason : str
-        Why it is a hole; such places show a dash and a numbered note.
+        Why the place is a hole; such places show a dash and a footnote.
     bold : bool
-        Best of its column beyond chance.
+        Whether the number is the best of its column beyond chance.
     mark : str
-        A note on a number that is there: which mixture it suffers from, which benchmarks it lacks.
+        A footnote to the number, such as a mixture of software or benchmarks that are missing.
     cells : tuple of str
         Keys of the stored cells behind it.
     under : str
@@ -70,16 +70,16 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """Everything a format needs.
+    """A table with everything that an output format needs.
 
     Attributes
     ----------
     name : str
         File stem.
     title : str
-        One line; says so when the numbers are the miniature's.
+        Title in one line; it says so when the numbers are the miniature's.
     short : str
-        What it shows, where the page has said the rest.
+        Short title for a page whose heading has the rest.
     notes : tuple of str
         Rules and restrictions, below the table.
     """
@@ -134,7 +134,7 @@ class Table:
 
 
 def letter(i: int) -> str:
-    """0 -> a, 25 -> z, 26 -> aa."""
+    """Letters of a footnote by its number: 0 -> a, 25 -> z, 26 -> aa."""
     text = ""
     i += 1
     while i:
@@ -149,7 +149,7 @@ def number(value: float, digits: int = 1, **more: object) -> Datum:
 
 
 def signed(value: float, digits: int = 1) -> str:
-    """``+1.2``; nothing is ``-0.0``."""
+    """A number with its sign, as ``+1.2``; zero is never ``-0.0``."""
     return f"{round(value, digits) + 0.0:+.{digits}f}"
 
 

@@ -1,4 +1,4 @@
-"""Scores against the turn of a conversation, and what a cut for each question would have given."""
+"""Scores against the turn of a conversation, with the first question's tokens and with a cut for each question."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The unpruned rows beside published ones: the first thing to look at after a run on real weights."""
+"""Unpruned scores beside published ones: the first check after a run on real weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOTE = (
 
 
 def checks(resamples: Resamples) -> Iterator[tuple[Column, Drawn, Check]]:
-    """Every unpruned score that published ones exist for; none of the miniature."""
+    """Every unpruned score that has published counterparts; none for the miniature."""
     results = resamples.results
     for backbone in () if results.miniature else results.backbones:
         reference = results.reference(backbone)
@@ -39,7 +39,7 @@ def checks(resamples: Resamples) -> Iterator[tuple[Column, Drawn, Check]]:
 
 
 def _whole(resamples: Resamples, reference: Row | None, column: Column) -> bool:
-    """Whether all documents were asked: sampling then is no reason to differ."""
+    """Whether all documents were asked, so that sampling is no reason for a difference."""
     entry = next((e for (row, c), e in resamples.results.entries.items() if (row, c) == (reference, column)), None)
     wanted = load_benchmark(column.benchmark).data.documents
     return entry is not None and all(len(resamples.of(record).ids) >= wanted for record in entry.records)
