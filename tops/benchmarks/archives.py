@@ -21,7 +21,7 @@ def is_archive(name: str) -> bool:
 
 
 def wholes(files: Iterable[Path]) -> list[tuple[Path, ...]]:
-    """Archives of a folder; each with its parts in order."""
+    """Archives among some files; each is a tuple of its parts in order."""
     groups: dict[str, list[Path]] = {}
     for file in sorted(files):
         if is_archive(file.name):
@@ -37,7 +37,7 @@ def unpack(parts: Sequence[Path], target: Path) -> int:
     Raises
     ------
     DataError
-        If the archive is damaged, or wants to write outside the folder.
+        If the archive is damaged, or has a member outside the folder.
     """
     target.mkdir(parents=True, exist_ok=True)
     name = parts[0].name
@@ -78,7 +78,7 @@ def _open(parts: Sequence[Path]) -> Any:
 
 
 class _Joined(io.RawIOBase):
-    """Files read as one after the other."""
+    """Several files read as one stream, one after the other."""
 
     def __init__(self, parts: Sequence[Path]) -> None:
         self._files = [part.open("rb") for part in parts]

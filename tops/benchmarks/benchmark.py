@@ -1,4 +1,4 @@
-"""What a benchmark is: one YAML under ``configs/benchmark/``, read into a plain dataclass."""
+"""Definition of a benchmark: one YAML file under ``configs/benchmark/``, read into a plain dataclass."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ class Benchmark:
     chance : float or None
         Value of ``metric`` for answers drawn at random; None for open questions.
     cluster : tuple of str
-        Fields that documents which must be resampled together share; ``image`` stands for the picture itself, empty
-        for each document alone. ``cluster_modulo`` is applied to a numeric field.
+        Fields that define the clusters: documents that agree in them are resampled together. ``image`` stands for the
+        picture itself; empty makes each document a cluster. ``cluster_modulo`` is applied to a numeric field.
     whole_groups : bool
-        Whether documents of a cluster are scored as one, so that a limited run must not split it.
+        Whether documents of a cluster are scored together, so that a limited run must not split a cluster.
     strata : tuple of str
         Fields whose values take turns in a limited run, where the metric is put together from parts.
     question : str
         Field with the user's plain words, given to methods that read the question.
     target : tuple of str
-        Fields that are stored with the answer, all that the scorers need.
+        Fields of the document that are stored with the answer; the scorers need no others.
     prompt : dict
         Overrides of the stock prompt settings (``pre_prompt``, ``post_prompt``, ``ocr``).
     hint, choices : str
-        Where a document keeps its hint and its options, for conventions with words of their own
+        Fields with a document's hint and options, for conventions with a wording of their own
         (:func:`tops.benchmarks.wording.parts_of`).
     conventions : dict
         Named alternatives to ``prompt``, chosen with ``benchmark.convention=...`` or by a column of an experiment:
@@ -65,23 +65,23 @@ class Benchmark:
     scorers : dict
         Public scorer name to the rule that implements it (``tops.benchmarks.scorers``).
     scorer : str
-        The one to report; None until a judge has spoken, for judged benchmarks.
+        Name of the scorer to report. A judged benchmark has no scores until the judge has scored it.
     reported : str
         What papers print for this benchmark.
     miniature : dict
         Overrides of the miniature profile: ``generation``.
     extends : str
-        Benchmark whose documents and settings these are, where this file does not give its own.
+        Benchmark whose documents and settings are used where this file does not give its own.
     parts : tuple of str
-        Stock tasks of one form that are asked as one benchmark: ``{part}`` in ``task``, ``data.config`` and
-        ``data.split`` stands for each, and a document has the field ``part``.
+        Names of parts, each of which is a stock task, asked together as one benchmark: ``{part}`` in ``task``,
+        ``data.config`` and ``data.split`` stands for each, and a document has the field ``part``.
     interleaved : bool
-        Whether pictures stand in the question where ``<image 1>`` does, instead of before it.
+        Whether pictures are put into the question at ``<image 1>`` instead of before it.
     measure : str
         ``answers``: generated and scored; ``fidelity``: how far the model moves from the unpruned one
         (:mod:`tops.evaluation.fidelity`); ``turns``: generated in conversations and scored by turn.
     turns : Turns or None
-        Of ``measure: turns``.
+        Settings of ``measure: turns``; None for other measures.
     """
 
     name: str
@@ -165,7 +165,7 @@ class Benchmark:
             )
 
     def check_scorer(self, scorer: str) -> None:
-        """Refuse a scorer that this benchmark does not have; an empty name is the default one.
+        """Refuse a scorer that this benchmark does not have; an empty name means the default scorer.
 
         Raises
         ------
@@ -194,7 +194,7 @@ class Benchmark:
         return {**self.generation, **self._convention(convention, family).get("generation", {})}
 
     def _convention(self, convention: str | None, family: str) -> dict[str, Any]:
-        """What a convention changes, with what it says of a family taken in."""
+        """Settings that a convention changes, with those for the family merged in."""
         self.check_convention(convention)
         found = self._named(convention or "")
         own = found.pop("families", {})
@@ -225,9 +225,9 @@ class Benchmark:
         convention : str, optional
             Named prompt convention; it appears in the specification.
         family : str
-            Family of models that is asked: a toolkit may have words of its own for it.
+            Family of models that is asked; a toolkit may have its own wording for it.
         limit : int, optional
-            At most so many documents, drawn over the whole split.
+            Most documents to ask, drawn over the whole split; None for all.
         """
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
             raise ConfigurationError(f"limit is {limit!r}; give a whole number of documents, at least 1")
@@ -270,7 +270,7 @@ def _load(name: str, file: Path, changed: int) -> Benchmark:
 
 
 def benchmark_names() -> list[str]:
-    """Names of all benchmarks, sorted; other measures on their documents are not among them."""
+    """Names of all benchmarks, sorted; those that only measure something else on another's documents are left out."""
     return [name for name in choice_names("benchmark") if not load_benchmark(name).extends]
 
 
@@ -290,7 +290,7 @@ _LATER = ("parts", "interleaved", "only", "explode", "turns")  # settings that c
 
 
 def benchmark_source(name: str) -> str:
-    """Digest of a benchmark that is not part of the package: its settings, its task's and its rules' own files.
+    """Digest of a benchmark that is not part of the package: its settings, and the user's own task and rule files.
 
     Empty for the built-in ones, whose settings are in every cell and whose code is the package's.
     """
@@ -323,7 +323,7 @@ def own_task(benchmark: Benchmark) -> Path:
     Raises
     ------
     ConfigurationError
-        If there is none.
+        If there is no such file.
     """
     near = choice_file("benchmark", benchmark.name).parent
     places = [folder / benchmark.task for folder in (near, Path())]
@@ -341,7 +341,7 @@ def suite_names() -> list[str]:
 
 
 def load_suite(name: str) -> tuple[str, ...]:
-    """Benchmarks of a suite, or of the benchmark of that name alone.
+    """Benchmarks of a suite; for the name of a benchmark, that one alone.
 
     Raises
     ------

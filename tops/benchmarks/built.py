@@ -14,10 +14,10 @@ NOTE = "tops-built.json"
 
 
 def verified(folder: Path) -> Path:
-    """A folder of built tables, emptied when they are not as they were built.
+    """A folder of built tables; it is emptied first if the tables differ from the note of their build.
 
-    ``datasets`` takes what it finds there for what it would build. The folder holds nothing that the staged files do
-    not, so that a doubtful one is simply built again. One that another version left without a note is such a one.
+    ``datasets`` trusts any tables that it finds there. The folder holds only what can be built again from the staged
+    files, so that doubtful tables, also those without a note, are built again.
     """
     if not folder.is_dir():
         return folder
@@ -27,14 +27,14 @@ def verified(folder: Path) -> Path:
     if noted != _hashes(folder):
         aside = folder.with_name(f".{folder.name}.doubtful")
         shutil.rmtree(aside, ignore_errors=True)
-        with suppress(OSError):  # another process was quicker
+        with suppress(OSError):  # another process removed it first
             folder.rename(aside)
         shutil.rmtree(aside, ignore_errors=True)
     return folder
 
 
 def note_built(folder: Path) -> None:
-    """Take note of the tables that are there now."""
+    """Write the note of the present tables, against which :func:`verified` compares later."""
     if folder.is_dir():
         with suppress(OSError):
             write_atomically(folder / NOTE, json.dumps(_hashes(folder), indent=1, sort_keys=True).encode())

@@ -25,7 +25,7 @@ VIDEOS = (".mp4", ".webm", ".avi", ".mkv")
 
 
 class Staged(Protocol):
-    """Anything that says where staged data lies, such as the miniature's cache."""
+    """Protocol of an object that gives the folders of staged data, such as the miniature's cache."""
 
     @property
     def mirror(self) -> Path: ...
@@ -43,7 +43,7 @@ class DataRoot:
 
     @classmethod
     def at(cls, root: str | Path | Staged | None = None) -> DataRoot:
-        """The folder at a path; for None the place that ``tops fetch`` uses."""
+        """The data folder at a path; for None the folder that ``tops fetch`` uses."""
         if root is None:
             root = default_data_folder()
         if isinstance(root, str | Path):
@@ -76,7 +76,7 @@ def video_folder(benchmark: Benchmark, root: DataRoot) -> Path | None:
 
 
 def missing(benchmark: Benchmark, root: DataRoot) -> str | None:
-    """What is not staged, with the command that fetches it; None when all is there."""
+    """Message on what is not staged, with the command that fetches it; None when everything is staged."""
     folder = dataset_folder(benchmark, root)
     if not any(p.suffix in TABLES for p in document_files(benchmark, root)):
         return f"no documents of {benchmark.name} in {folder}; run `tops fetch benchmark={benchmark.source}`"

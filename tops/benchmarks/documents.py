@@ -18,16 +18,16 @@ PICTURE = re.compile(r"<image (\d+)>")  # where a picture stands in the text of 
 
 
 def cluster_of(benchmark: Benchmark, document: Mapping[str, Any], number: int, images: Sequence[Image] = ()) -> str:
-    """Name of the cluster of a document: those of one name are resampled together.
+    """Name of a document's cluster; documents with the same name are resampled together.
 
     Parameters
     ----------
     benchmark : Benchmark
         Its YAML names the fields.
     document : mapping
-        Without its picture is enough, unless the benchmark's cluster is ``image``.
+        The document; its picture may be left out unless the benchmark's cluster is ``image``.
     number : int
-        Of the document; its own cluster when the benchmark has none.
+        Number of the document; it names the cluster when the benchmark has no cluster fields.
     images : sequence of PIL images
         Pictures of the document.
     """
@@ -47,8 +47,8 @@ def cluster_of(benchmark: Benchmark, document: Mapping[str, Any], number: int, i
 def limited(benchmark: Benchmark, documents: Sequence[Mapping[str, Any]], limit: int | None) -> list[int]:
     """Numbers of the documents to ask: all, or at most ``limit`` of them, drawn over the whole split.
 
-    The draw is the same everywhere, and a larger limit asks all that a smaller one does. First documents, or every
-    n-th, would be another benchmark: files are sorted by category, and yes and no alternate.
+    The draw is the same everywhere, and a larger limit asks all that a smaller one does. The first documents, or every
+    n-th, would be biased: files are sorted by category, and yes and no alternate.
 
     Benchmarks that score documents in groups (MME's pairs, MMBench's rotations, HallusionBench's sets) are limited by
     whole groups, as many as fit but at least one: half a group would be scored by another rule. Where the metric is
@@ -80,12 +80,12 @@ def _rank(place: int) -> bytes:
 
 
 def target_of(benchmark: Benchmark, document: Mapping[str, Any]) -> dict[str, Any]:
-    """What the scorers need of a document."""
+    """Fields of a document that the scorers need."""
     return {name: _field(benchmark, document, name) for name in benchmark.target}
 
 
 def question_of(benchmark: Benchmark, document: Mapping[str, Any]) -> str:
-    """The user's plain words."""
+    """The user's plain words, without template."""
     words = str(_field(benchmark, document, benchmark.question))
     return " ".join(PICTURE.sub(" ", words).split()) if benchmark.interleaved else words
 

@@ -1,4 +1,4 @@
-"""Staging data sets and checkpoints for machines without network: only what is needed, with sizes before it starts."""
+"""Staging data sets and checkpoints for machines without network: only needed files, with sizes announced first."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Item:
     kind : str
         ``dataset`` or ``model``.
     commit : str
-        Exactly this revision is fetched.
+        The revision to fetch.
     files : dict
-        Name to bytes.
+        File name to size in bytes.
     target : Path or None
-        Folder; None: the hub cache.
+        Folder that the files go into; None for the hub cache.
     unpack_to : Path or None
-        Where archives are unpacked, and where videos go that lie open in the repository.
+        Folder for unpacked archives, and for videos that are not in an archive.
     """
 
     kind: Literal["dataset", "model"]
@@ -69,7 +69,7 @@ class Fetcher:
     root : Path
         Data folder (``tops.benchmarks.data``).
     endpoint : str or None
-        Of the hub, where it is not the public one.
+        Address of the hub, where it is not the public one.
     update : bool
         Take the newest revision instead of the one fetched before.
     """
@@ -86,7 +86,7 @@ class Fetcher:
         self._lock = json.loads(path.read_text()) if path.exists() else {}
 
     def dataset(self, benchmark: Benchmark) -> Item:
-        """What a benchmark needs."""
+        """The data set repository of a benchmark, with the files that it needs."""
         data, place = benchmark.data, DataRoot.at(self.root)
         info = self._info("dataset", data.path, data.revision, data.gated)
         files = {n: s for n, s in info["files"].items() if any(_fits(n, p) for p in data.files)}
@@ -97,7 +97,7 @@ class Fetcher:
         return Item("dataset", data.path, info["commit"], files, target, unpack_to, data.gated)
 
     def model(self, repository: str, revision: str | None = None) -> Item:
-        """What a checkpoint needs; pickled weights are never fetched."""
+        """The repository of a checkpoint, with the files that it needs; pickled weights are never fetched."""
         info = self._info("model", repository, revision, gated=False)
         files = {n: s for n, s in info["files"].items() if any(fnmatch(n, p) for p in MODEL_FILES) and "/" not in n}
         if not any(n.endswith(".safetensors") for n in files):
@@ -130,12 +130,12 @@ class Fetcher:
         return isinstance(try_to_load_from_cache(item.repository, name, revision=item.commit), str)
 
     def stage(self, item: Item) -> Iterator[str]:
-        """Fetch what is missing and unpack archives, one step after the other; interrupted, it goes on there.
+        """Fetch missing files and unpack archives step by step; after an interruption, a new call continues.
 
         Yields
         ------
         str
-            What was just done.
+            A sentence on the step that was just done.
         """
         self.check_room([item])
         if lacking := self.missing(item):
@@ -173,12 +173,12 @@ class Fetcher:
             )
 
     def check_room(self, items: Iterable[Item]) -> list[str]:
-        """What each disk must take and has, for people.
+        """Lines with the needed and the free space of each disk.
 
         Raises
         ------
         DataError
-            If what is missing does not fit on a disk.
+            If the missing files do not fit on a disk.
         """
         from huggingface_hub.constants import HF_HUB_CACHE
 
@@ -201,7 +201,7 @@ class Fetcher:
         return lines
 
     def _note(self, item: Item, unpacked: list[str]) -> None:
-        """Remember the revision, so that the next fetch takes the same, and which archives are unpacked."""
+        """Write down the revision, so that the next fetch takes the same one, and the unpacked archives."""
         key = f"{item.kind}:{item.repository}"
         before = self._lock.get(key, {})
         same = before.get("commit") == item.commit
@@ -212,7 +212,7 @@ class Fetcher:
 
 
 def size_text(count: int) -> str:
-    """Bytes for people."""
+    """A number of bytes as readable text."""
     value = float(count)
     for unit in ("B", "kB", "MB", "GB"):
         if value < 1000:
@@ -232,7 +232,7 @@ def _existing(path: Path) -> Path:
 
 
 class _explained:
-    """Turns the hub's errors into what to do about them."""
+    """Context that turns the hub's errors into messages with the next step."""
 
     def __init__(self, repository: str, kind: str) -> None:
         self._repository, self._kind = repository, kind
@@ -243,7 +243,7 @@ class _explained:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None or isinstance(error, DataError | KeyboardInterrupt):
             return
-        from httpx import HTTPError  # of the hub's client: no network, a broken line
+        from httpx import HTTPError  # errors of the hub's client: no network, a broken connection
         from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
         page = f"https://huggingface.co/{'datasets/' if self._kind == 'dataset' else ''}{self._repository}"

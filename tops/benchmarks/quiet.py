@@ -49,7 +49,7 @@ def import_lmms_eval() -> None:
 
 @contextmanager
 def without_dataset_bars() -> Iterator[None]:
-    """No bars of ``datasets`` while it reads documents for the first time."""
+    """Inside the block, ``datasets`` shows no progress bars."""
     from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     if are_progress_bars_disabled():
@@ -64,7 +64,7 @@ def without_dataset_bars() -> Iterator[None]:
 
 @contextmanager
 def environment(hf_home: Path) -> Iterator[None]:
-    """What stock task code may see of the environment while a cell runs."""
+    """Set the environment variables that stock task code sees while a cell runs."""
     fixed = {"HF_HOME": str(hf_home), "API_TYPE": "dummy"}  # a task that wants a judge must not find one by chance
     with scrubbed(), patch.dict(os.environ, fixed):
         yield

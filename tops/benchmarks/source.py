@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 @dataclass(frozen=True)
 class DataSource:
-    """Where the documents come from.
+    """The data set that holds a benchmark's documents.
 
     Attributes
     ----------
@@ -19,7 +19,7 @@ class DataSource:
     split : str
         Split that is asked.
     documents : int
-        Documents of the real split.
+        Number of documents of the real split.
     also : tuple of str
         Further configurations that the stock task loads, such as GQA's images.
     revision : str or None

@@ -15,9 +15,9 @@ class Documents:
     Parameters
     ----------
     with_media, plain : sequence of mapping
-        The rows with their pictures, and without.
+        The rows with their pictures, and the same rows without.
     images, image_of
-        A table of pictures apart, and the row of it that each document shows (GQA).
+        A separate table of pictures, and the row of that table for each document (GQA).
     only : mapping
         Field to the value of the rows that are asked.
     explode : str

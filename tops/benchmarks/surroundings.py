@@ -1,4 +1,4 @@
-"""Variables of the environment that would change an answer behind the back of its specification.
+"""Environment variables that would change an answer although the cell's specification does not name them.
 
 Found by reading what lmms-eval's chat models and tasks, qwen-vl-utils, transformers, accelerate and torch ask
 ``os.environ`` for, on the way from a document to an answer. Those that name places, devices or threads, or only decide
@@ -30,12 +30,12 @@ PREFIXES = ("LMMS_", "TORCHCODEC_", "JUDGE_", "AZURE_", "ACCELERATE_", "TRANSFOR
 
 
 def unwanted() -> list[str]:
-    """Variables of this process that are among them, sorted."""
+    """Names of such variables that are set in this process, sorted."""
     return sorted(name for name in os.environ if name in NAMES or name.startswith(PREFIXES))
 
 
 def scrub() -> list[str]:
-    """Take them out of this process for good, before it loads a library; returns their names."""
+    """Remove such variables from this process for good, before it loads a library; returns their names."""
     found = unwanted()
     for name in found:
         del os.environ[name]
@@ -44,7 +44,7 @@ def scrub() -> list[str]:
 
 @contextmanager
 def scrubbed() -> Iterator[None]:
-    """The environment without them, inside the block."""
+    """Inside the block, the environment lacks such variables."""
     before = {name: os.environ.pop(name) for name in unwanted()}
     try:
         yield

@@ -22,7 +22,7 @@ from tops.store.cell import BenchmarkSpec
 from tops.store.hashes import same_content
 
 GREEDY: Mapping[str, Any] = {"do_sample": False, "temperature": 0, "num_beams": 1}
-TASKS_HELD = 32  # all benchmarks of an experiment: cells of one benchmark come back row after row
+TASKS_HELD = 32  # enough for all benchmarks of an experiment, which come back row after row
 NEUTRAL = "tops"  # no task has settings for a model of this name: prompts come from its ``default``
 
 
@@ -32,11 +32,11 @@ class Task:
     Attributes
     ----------
     stock : ConfigurableMessagesTask
-        The task itself: prompts, visuals; the first one of a benchmark with parts.
+        The lmms-eval task, which gives prompts and pictures; of a benchmark with parts, the first one.
     documents : Documents or Joined
-        Its split.
+        Documents of the benchmark's split.
     key : str
-        Names specification and data; two tasks of one key ask the same.
+        Identifies specification and data; two tasks with the same key ask the same questions.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Task:
         return list(self._numbers[limit])
 
     def conversations(self, limit: int | None) -> list[tuple[int, ...]]:
-        """The same by conversation, where the benchmark is asked in turns."""
+        """Numbers of the documents that a limited run asks, grouped by conversation, for a benchmark asked in turns."""
         if limit not in self._conversations:
             self._conversations[limit] = conversations(self.benchmark, self._plain(), limit)
         return self._conversations[limit]
@@ -218,7 +218,7 @@ def _part(
     )
 
     class Unopened(ConfigurableMessagesTask):  # type: ignore[misc]
-        """The constructor asks document 0 for its prompt; its picture is not needed for that."""
+        """Documents without pictures: the task's constructor makes the prompt of document 0, which needs none."""
 
         def test_docs(self) -> Any:
             import datasets

@@ -23,7 +23,7 @@ def conversations(
     Parameters
     ----------
     benchmark : Benchmark
-        Of ``measure: turns``.
+        A benchmark with ``measure: turns``.
     documents : sequence of mapping
         The whole split; pictures may be left out.
     limit : int or None
@@ -52,10 +52,10 @@ def conversations(
 
 
 def in_order(numbers: Sequence[int], seed: int) -> tuple[int, ...]:
-    """A conversation in the order of a seed.
+    """The documents of a conversation in the order that belongs to a seed.
 
     As many seeds in a row as there are questions (0 to 3, 4 to 7, ... of four) put every question once at every turn:
-    turns of such a run differ in their place alone, not in their questions.
+    over such a run the turns have the same questions and differ in their place only.
     """
     count = len(numbers)
     mixed = sorted(numbers, key=lambda number: _rank(seed // count, number))

@@ -1,4 +1,4 @@
-"""A repository as ``datasets`` can read it where only some of its files are staged."""
+"""A view of a staged repository that ``datasets`` can read although only some of the files are staged."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ _SIZES = ("splits", "download_size", "dataset_size")
 
 
 def as_staged(folder: Path, files: Iterable[Path], view: Path) -> Path:
-    """The folder itself, or a view of it whose README lists no more than is there.
+    """The folder itself, or a view of it whose README lists only the staged files.
 
     ``datasets`` reads the list of a repository's files in the head of its README, and refuses the whole repository when
-    it finds none for one of the splits or configurations, asked for or not. ``tops fetch`` takes what a task needs.
+    it finds none for one of the splits or configurations, asked for or not. ``tops fetch`` stages only the files that a
+    task needs.
 
     Parameters
     ----------
     folder : Path
         The staged repository; it is left alone.
     files : iterable of Path
-        Those that the benchmark asks for.
+        Staged files of the benchmark.
     view : Path
         Folder for the view: links to the files, and a README of its own.
     """
@@ -52,7 +53,7 @@ def as_staged(folder: Path, files: Iterable[Path], view: Path) -> Path:
 
 
 def _head(readme: Path) -> tuple[dict[str, Any], str]:
-    """The YAML at the start of a README, and what follows it."""
+    """The YAML at the start of a README, and the text after it."""
     if not readme.is_file():
         return {}, ""
     parts = readme.read_text(encoding="utf-8").split("---\n", 2)
@@ -63,7 +64,7 @@ def _head(readme: Path) -> tuple[dict[str, Any], str]:
 
 
 def _entries(head: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Configuration, and split with the patterns of its files; of those that name both."""
+    """(Configuration, split with its file patterns) for each entry that names both."""
     found = []
     for config in head.get("configs", []):
         files = config.get("data_files")

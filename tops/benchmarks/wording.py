@@ -18,14 +18,14 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
     "hint": ("hint",),
     "option": ("letter", "option"),
 }
-LETTERS, INLINE = "letters", "inline"  # of ``Benchmark.choices``, beside the name of a field with a list
+LETTERS, INLINE = "letters", "inline"  # values of ``Benchmark.choices``, besides the name of a field with a list
 _CHINESE = re.compile("[\u4e00-\u9fff]")
 _INLINE = re.compile(r"([A-D]): (.*?)(?=, [A-D]: |$)", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a prompt is made of.
+    """The parts of a document that a prompt is made of.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ def parts_of(document: Mapping[str, Any], *, question: str, hint: str = "", choi
     Parameters
     ----------
     document : mapping
-        Without its picture is enough.
+        The document; its picture may be left out.
     question, hint : str
         Fields with the question and the hint; an empty name for none.
     choices : str
@@ -56,7 +56,7 @@ def parts_of(document: Mapping[str, Any], *, question: str, hint: str = "", choi
     Raises
     ------
     DataError
-        If a field is missing, or no options are found where some are wanted.
+        If a field is missing, or no options are found although ``choices`` is given.
     """
     for name in (question, hint, choices if choices not in ("", LETTERS, INLINE) else ""):
         if name and name not in document:
@@ -128,7 +128,7 @@ def worded(settings: Mapping[str, str], parts: Parts) -> str:
         ``text`` with the fields hint, question and options; ``hint`` and ``option`` say how each of these reads;
         ``text_chinese`` stands for ``text`` where a part has a Chinese character.
     parts : Parts
-        Of :func:`parts_of`.
+        The document's parts, from :func:`parts_of`.
     """
     option = settings.get("option", "\n{letter}. {option}")
     fields = {

@@ -1,4 +1,4 @@
-"""The small pieces between a document and a stock chat model."""
+"""Asking the documents of a cell: from a document to a question, and through a stock chat model to a reply."""
 
 from __future__ import annotations
 
@@ -45,8 +45,9 @@ class Question:
 class Given:
     """One reply, and what pruning did to its prompt.
 
-    ``measured`` is for scorers that read this and no target. ``turn`` is the place in a conversation, from 1 on, and
-    ``asked`` its prompt without the model's own earlier answers; 0 and empty for a question that stands alone.
+    ``measured`` holds losses for scorers that read these instead of a target. ``turn`` is the place in a conversation,
+    from 1 on, and ``asked`` is the turn's prompt without the model's own earlier answers; they are 0 and empty for a
+    question outside a conversation.
     """
 
     reply: Reply
@@ -59,10 +60,10 @@ class Given:
 
 
 class Questions:
-    """Prepared questions of one model in memory, up to a number of bytes; then no more are taken.
+    """Cache of prepared questions of one model, up to a number of bytes; a full cache takes no more.
 
-    Small benchmarks, as those of the miniature, fit whole, and every row of a table asks them again. Large ones would
-    only push each other out.
+    Small benchmarks, such as the miniature ones, fit as a whole, and every row of a table asks them again. Questions of
+    a large benchmark would only replace each other, so nothing is evicted.
     """
 
     LIMIT = 256 * 2**20
@@ -70,10 +71,10 @@ class Questions:
     def __init__(self) -> None:
         self._held: dict[Any, Question] = {}
         self._bytes = 0
-        self.handed_over: dict[Any, Question] = {}  # for the next cell, whether or not there is room to hold them
+        self.handed_over: dict[Any, Question] = {}  # for the next cell; held even when the cache is full
 
     def get(self, key: Any) -> Question | None:
-        """A question, when it is held; one that was handed over is given away once."""
+        """The question under a key, or None; one handed over for the next cell is removed when it is returned."""
         question = self._held.get(key)
         if question is None and (question := self.handed_over.pop(key, None)) is not None:
             self.put(key, question)
@@ -104,7 +105,7 @@ class Asking:
     method : Method or None
     task : Task
     run : Run or None
-        Of the ``prune()`` block; None for the unpruned model.
+        The run that the ``prune()`` block gives; None for the unpruned model.
     """
 
     def __init__(
@@ -120,7 +121,7 @@ class Asking:
         self._shared_key = repr((task.key, cell.benchmark.generation, sorted(cell.backbone.options.items())))
 
     def prepare(self, number: int) -> Question:
-        """Read a document and build its prompt, or give the one that another method of this backbone was asked."""
+        """Read a document and build its prompt, or reuse the question of another method on this backbone."""
         if self._shared is None:
             return self._prepared(number)
         question = self._shared.get((self._shared_key, number))
@@ -130,7 +131,7 @@ class Asking:
         return question
 
     def hand_over(self, numbers: Sequence[int]) -> None:
-        """Prepare documents for the cell that comes next; those of the cell before that were not asked are let go."""
+        """Prepare documents for the next cell; unasked documents of an earlier cell are dropped."""
         if self._shared is None:
             return
         self._shared.handed_over = {}
@@ -154,7 +155,7 @@ class Asking:
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Context of all calls of the model: it packs images as the cell's image layout says, and logs nothing."""
+        """Context for all calls of the model: images are packed by the cell's image layout, and logging is off."""
         with self.asker.quiet(), self._backbone.adapter.shown(self.reader.layout):
             yield
 
@@ -168,14 +169,16 @@ class Asking:
         return out
 
     def _clock(self) -> float:
-        """Seconds, as if no vision features were shared: which method asks an image first must not tell in its cost."""
+        """Time in seconds plus the time saved by shared vision features: the order of methods must not affect their
+        cost.
+        """
         memory = self._backbone.memory
         return time.perf_counter() + (0.0 if memory is None else memory.saved_seconds)
 
     def _document(self, number: int) -> dict[str, Any]:
         try:
             return self._task.documents[number]
-        except (OSError, SyntaxError) as error:  # Pillow's, for what is no picture or half of one
+        except (OSError, SyntaxError) as error:  # Pillow's errors for a file that is no picture or is cut off
             name = self._benchmark.source
             raise DataError(
                 f"its image does not decode: {error}; delete the data and run `tops fetch benchmark={name}`"
@@ -187,7 +190,7 @@ class Asking:
         Raises
         ------
         Exception
-            Whatever went wrong with any of them.
+            The error of any of the questions.
         """
         run, prompts = self._run, [question.prepared for question in questions]
         if run is not None:
@@ -209,7 +212,7 @@ class Asking:
     def _seen(
         self, prompt: Prepared, record: PromptRecord | None
     ) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, Any] | None]:
-        """Visual tokens that each layer saw, newlines beside them, and what was kept where this is recorded."""
+        """Visual tokens and newline tokens that each layer saw, and the kept tokens if they are recorded."""
         if record is None:
             return *tokens_unpruned(self._backbone, prompt.options), None
         tokens, newlines = (tuple(map(int, n)) for n in (record.visual_tokens_per_layer, record.newlines_per_layer))
@@ -244,7 +247,7 @@ def asker_and_reader(
 
 
 def view(backbone: Backbone) -> int | None:
-    """Side in pixels of the vision tower's input; None where it is not fixed."""
+    """Side of the vision tower's input in pixels; None where it is not fixed."""
     return view_side(backbone.model.config.vision_config.to_dict())
 
 

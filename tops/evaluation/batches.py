@@ -1,4 +1,4 @@
-"""Several prompts in one call of the model: prepared one by one, put together by length, taken apart again."""
+"""Several prompts in one call of the model: grouped by length, padded into a batch, and split again."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ PER_TOKEN = {"attention_mask": 0, "mm_token_type_ids": 0, "token_type_ids": 0}
 
 
 def length(prepared: Prepared) -> int:
-    """Tokens of a prompt."""
+    """Length of a prompt in tokens."""
     return int(prepared.options["input_ids"].shape[1])
 
 
 def kind(prepared: Prepared) -> tuple[str, ...]:
-    """Prompts of one kind can share a batch: the same tensors are there (a prompt without an image has fewer)."""
+    """Names of a prompt's tensors. Prompts with the same names can share a batch (one without an image has fewer)."""
     return tuple(sorted(name for name, value in prepared.options.items() if isinstance(value, Tensor)))
 
 
@@ -39,7 +39,7 @@ def merge(prompts: Sequence[Prepared]) -> dict[str, Any]:
     Raises
     ------
     UnsupportedModelError
-        If they do not fit together.
+        If the prompts cannot share a batch.
     """
     first, longest = prompts[0].options, max(length(p) for p in prompts)
     if len({kind(p) for p in prompts}) > 1:
@@ -61,14 +61,14 @@ def merge(prompts: Sequence[Prepared]) -> dict[str, Any]:
 
 
 def split(ids: Tensor, prompts: Sequence[Prepared]) -> list[Tensor]:
-    """What each prompt alone would have got from ``generate``: its own ids, and its answer up to the end token.
+    """Split a batch into the output of ``generate`` for each prompt alone: its ids, and its answer up to the end token.
 
     Parameters
     ----------
     ids : Tensor, (B, L + T) int64
-        Of the batch.
+        Output of ``generate`` for the batch.
     prompts : sequence of Prepared
-        Its rows.
+        The prompts, in the order of the rows.
 
     Returns
     -------
@@ -87,7 +87,7 @@ def split(ids: Tensor, prompts: Sequence[Prepared]) -> list[Tensor]:
 
 
 def buckets(items: Sequence[T], size: int, prepared: Callable[[T], Prepared]) -> list[list[T]]:
-    """Batches of at most ``size`` of one kind, prompts of similar length together."""
+    """Batches of at most ``size`` items of one :func:`kind`, with prompts of similar length together."""
     out: list[list[T]] = []
     for item in sorted(items, key=lambda i: (kind(prepared(i)), length(prepared(i)))):
         if not out or len(out[-1]) == size or kind(prepared(out[-1][0])) != kind(prepared(item)):
@@ -98,7 +98,7 @@ def buckets(items: Sequence[T], size: int, prepared: Callable[[T], Prepared]) ->
 
 @dataclass
 class Room:
-    """How much memory one prompt took, and how much is free."""
+    """Memory that one prompt took, and free memory, in bytes."""
 
     used: int = 0
     free: int = 0
@@ -111,7 +111,7 @@ class Room:
 
 @contextmanager
 def measured(device: torch.device) -> Iterator[Room]:
-    """Memory that the block takes on a GPU beyond what was there before; elsewhere room for ``ON_CPU`` prompts."""
+    """Measure the additional GPU memory that the block takes; on other devices there is room for ``ON_CPU`` prompts."""
     if device.type != "cuda":
         yield Room(1, int(ON_CPU / SPARE))
         return
@@ -119,7 +119,7 @@ def measured(device: torch.device) -> Iterator[Room]:
     torch.cuda.reset_peak_memory_stats(device)
     yield room
     room.used = torch.cuda.max_memory_allocated(device) - before
-    # What the allocator holds without using it is free to us.
+    # Memory that the allocator holds but does not use counts as free.
     held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     room.free = torch.cuda.mem_get_info(device)[0] + held
 
@@ -163,7 +163,7 @@ def _left(value: Tensor, width: int, fill: int) -> Tensor:
 
 
 def _same_tiles(name: str, values: Sequence[Tensor]) -> list[Tensor]:
-    """LLaVA-NeXT's images of different numbers of tiles, filled up as its processor does: with zeros."""
+    """LLaVA-NeXT's images padded with zeros to the same number of tiles, as its processor does."""
     if name != "pixel_values" or values[0].ndim != 5:
         if len({v.shape[1:] for v in values}) > 1:
             raise UnsupportedModelError(f"{name} of different shapes do not share a batch")

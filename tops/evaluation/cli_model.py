@@ -31,11 +31,11 @@ class TopsModel(lmms):  # type: ignore[misc]
     budget : int or float
         Tokens per image, or a keep ratio; the method's default when absent.
     device : str
-        As lmms-eval passes it.
+        Device name, as lmms-eval passes it.
     attention : str
         ``sdpa``, ``flash_attention_2`` or ``eager``.
     dtype : str
-        Of the weights; ``auto`` is the checkpoint's own.
+        Type of the weights; ``auto`` is the checkpoint's own.
     batch_size, max_batch_size : int
         Only 1 is served.
     **options
@@ -97,7 +97,7 @@ class TopsModel(lmms):  # type: ignore[misc]
         return self.backbone.model.device
 
     def clean(self) -> None:
-        """Keep the model for the next task."""
+        """Keep the model for the next task; lmms-eval calls this to delete it."""
 
     def generate_until(self, requests: list[Any]) -> list[Any]:
         """Answers; an error ends the run instead of becoming an empty answer."""

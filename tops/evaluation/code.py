@@ -1,8 +1,8 @@
-"""Which code answered a cell, as one fingerprint per part: what a stored answer depends on beside its settings.
+"""Fingerprints of the code that answers a cell, one per part. A stored answer depends on this code and on its settings.
 
-A part is what a reader would name: the engine, the method, the selection it calls, the backbone, the evaluation that
-asks. The files of each are found by following imports from the backbone's family, the method's class and the modules
-that ask, so that an edit of a page of the report, or of another method, makes no answer stale.
+The parts are the engine, the method, the selection it calls, the backbone, and the evaluation that asks. The files of
+each are found by following imports from the backbone's family, the method's class and the modules that ask, so that an
+edit of a page of the report, or of another method, makes no answer stale.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def _families() -> dict[str, Path]:
 
 
 def _family(name: str) -> list[Path]:
-    """File of a family and the loader; all of them for a family that no file of the package names."""
+    """Files of a family and of the loader; the files of all families where no file of the package defines this one."""
     folder = PACKAGE.folder / "backbones"
     file = _families().get(name)
     return [folder / "loading.py", file] if file is not None else sorted(folder.glob("*.py"))
@@ -141,7 +141,7 @@ def _part(module: str) -> str:
 
 
 def snapshot() -> None:
-    """Take note of every file that may count, before a long process runs code that may be edited meanwhile."""
+    """Fingerprint every file that may count now, because files may be edited while a long process runs."""
     for room in ROOMS:
         place = PACKAGE.folder / room
         for file in sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]:
@@ -150,13 +150,13 @@ def snapshot() -> None:
 
 
 def forget() -> None:
-    """Read all code anew, for a process that has loaded an edited module again."""
+    """Drop remembered fingerprints, for a process that has reloaded an edited module."""
     fingerprint.forget()
     _answering_code.cache_clear()
 
 
 def differences(stored: Code | None, cell: Cell) -> list[str]:
-    """Parts whose code has changed since a cell was answered; empty when nothing is known of it."""
+    """Parts whose code has changed since a cell was answered; empty when the cell records no fingerprints."""
     if not stored:
         return []
     try:

@@ -49,7 +49,7 @@ def evaluate_cell(
     store : Store
         Where the result goes.
     backbone : Backbone
-        Loaded model and processor; they are as before afterwards.
+        Loaded model and processor; they are unchanged afterwards.
     method : Method or None
         None for the unpruned model.
     benchmark : Benchmark
@@ -61,16 +61,17 @@ def evaluate_cell(
     limit : int, optional
         Must agree with ``cell.benchmark.limit``.
     progress : Progress, optional
-        Told of every document.
+        Called with every document.
     record_kept : bool or int
         Store which visual tokens each cut kept, and the pictures: of all documents, or of so many, the first ones.
     batch_size : int or "auto"
         Most prompts in one call of the model; ``auto`` asks the first one alone and takes as many as the free memory
-        then holds. Float32 gives the same answers for any; half precision may not, so that the provenance says it.
+        then holds. In float32 answers do not depend on it; in half precision they may, so the provenance records it.
     let_through : tuple of exception types
-        Not failures of a document: a scheduler's notice that the time is up.
+        Exceptions that are not failures of a document and are raised on, such as a scheduler's notice that the time is
+        up.
     following : Following, optional
-        What comes next on this model: prepared while the last documents of this cell are answered.
+        The next cell on this model: its first documents are prepared while the last ones of this cell are answered.
 
     Returns
     -------
@@ -145,7 +146,7 @@ def _judge_of_environment() -> Judge | None:
 
 
 def _judge(cell: Cell, store: Store, benchmark: Benchmark, judge: Judge) -> CellStatus:
-    """Scores of a judge; the answers are sealed already, so a judge that fails costs nothing but its own verdicts."""
+    """Add a judge's scores to a cell. Its answers are sealed already: a failing judge loses only its own verdicts."""
     from tops.evaluation.judge import judge_record
 
     try:

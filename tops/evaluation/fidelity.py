@@ -1,4 +1,4 @@
-"""How far pruning moves a model from itself, on the answers that the unpruned model gives (figure 2 of the paper).
+"""Loss of the unpruned model's own answers under pruning (figure 2 of the paper).
 
 The unpruned model answers greedily; its own answer, end mark included, is then fed token by token to the pruned model,
 whose prompt is cut as in generation. The loss is the mean over the answer's tokens of minus the log-probability, in
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Forced:
-    """What a model makes of a given answer.
+    """Loss of a given answer under a model, token by token.
 
     Attributes
     ----------
     loss : list of float
-        Minus the log-probability of each answer token, nats.
+        Minus the log-probability of each answer token, in nats.
     agrees : list of bool
-        Whether it is the most probable one.
+        Whether each answer token is the model's most probable one.
     """
 
     loss: list[float]
@@ -85,7 +85,7 @@ class _Reference:
     forced: Forced
 
 
-# Of the model in memory: all rows of an experiment are measured against the same answers.
+# References of the model in memory: all rows of an experiment are measured against the same answers.
 _REFERENCES: WeakKeyDictionary[Any, dict[str, _Reference]] = WeakKeyDictionary()
 
 
@@ -113,7 +113,7 @@ class FidelityAsking(Asking):
             forced, (seen, newlines) = reference.forced, tokens_unpruned(self._backbone, options)
         else:
             with self._backbone.prune(self._method) as run:
-                # The same draws as where this document is answered.
+                # The same random draws as when this document is answered.
                 run.question, run.sample = question.words, f"{self._benchmark.source}/{question.number}"
                 forced = teacher_forced(self._backbone.model, _tensors(options), reference.answer)
             seen, newlines = run.last[0].visual_tokens_per_layer, run.last[0].newlines_per_layer

@@ -1,4 +1,4 @@
-"""The cell that comes next on a model: its first documents are prepared while this one's last are answered."""
+"""The next cell on a model: its first documents are prepared while the last ones of the present cell are answered."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Following:
-    """What will probably be evaluated next; another worker may take it first, which costs what was prepared.
+    """The cell that will probably be evaluated next; if another worker takes it first, the preparation is lost.
 
     Attributes
     ----------
     cell : Cell
-        Of the same backbone.
+        The next cell, of the same backbone.
     method : Method or None
         As for :func:`tops.evaluation.evaluate_cell`.
     benchmark : Benchmark
@@ -37,9 +37,9 @@ class Following:
     benchmark: Benchmark
 
     def prepare(self, backbone: Backbone, root: DataRoot, count: int) -> None:
-        """Prepare its first documents and leave them where its own questions are looked for.
+        """Prepare the first documents of the cell and put them into the cache of questions.
 
-        Never raises: what is wrong with the cell is said when its turn has come.
+        It never raises: an error of the cell is reported when the cell is evaluated.
 
         Parameters
         ----------
@@ -48,7 +48,7 @@ class Following:
         root : DataRoot
             Staged data.
         count : int
-            Documents.
+            How many documents to prepare.
         """
         from tops.benchmarks.tasks import load_task
         from tops.evaluation.asking import Asking

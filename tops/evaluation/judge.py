@@ -32,18 +32,18 @@ from tops.store.secrets import without_secrets
 from tops.store.store import Store
 
 KEY_VARIABLE = "TOPS_JUDGE_KEY"
-MOST_TOKENS = 128  # of a verdict
+MOST_TOKENS = 128  # most tokens of a verdict
 STEP = 0.5  # by which the temperature rises from one attempt to the next
 PROBES = (("yellow", "It is yellow."), ("yellow", "It is a whale."))
 
 
 class JudgeError(DataError):
-    """A judge that cannot be reached, or does not answer as one."""
+    """A judge cannot be reached, or its replies are no verdicts."""
 
 
 @dataclass(frozen=True)
 class Judge:
-    """An endpoint.
+    """The endpoint of a judge model and its settings.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class Judge:
     workers : int
         Requests at a time.
     version : str
-        What the server says of the model that answers: its own name for it, and a fingerprint of its system.
+        The server's own name of the answering model, with its system fingerprint.
     """
 
     url: str = field(repr=False)
@@ -79,7 +79,7 @@ class Judge:
         try:
             parts = urlsplit(self.url)
             good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except ValueError:  # brackets that do not close, a port that is no number
+        except ValueError:  # brackets that do not close, or a port that is no number
             good = False
         if not good or any(c.isspace() or ord(c) > 126 for c in self.url):
             shown = without_secrets(self.url)
@@ -87,7 +87,7 @@ class Judge:
 
     @property
     def base(self) -> str:
-        """Address without the path of an operation, and without keys: what may be shown and stored."""
+        """Address without an operation's path and without keys; this form may be shown and stored."""
         return without_secrets(self.url).rstrip("/").removesuffix("/chat/completions")
 
     @property
@@ -97,7 +97,7 @@ class Judge:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What a verdict depends on: model, version, prompt and settings, not the address."""
+        """Everything that a verdict depends on: model, version, prompt and settings; not the address."""
         return {
             "model": self.model,
             "version": self.version,
@@ -111,7 +111,7 @@ class Judge:
         Raises
         ------
         JudgeError
-            If the server lists none, or several: which one judges must not hang on the order of a list.
+            If the server lists no model, or several: the choice of the judge must not depend on the order of a list.
         """
         if self.model:
             return self
@@ -128,7 +128,7 @@ class Judge:
         Raises
         ------
         JudgeError
-            If there is none.
+            If there is no reply.
         """
         return self._text(self._chat(prompt, temperature))
 
@@ -149,7 +149,7 @@ class Judge:
         Raises
         ------
         JudgeError
-            If no attempt gives a number from 0 to 1. It is never taken for a 0.
+            If no attempt gives a number from 0 to 1. A missing number never counts as 0.
         """
         return self._verdict(question, truth, prediction)[0]
 
@@ -176,12 +176,12 @@ class Judge:
         Returns
         -------
         Judge
-            With its model's name.
+            The judge with its model's name filled in.
 
         Raises
         ------
         JudgeError
-            If it cannot be reached, or scores a right answer below a wrong one.
+            If the judge cannot be reached, or does not tell a right answer from a wrong one.
         """
         judge = self.resolved()
         (right, reply), (wrong, _) = (judge._verdict("What colour is the banana?", t, said) for t, said in PROBES)
@@ -252,7 +252,7 @@ def mmvet_prompt() -> str:
 def judge_record(store: Store, key: str, benchmark: Benchmark, judge: Judge) -> dict[str, Any]:
     """Judge the stored answers of a complete cell and add the result to it.
 
-    Verdicts are kept as they come: a judge that stops half-way is asked only for the others next time.
+    Verdicts are stored as they come: after an interruption the judge is asked only for the missing ones.
 
     Returns
     -------
@@ -262,7 +262,7 @@ def judge_record(store: Store, key: str, benchmark: Benchmark, judge: Judge) -> 
     Raises
     ------
     JudgeError
-        If a verdict cannot be had; nothing is scored then.
+        If a verdict cannot be obtained; then no score is stored.
     """
     judge = judge.probe()
     record = store.read(key)

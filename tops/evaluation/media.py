@@ -1,4 +1,4 @@
-"""From a document's pictures to those that the processor gets: controls, padding, frames."""
+"""Preparing a document's pictures for the processor: image controls, padding, frames."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MOST_ELONGATED = 200
 
 @dataclass(frozen=True)
 class Media:
-    """What one document shows: images, or the frames of one video (with their numbers), or nothing."""
+    """Pictures of one document: images, or the frames of one video (with their numbers), or none."""
 
     images: tuple[Image, ...] = ()
     video: bool = False
@@ -59,12 +59,12 @@ def upright(image: Image, *, squared: bool) -> Image:
     image : PIL image
         Any mode.
     squared : bool
-        Whether it will be padded or brought to a square, whatever its shape.
+        Whether the image will be padded or resized to a square afterwards, so that a thin shape does no harm.
 
     Raises
     ------
     DataError
-        If it is empty, or so thin that processors would blow it up to gigabytes or refuse it.
+        If the image is empty, or so thin that processors would enlarge it to gigabytes or refuse it.
     """
     from PIL import ImageOps
 
@@ -81,7 +81,7 @@ def upright(image: Image, *, squared: bool) -> Image:
 def as_rgb(image: Image) -> Image:
     """Any mode of Pillow as 8-bit RGB.
 
-    Deep grey is scaled to 8 bits and not cut off there; floating grey is taken from 0 to 1 where it lies in it.
+    Grey of more than 8 bits is scaled to 8 bits, not clipped; floating-point grey counts as 0 to 1 if it lies there.
     Transparency, of a channel, a palette or one colour, shows white.
     """
     from PIL import Image as Pillow
@@ -120,7 +120,7 @@ class MediaReader:
     task : Task
     inputs : Inputs
     method : object
-        A control that changes images has ``prepare``; other methods are not asked.
+        The cell's method. Only a control that changes images has ``prepare``; other methods have no effect here.
     mean : sequence of float
         Mean colour of the processor, 0 to 1.
     token_pixels : int
@@ -130,7 +130,7 @@ class MediaReader:
     even : bool
         Whether the model takes frames in pairs.
     layout : ImageLayout
-        What becomes of images (not of frames).
+        Layout of images (not of frames).
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class MediaReader:
         return Media(images, not self._inputs.frames_as_images, indices, frames.total, frames.fps)
 
     def __call__(self, number: int, document: dict[str, Any]) -> Media:
-        """Pictures as the processor gets them."""
+        """Pictures as the processor receives them."""
         media = self.raw(document)
         images = list(media.images)
         if isinstance(self._method, InputControl):

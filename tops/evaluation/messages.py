@@ -23,13 +23,13 @@ def messages(text: str, media: Media, *, interleaved: bool = False) -> list[dict
 def _among(text: str, shown: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Text with its pictures where ``<image 1>`` stands; named again, a picture is not shown again.
 
-    Stock puts the pictures in the order of their numbers whatever the text says, and drops words between two places of
-    one picture; where each is named once, in order, this is what it makes.
+    lmms-eval orders the pictures by number whatever the text says, and drops the words between two mentions of one
+    picture. Where each picture is named once and in order, the result is the same.
 
     Raises
     ------
     DataError
-        If the text does not name as many pictures as there are. Without any (a control) the names go.
+        If the text does not name as many pictures as there are. Without pictures (a control) the marks are removed.
     """
     pieces = PICTURE.split(text)  # words, number, words, number, ..., words
     numbers = sorted(set(pieces[1::2]))

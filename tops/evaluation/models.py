@@ -29,17 +29,17 @@ from lmms_eval.api.model import lmms  # noqa: E402
 
 @dataclass(frozen=True)
 class Reply:
-    """What a model said to one prompt.
+    """A model's reply to one prompt.
 
     Attributes
     ----------
     text : str
-        As the stock wrapper gives it.
+        The answer as the stock wrapper returns it.
     prompt : str
-        As the processor got it, template included.
+        The prompt as the processor received it, template included.
     output_tokens : int
     seconds : float
-        Preparation and generation.
+        Wall time of preparation and generation.
     """
 
     text: str
@@ -55,13 +55,13 @@ class Prepared:
     Attributes
     ----------
     request : Instance
-        What was asked.
+        The lmms-eval request.
     prompt : str
         As the processor got it.
     options : mapping
-        Arguments of ``generate``, tensors with a batch of one.
+        Arguments of ``generate``; tensors have a batch of one.
     seconds : float
-        Spent on it.
+        Wall time of the preparation.
     images : tuple of PIL images
         As the processor got them.
     processing : mapping
@@ -77,12 +77,12 @@ class Prepared:
 
 
 class _Halt(BaseException):
-    """Leaves a stock wrapper at ``generate``; no ``Exception``, for these it swallows."""
+    """Raised to leave a stock wrapper at ``generate``; not an ``Exception``, because the wrapper swallows those."""
 
 
 @dataclass
 class _Watch:
-    """What went through the processor and the model during one request."""
+    """Record of the inputs of processor and model during one request."""
 
     prompt: str = ""
     media: Media = field(default_factory=Media)
@@ -97,12 +97,12 @@ class _Watch:
 def check_placeholders(processor: Any, texts: Sequence[str], images: Any, videos: Any) -> None:
     """Refuse prompts whose placeholders are not as many as their images and videos.
 
-    Processors of transformers leave out what is too much, or end in a bare ``StopIteration``.
+    Processors of transformers drop surplus images, or end in a bare ``StopIteration``.
 
     Raises
     ------
     DataError
-        Such as for a question whose own words are a placeholder.
+        If the numbers differ, for example because a question's own words contain a placeholder.
     """
     for kind, given in (("image", images), ("video", videos)):
         mark = getattr(processor, f"{kind}_token", None)
@@ -118,7 +118,7 @@ def check_placeholders(processor: Any, texts: Sequence[str], images: Any, videos
 
 
 class _Processor:
-    """A processor that notes the prompt, gets decoded frames, and never drops what it was given."""
+    """A processor that records the prompt, takes decoded frames, and refuses inputs that it would drop."""
 
     def __init__(self, backbone: Any, watch: _Watch, inputs: Inputs, layout: ImageLayout) -> None:
         self._processor, self._watch, self._inputs = backbone.processor, watch, inputs
@@ -190,7 +190,7 @@ class _Model:
 
 
 def generate(model: Any, options: Mapping[str, Any]) -> torch.Tensor:
-    """``model.generate``; without a configuration of its own it builds and prints the model's anew at every call."""
+    """``model.generate`` with an explicit configuration; without one it rebuilds and logs the model's at every call."""
     configuration: Any = GenerationConfig
     names = configuration().to_dict()
     decoding = {name: value for name, value in options.items() if name in names}
@@ -214,7 +214,7 @@ def _without_noise(module: Any) -> Iterator[None]:
 
 
 class Asker:
-    """A loaded backbone in place of the one that a stock chat class would load. Mixed in before that class.
+    """Mix-in before a stock chat class: it uses a loaded backbone instead of loading one.
 
     ``ask`` answers one request or raises; ``generate_until`` serves lmms-eval's own evaluator in the same way.
 
@@ -261,7 +261,7 @@ class Asker:
         Raises
         ------
         Exception
-            Whatever went wrong, unchanged.
+            The original error, unchanged.
         """
         self.watch.prompt, self.watch.error, self.watch.media = "", None, media or Media()
         started = time.perf_counter()
@@ -279,12 +279,12 @@ class Asker:
         return _without_noise(self.stock_module)
 
     def prepare_prompt(self, request: Any, media: Media) -> Prepared:
-        """All that comes before the model, by the stock wrapper.
+        """Prepare a prompt: every step of the stock wrapper before the model.
 
         Raises
         ------
         Exception
-            Whatever went wrong, unchanged.
+            The original error, unchanged.
         """
         self.watch.prompt, self.watch.error, self.watch.media = "", None, media
         started = time.perf_counter()
@@ -299,16 +299,16 @@ class Asker:
         raise RuntimeError("the stock wrapper did not come to the model")
 
     def reply(self, prepared: Prepared, ids: torch.Tensor, seconds: float) -> Reply:
-        """All that comes after the model, by the stock wrapper.
+        """Make a reply: every step of the stock wrapper after the model.
 
         Parameters
         ----------
         prepared : Prepared
             From :meth:`prepare_prompt`, of any asker of this model.
         ids : Tensor, (1, L + T) int64
-            What ``generate`` gave for it: prompt and answer.
+            Output of ``generate`` for the prompt: prompt and answer.
         seconds : float
-            That took.
+            Wall time of that ``generate``.
         """
         words = [{"role": "user", "content": [{"type": "text", "text": ""}]}]
         old = prepared.request.arguments
@@ -326,7 +326,7 @@ class Asker:
         return Reply(result.text, prepared.prompt, tokens, prepared.seconds + seconds)
 
     def generate_until(self, requests: list[Any]) -> list[Any]:
-        """Answers in the form that lmms-eval's evaluator takes; the first error ends it."""
+        """Answers in the form that lmms-eval's evaluator takes; the first error ends the evaluation."""
         from lmms_eval.api.instance import GenerationResult, TokenCounts
 
         replies = [self.ask(request) for request in requests]
@@ -356,7 +356,7 @@ def asker_for(backbone: Any, inputs: Inputs, layout: ImageLayout = NATIVE) -> As
     Raises
     ------
     UnsupportedModelError
-        If there is none.
+        If no stock wrapper fits.
     """
     adapter = backbone.adapter
     if not adapter.chat:

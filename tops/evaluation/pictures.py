@@ -9,7 +9,7 @@ from PIL.Image import Image
 
 
 class Encoded:
-    """PNGs by document, up to a number of bytes; then no more are taken.
+    """A cache of PNGs by document, up to a number of bytes; when it is full, nothing is added.
 
     Every method and budget stores the same pictures, and encoding one takes longer than a small model's answer.
     """
@@ -26,9 +26,9 @@ class Encoded:
         Parameters
         ----------
         key : hashable
-            Names the picture: what was encoded under it before is given again.
+            Name of the picture; a PNG encoded before under this name is returned.
         image : Image
-            Any mode; stored as RGB.
+            The picture, of any mode; it is stored as RGB.
         """
         found = self._held.get(key)
         if found is None:

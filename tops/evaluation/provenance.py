@@ -1,4 +1,4 @@
-"""Where a number comes from: commit, versions, hardware, seeds, times."""
+"""Provenance of a cell: commit, versions, hardware, seeds, times."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _git(*arguments: str) -> str | None:
 
 @cache
 def versions() -> dict[str, str | None]:
-    """Installed versions of what can change an answer; None for what is not installed."""
+    """Installed versions of packages that can change an answer; None for a package that is not installed."""
 
     def one(name: str) -> str | None:
         try:
@@ -61,7 +61,7 @@ def versions() -> dict[str, str | None]:
 
 @cache
 def hardware() -> dict[str, Any]:
-    """Processor, memory-less GPU names, and the host."""
+    """Host, platform, processor, threads, names of the GPUs, and CUDA version."""
     import torch
 
     gpus = (
@@ -98,21 +98,21 @@ def provenance(
     Parameters
     ----------
     started : str
-        When this session began.
+        Time at which this attempt began (:func:`now`).
     seconds : float
-        Wall time of this session.
+        Wall time of this attempt.
     seed : int
-        Of the cell.
+        Seed of the cell.
     documents : int
-        Documents of the cell.
+        Number of documents of the cell.
     resumed : int
-        How many of them an earlier session had answered.
+        How many of them an earlier attempt had answered.
     device : str
-        Where the model was.
+        Device of the model.
     batch_size : int
         Most prompts in one call of the model.
     engine : str
-        What ran it.
+        What ran the model: ``library`` or ``vllm``.
     """
     status = _git("status", "--porcelain")
     return {

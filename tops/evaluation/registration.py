@@ -16,7 +16,7 @@ NAME = "tops"
 
 
 def manifest() -> ModelManifest:
-    """What lmms-eval's model registry wants to know of us."""
+    """Entry of the model ``tops`` for lmms-eval's model registry."""
     from lmms_eval.models.registry_v2 import ModelManifest
 
     return ModelManifest(model_id=NAME, chat_class_path="tops.evaluation.cli_model.TopsModel")

@@ -20,7 +20,7 @@ def rules_without_judge(record: Record) -> list[str]:
 
 
 def scored_again(record: Record, scorer: str) -> tuple[dict[str, Any], dict[int, Any]]:
-    """What a rule of today makes of the stored answers: the entry of the store, and the rows.
+    """Scores of the stored answers by today's rule: the entry of the store, and the row of each document.
 
     Raises
     ------
@@ -33,7 +33,7 @@ def scored_again(record: Record, scorer: str) -> tuple[dict[str, Any], dict[int,
 
 
 def score_again(store: Store, record: Record, scorers: list[str] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Score a cell again and add what differs beside its sealed files.
+    """Score a cell again, and store scores that differ beside its sealed files.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def score_again(store: Store, record: Record, scorers: list[str] | None = None) 
     Yields
     ------
     scorer, entry
-        As they are stored now.
+        Each scorer with its entry as it is stored now.
     """
     default = load_benchmark(record.spec.benchmark.name).scorer
     for name in rules_without_judge(record) if scorers is None else scorers:
@@ -56,14 +56,14 @@ def score_again(store: Store, record: Record, scorers: list[str] | None = None) 
 
 
 def rescored_otherwise(store: Store, broken: Collection[str] = ()) -> list[Fault]:
-    """Score the texts of every complete cell again and compare with what is stored; nothing is written.
+    """Score the answers of every complete cell again and compare with the stored scores; nothing is written.
 
     Parameters
     ----------
     store : Store
-        Whose cells.
+        The store to check.
     broken : collection of str
-        Keys to pass over, whose files are known to be damaged.
+        Keys of cells to skip, because their files are known to be damaged.
     """
     faults: list[Fault] = []
     for record in store.records(faults=[]):

@@ -37,17 +37,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 ROOM = "; free the GPU or choose a larger one, profile.batch_size=1, fewer frames"
 AT_ONCE = 64  # prompts handed to an engine that batches by itself
-HOPELESS = 5  # failures with which a cell must begin to be given up
+HOPELESS = 5  # a cell whose first documents fail this often is given up
 
 
 class Progress(Protocol):
-    """Who wants to know how a cell goes on."""
+    """Protocol of a listener to the progress of a cell."""
 
     def begin(self, label: str, total: int, done: int) -> None:
         """A cell of ``total`` documents starts, ``done`` of which are already stored."""
 
     def advance(self, answer: Answer, score: float | None) -> None:
-        """One more document; its own score where a rule can give one."""
+        """One more document was answered; ``score`` is its own score, or None where the rule gives none."""
 
     def end(self, status: CellStatus) -> None:
         """The cell is left."""
@@ -60,7 +60,7 @@ def described(error: BaseException) -> str:
 
 
 def _window(benchmark: Benchmark, size: int) -> int:
-    """Documents that are prepared at a time for batches of a size: several, so that prompts of like length meet."""
+    """Number of documents prepared at a time: several batches, so that prompts of similar length meet in one."""
     return size * (4 if size > 1 and benchmark.modality == "image" else 1)
 
 
@@ -144,7 +144,7 @@ class Session:
                 scored = answer.error is None and rule.row is not None
                 progress.advance(answer, float(rule.row(answer.answer, answer.target)["score"]) if scored else None)  # type: ignore[misc]
             if failures == HOPELESS and failures == len(self.writer.answers):
-                return  # nothing works: the rest would only repeat it
+                return  # every document fails: the rest would only repeat it
 
     def _answers(
         self, task: Task, numbers: list[int], run: Run | None, let_through: tuple[type[BaseException], ...]
@@ -251,7 +251,7 @@ class Session:
         )
 
     def _failed(self, task: Task, number: int, error: Exception) -> Answer:
-        """A document that could not be answered. What else is known of it is stored too."""
+        """The answer record of a document that failed, with its error and what is known of the document."""
         self._make_room(error)
         plain = task.documents.plain(number)
         return Answer(

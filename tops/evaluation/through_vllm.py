@@ -1,7 +1,7 @@
 """A cell answered by vLLM: the stock prompts and pictures of every document, handed to an engine that batches itself.
 
-The stock wrapper prepares a prompt as ever. What its processor was given goes to vLLM, whose own processor must find
-the same words and as many visual tokens. The ids that come back are read by the stock wrapper again.
+The stock wrapper prepares each prompt as for the library. The inputs of its processor go to vLLM, whose own processor
+must find the same words and the same number of visual tokens. The stock wrapper then decodes the ids that vLLM returns.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _NOTHING = ("do_sample", "use_cache", "pad_token_id", "num_beams", "bos_token_id
 
 
 class StandIn:
-    """What the evaluation reads of a model that is inside vLLM.
+    """Stands in for a model inside vLLM: it has the attributes that the evaluation reads.
 
     Attributes
     ----------
     config, generation_config
-        Of the checkpoint.
+        Configurations of the checkpoint.
     device : torch.device
         Where prompts are prepared.
     """
@@ -54,22 +54,22 @@ class StandIn:
         self.device, self.dtype = torch.device("cpu"), torch.float32
 
     def eval(self) -> StandIn:
-        """Itself: engines only infer."""
+        """Return itself; vLLM's models are always in eval mode."""
         return self
 
 
 @dataclass(frozen=True)
 class VllmBackbone:
-    """A backbone inside vLLM, as far as the evaluation needs one.
+    """A backbone inside vLLM, with the attributes that the evaluation needs.
 
     Attributes
     ----------
     name : str
         Catalogue name.
     folder, family, dtype : str
-        Of its weights.
+        Folder, family and type of its weights.
     options : mapping
-        For ``vllm.LLM``.
+        Arguments for ``vllm.LLM``.
     """
 
     name: str
@@ -82,22 +82,22 @@ class VllmBackbone:
 
     @cached_property
     def engine(self) -> OfflineEngine:
-        """Started once."""
+        """The vLLM engine, started at the first use."""
         return OfflineEngine(self.folder, dtype=self.dtype, **self.options)
 
     @cached_property
     def model(self) -> Any:
-        """In place of the model."""
+        """The stand-in for the model."""
         return StandIn(self.folder)
 
     @cached_property
     def processor(self) -> Any:
-        """Of the checkpoint."""
+        """The checkpoint's processor."""
         return family_named(self.family).load_processor(self.folder, None)
 
     @cached_property
     def adapter(self) -> ImageView:
-        """The family as it stands in vLLM."""
+        """View of the model family inside vLLM."""
         (name,) = set(family_named(self.family).model_classes) & set(SERVED)
         module, _, cls = SERVED[name].partition(":")
         view: ImageView = getattr(import_module(module), cls).view(self.model)
@@ -115,7 +115,7 @@ class VllmAsking(Asking):
         self._method = None if method is None or isinstance(method, Control) else method
 
     def ask(self, questions: Sequence[Question]) -> list[Given]:
-        """Answer questions at once.
+        """Answer questions in one call of vLLM.
 
         Raises
         ------
@@ -177,7 +177,7 @@ class VllmAsking(Asking):
         return out
 
     def _counted(self, visual: int, length: int) -> tuple[int, int]:
-        """Visual tokens that stay of an image, and placeholders."""
+        """Visual tokens and placeholders that stay of an image."""
         if self._method is None:
             return visual, length
         shape = self._backbone.adapter.shape(length if self._method.with_newlines else visual)
@@ -186,7 +186,7 @@ class VllmAsking(Asking):
 
 
 def _single(ids: Sequence[int], placeholders: set[int]) -> list[int]:
-    """Ids with every run of placeholders taken for one."""
+    """Ids with every run of placeholders reduced to one."""
     out: list[int] = []
     for token in ids:
         if token not in placeholders or not out or out[-1] not in placeholders:

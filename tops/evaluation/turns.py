@@ -41,17 +41,17 @@ class _Said:
     Attributes
     ----------
     prompt : str
-        Of the last turn, as the processor got it.
+        Prompt of the last turn, as the processor received it.
     asked : str
-        The same without the answers.
+        That prompt without the model's answers.
     ids : Tensor, (1, L) int64
-        The same in tokens.
+        Token ids of ``prompt``.
     answer : str
-        To the last turn.
+        The answer to the last turn.
     cache : Cache or None
         Holds ``ids``; None where every turn is read anew.
     record : PromptRecord or None
-        Of the pruned prompt.
+        Pruning record of the prompt.
     """
 
     prompt: str
@@ -79,12 +79,12 @@ class TurnsAsking(Asking):
         Raises
         ------
         UnsupportedModelError
-            If the chat template writes earlier turns otherwise once there are later ones.
+            If the chat template changes the text of earlier turns when later ones are added.
         Exception
-            Whatever went wrong with a turn; those after it cannot be asked.
+            The error of a turn; the turns after it cannot be asked.
         """
         first = self._document(numbers[0])
-        media = self._reading(numbers[0], first)  # of the whole conversation, for controls draw theirs by document
+        media = self._reading(numbers[0], first)  # one for the whole conversation, because controls draw by document
         content: list[dict[str, Any]] = []
         said: _Said | None = None
         for turn, number in enumerate(numbers, 1):
@@ -111,7 +111,7 @@ class TurnsAsking(Asking):
             options, record = dict(prepared.options), None
             if self._run is not None:
                 self._run.question = [question.words]
-                self._run.sample = [f"{self._benchmark.source}/{question.number}"]  # drawn as where it stands alone
+                self._run.sample = [f"{self._benchmark.source}/{question.number}"]  # as for the document alone
                 self._run.prompts.clear()
         out: Any = generate(self._backbone.model, {**options, "return_dict_in_generate": True})
         if self._run is not None and record is None:
@@ -122,7 +122,7 @@ class TurnsAsking(Asking):
         return given, _Said(prepared.prompt, asked, ids, reply.text.strip(), cache, record)
 
     def _new_words(self, prompt: str, said: _Said) -> str:
-        """What the template put behind the last turn, its answer left out."""
+        """The text that the template adds after the last answer."""
         added = prompt.removeprefix(said.prompt)
         head, answer, tail = added.partition(said.answer) if said.answer else ("", "", added)
         if not prompt.startswith(said.prompt) or head.strip() or answer != said.answer:
@@ -151,22 +151,23 @@ def in_conversations(
 ) -> Iterator[Answer]:
     """Answers of all conversations, one conversation after the other.
 
-    A conversation that was interrupted begins again, for its cache is gone; what it answers once more is not given.
+    An interrupted conversation begins again, because its cache is gone; answers that are stored already are not yielded
+    again.
 
     Parameters
     ----------
     asking : TurnsAsking
-        Who asks.
+        Asks the questions.
     groups : sequence of sequences of int
         Documents of each conversation.
     stored : collection of int
-        Documents that have their answer; it may grow meanwhile.
+        Documents whose answers are stored; the collection may grow during the iteration.
     answered : callable
-        Makes an answer of a question and its reply.
+        Makes an answer from a question and its reply.
     failed : callable
-        Makes one of a document and an error. Turns behind a failed one have failed too.
+        Makes an answer record from a document and an error. Turns after a failed one fail too.
     let_through : tuple of exception types
-        Not failures of a document.
+        Exceptions that are not failures of a document and are raised on.
     """
     with asking.shown():
         for group in groups:
@@ -196,7 +197,7 @@ def _text_of(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _cropped(cache: Cache, new: int) -> Cache:
-    """The cache without the answer, whose last token it never held: the next prompt has it in the template's words."""
+    """The cache without the last answer, of which it holds ``new - 1`` tokens; the next prompt has the answer in it."""
     if new > 1:
         cache.crop(1 - new)
     return cache

@@ -29,11 +29,11 @@ class Frames:
     images : tuple of PIL images
         RGB, in order.
     indices : tuple of int
-        Their numbers in the video.
+        Numbers of the frames in the video.
     total : int
-        Frames of the video.
+        Number of frames of the video.
     fps : float
-        Of the video.
+        Frames per second of the video.
     """
 
     images: tuple[Image, ...]
@@ -54,17 +54,19 @@ def frame_numbers(total: int, count: int, rule: Rule = "floor") -> list[int]:
 
 
 def frames_by_duration(total: int, fps: float, most: int, per_second: int) -> list[int] | None:
-    """Every so many-th frame from the first on, as stock lmms-eval's ``llava_vid`` takes them; None where these exceed
-    ``most``, and even spacing takes over.
+    """Frames at a fixed rate from the first one on, as lmms-eval's ``llava_vid`` takes them; None for more than
+    ``most``.
+
+    Where the result is None, :func:`frame_numbers` spaces the frames evenly instead.
 
     Parameters
     ----------
     total : int
         Frames of the video.
     fps : float
-        Its frames a second.
+        Frames per second of the video.
     most : int
-        Frames at most.
+        Most frames to take.
     per_second : int
         Frames wanted of every second; the step is rounded to whole frames.
     """
@@ -84,11 +86,11 @@ def read_frames(path: str, count: int, rule: Rule = "floor", per_second: int | N
     path : str
         A video file.
     count : int
-        Frames at most; all of a video that has fewer.
+        Most frames to take; all frames of a video that has fewer.
     rule : {"floor", "round"}
-        Of even spacing, see :func:`frame_numbers`.
+        Rounding rule of even spacing, see :func:`frame_numbers`.
     per_second : int, optional
-        Rate of :func:`frames_by_duration`; without it the length of the video does not count.
+        Rate of :func:`frames_by_duration`; without it frames are spaced evenly whatever the length.
 
     Raises
     ------
@@ -101,8 +103,8 @@ def read_frames(path: str, count: int, rule: Rule = "floor", per_second: int | N
         raise DataError(f"video {path} does not exist; run `tops fetch` for its benchmark")
     try:
         times, fps = _times(av, path)
-        # Frames that lean on others which are not there (a video trimmed without re-encoding) come out of no decoder.
-        # The numbering is then that of the frames that do.
+        # Frames whose reference frames are missing (a video trimmed without re-encoding) cannot be decoded.
+        # The numbering then counts decodable frames only.
         for _ in range(2):
             total = len(times)
             if total < 1:
@@ -144,14 +146,14 @@ def _times(av: Any, path: str) -> tuple[list[Any], float]:
 
 
 def _decoded_times(av: Any, path: str) -> list[Any]:
-    """When each frame is shown that a decoder gives."""
+    """Presentation time of each frame that the decoder gives, in units of the stream's clock."""
     with av.open(path) as container:
         container.streams.video[0].thread_type = "AUTO"
         return [frame.pts for frame in container.decode(video=0)]
 
 
 def _scan(av: Any, path: str, wanted: list[int]) -> tuple[list[Image], list[Any] | None]:
-    """Decode from the start, keep what is wanted; with the times of all frames where some are lacking."""
+    """Decode from the start and keep the wanted frames; with the times of all decoded frames if some are missing."""
     images: list[Image] = []
     times: list[Any] = []
     with av.open(path) as container:

@@ -1,4 +1,4 @@
-"""Is one method better than another beyond chance?"""
+"""Tests of the difference between two methods: paired t, McNemar, Holm's correction."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Comparison:
     difference : Interval
         First minus second.
     p : float
-        Two-sided; not corrected for the number of comparisons.
+        Two-sided p-value; not corrected for the number of comparisons.
     detectable : float
-        Smallest true difference found with 80 % power at this sample size.
+        Smallest true difference that this sample size finds with 80 % power, in the units of the difference.
     """
 
     difference: Interval
@@ -42,9 +42,9 @@ def compare(difference: float, parts: Parts) -> Comparison:
     Parameters
     ----------
     difference : float
-        First minus second, on the sample.
+        First method minus second, on the sample.
     parts : dict of str to Part
-        What each benchmark contributes to it.
+        Each benchmark's share of the difference.
     """
     interval = t_interval(difference, parts)
     if not np.isfinite(interval.se):
@@ -68,7 +68,7 @@ class Flips:
 
 
 def mcnemar(before: Sequence[bool], after: Sequence[bool]) -> Flips:
-    """Exact two-sided McNemar test on paired right/wrong answers; it takes documents as independent.
+    """Exact two-sided McNemar test on paired right/wrong answers; documents count as independent.
 
     Raises
     ------

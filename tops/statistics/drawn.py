@@ -1,4 +1,4 @@
-"""A value with what its uncertainty is made of: the parts that give its error, the resamples that give its rank."""
+"""A value with its uncertainty: the parts, which give its standard error, and the resamples, which give its rank."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Drawn:
     Attributes
     ----------
     point : float
-        On the sample.
+        The value on the sample.
     resampled : array, shape (resamples,)
-        On resamples that are the same for all values of a table; ranks are read from them.
+        The value on each resample. All values of a table share their resamples; ranks are computed from them.
     parts : dict of str to Part
-        What each benchmark contributes; intervals and tests rest on them.
+        Each benchmark's share of the value; intervals and tests are computed from them.
     top : float
-        The value of a sample that is all right; 0 for a ratio, a difference or a loss.
+        The value when every answer is right; 0 for a ratio, a difference or a loss.
     """
 
     point: float
@@ -46,25 +46,25 @@ class Drawn:
 
     @property
     def told(self) -> bool:
-        """Whether there are enough clusters for an interval, of this value or of its rank."""
+        """Whether there are enough clusters for an interval of this value, or of its rank."""
         return enough(self.parts)
 
     def against(self, other: Drawn) -> Comparison:
-        """Paired comparison with a value of the same documents."""
+        """Paired comparison of this value minus another one, on the same documents."""
         return compare(self.point - other.point, contrast(self.parts, other.parts))
 
     def minus(self, other: Drawn) -> Drawn:
-        """The paired difference, as a value."""
+        """This value minus another one, paired by document."""
         return Drawn(self.point - other.point, self.resampled - other.resampled, contrast(self.parts, other.parts))
 
     def per(self, base: Drawn) -> Drawn:
-        """In percent of another value, by the ratio's linearisation."""
+        """This value in percent of ``base``; the error is that of the linearised ratio."""
         ratio, scale = 100 * self.point / base.point, 100 / base.point
         parts = contrast(scaled(self.parts, scale), scaled(base.parts, scale * self.point / base.point))
         return Drawn(ratio, 100 * self.resampled / base.resampled, parts)
 
     def short_of(self, whole: float) -> Drawn:
-        """How much is missing to a fixed number."""
+        """A fixed number minus this value."""
         return Drawn(whole - self.point, whole - self.resampled, scaled(self.parts, -1.0))
 
 

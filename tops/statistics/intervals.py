@@ -1,7 +1,7 @@
 """Intervals of an estimate, and the smallest difference a sample can show.
 
-How often they hold, by number of clusters and true share, says ``tops bench intervals``; its table stands in the
-documentation.
+``tops bench intervals`` measures how often the intervals cover the truth, by number of clusters and true share; the
+documentation has its table.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ class Interval:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether zero lies outside."""
+        """Whether zero lies outside the interval; False for bounds that are NaN."""
         return self.low > 0 or self.high < 0
 
 
 def enough(parts: Parts) -> bool:
-    """Whether the clusters of all parts together carry an interval: as many degrees of freedom as the fewest give."""
+    """Whether the clusters of all parts suffice for an interval: ``FEWEST_CLUSTERS - 1`` degrees of freedom or more."""
     return freedom(parts) >= FEWEST_CLUSTERS - 1 - 1e-9
 
 
 def student(degrees: float, level: float) -> float:
-    """How many standard errors an interval of this level reaches."""
+    """Half-width of an interval of this coverage in standard errors: Student's t quantile."""
     return float(special.stdtrit(degrees, (1 + level) / 2))
 
 
@@ -58,7 +58,7 @@ def t_interval(estimate: float, parts: Parts, level: float = 0.95) -> Interval:
     estimate : float
         Value on the sample.
     parts : dict of str to Part
-        What each benchmark contributes.
+        Each benchmark's share of the estimate.
     level : float
         Coverage.
     """
@@ -71,21 +71,22 @@ def t_interval(estimate: float, parts: Parts, level: float = 0.95) -> Interval:
 
 
 def share_interval(estimate: float, parts: Parts, top: float, level: float = 0.95) -> Interval:
-    """Interval of a score between 0 and ``top``, or of a mean of such scores, which holds at both ends.
+    """Interval of a score between 0 and ``top``, or of a mean of such scores; it also holds near both ends.
 
-    Wilson's score interval on as many independent documents as the standard error tells, at least half the clusters
-    and at most all documents, with Student's t (Franco et al. 2019, "Comparative study of confidence intervals for
-    proportions in complex sample surveys"). Its bound on the side of the nearer end is too close to the estimate where
-    few answers are wrong (Brown, Cai and DasGupta 2001, section 4.1.1); there Jeffreys' bound stands if it is wider.
+    The interval is Wilson's, with Student's t and an effective number of documents that follows from the standard
+    error, at least half the clusters and at most all documents (Franco et al. 2019, "Comparative study of confidence
+    intervals for proportions in complex sample surveys"). Where few answers are wrong, or few right, Wilson's bound
+    towards the nearer end is too close to the estimate (Brown, Cai and DasGupta 2001, section 4.1.1); Jeffreys' bound
+    replaces it there if it is wider.
 
     Parameters
     ----------
     estimate : float
         Value on the sample, 0 to ``top``.
     parts : dict of str to Part
-        What each benchmark contributes; each ``full`` above 0.
+        Each benchmark's share of the estimate; every ``full`` is above 0.
     top : float
-        Value of a sample that is all right.
+        Value when every answer is right.
     level : float
         Coverage.
     """
@@ -116,14 +117,14 @@ def share_interval(estimate: float, parts: Parts, top: float, level: float = 0.9
 
 
 def jackknife_interval(estimate: float, without: np.ndarray, level: float = 0.95) -> Interval:
-    """Interval of any smooth statistic from its values without each group of documents.
+    """Jackknife interval of a smooth statistic, from its values without each group of documents.
 
     Parameters
     ----------
     estimate : float
         Value on all documents.
     without : array, shape (groups,)
-        Values on the documents of all other groups, which are of about equal size.
+        Values without each group in turn; the groups are of about equal size.
     level : float
         Coverage.
     """

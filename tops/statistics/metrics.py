@@ -1,4 +1,4 @@
-"""Benchmark metrics as functions of sums, so that a thousand resamples are one matrix product.
+"""Benchmark metrics as functions of sums, so that a thousand resamples are computed by one matrix product.
 
 A metric is a table of per-document statistics, shape (documents, k), and a function that turns their sums, shape
 (..., k), into the value: accuracy is [right, 1] and right / count. Resampling clusters re-weights the sums, therefore
@@ -24,13 +24,14 @@ class Metric:
     Attributes
     ----------
     statistics : array, shape (documents, k)
-        What each document contributes to the sums.
+        The terms of the sums, one row per document.
     value : callable
-        Sums of shape (..., k) to values of shape (...); NaN where a resample leaves nothing to average.
+        Maps sums of shape (..., k) to values of shape (...); NaN where a resample leaves nothing to average.
     nested : tuple of sequences, each of length documents
-        Groups scored as a whole; see :meth:`Clusters.of`.
+        Groups of documents that are scored as a whole; see :meth:`Clusters.of`.
     top : float
-        The value when every document is right, above a least value of 0; 0 for a value without bounds (a loss).
+        The value when every document is right, for metrics whose least value is 0; 0 for a metric without bounds (a
+        loss).
     """
 
     statistics: Floats

@@ -1,8 +1,8 @@
-"""What the documents of each benchmark contribute to an estimate, and the error that follows from it without a draw.
+"""Each document's influence on an estimate, by benchmark, and the standard error computed from it without resampling.
 
 The standard error of a smooth function of sums is that of its linearisation: each document moves the estimate by the
-gradient times its own statistics, documents of a cluster move it together, and clusters are independent (Binder 1983,
-"On the variances of asymptotically normal estimators from complex surveys"). No seed enters.
+gradient times the document's statistics, the influences of a cluster's documents are added, and clusters are
+independent (Binder 1983, "On the variances of asymptotically normal estimators from complex surveys"). No seed enters.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from tops.statistics.metrics import Metric
 from tops.statistics.resampling import Clusters, Floats
 
-_PSEUDO = 2.0  # documents added by Agresti and Min (2005): one for and one against
+_PSEUDO = 2.0  # documents that Agresti and Min (2005) add: one for and one against
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class Part:
     Attributes
     ----------
     influence : array, shape (documents,)
-        How far each document moves the estimate; they add up to 0.
+        How far each document moves the estimate; the values add up to 0.
     index : array of int, shape (documents,)
         Cluster of each document.
     counted : array of bool, shape (documents,)
-        Documents that the estimate looks at.
+        Whether the estimate uses each document.
     full : float
-        How far it moves when every document turns from wrong to right; 0 where that has no bound.
+        How far the estimate moves when every document turns from wrong to right; 0 for a value without bounds.
     """
 
     influence: Floats
@@ -42,24 +42,24 @@ class Part:
 
     @classmethod
     def of(cls, metrics: Sequence[Metric], clusters: Clusters) -> Part:
-        """Of a benchmark's metric, mean over seeds."""
+        """The part of a benchmark: its metric's influences, mean over seeds (one metric per seed)."""
         counted = np.any([(m.statistics != 0).any(axis=1) for m in metrics], axis=0)
         influence = np.mean([m.influence for m in metrics], axis=0)
         return cls(influence, clusters.index, counted, metrics[0].top)
 
     @property
     def documents(self) -> int:
-        """Documents that count."""
+        """Number of documents that the estimate uses."""
         return int(self.counted.sum())
 
     @cached_property
     def clusters(self) -> int:
-        """Clusters with such a document."""
+        """Number of clusters with a document that the estimate uses."""
         return len(np.unique(self.index[self.counted]))
 
     @cached_property
     def _squares(self) -> float:
-        """Sum over clusters of the square of what each moved."""
+        """Sum over clusters of the squared sum of influences."""
         moved = np.bincount(self.index, weights=self.influence)
         return float(np.square(moved).sum())
 
@@ -72,8 +72,9 @@ class Part:
     def guarded_variance(self) -> float:
         """Squared standard error with a floor: as if one more document had gone each way.
 
-        Differences that rest on a document or two, or on none, have hardly a spread; without the floor their intervals
-        cover the truth in 10 to 80 % of samples. A document counts as much as the clusters' design effect leaves of it.
+        Differences that rest on one or two documents, or on none, have almost no variance; without the floor their
+        intervals cover the truth in 10 to 80 % of samples. The added documents are weighted by the design effect of the
+        clusters.
         """
         if self.full == 0:
             return self.variance
@@ -85,7 +86,7 @@ class Part:
         return self.clusters / (self.clusters - 1) * floored * (effective / (effective + _PSEUDO)) ** 2
 
     def times(self, weight: float) -> Part:
-        """Of the estimate times a number."""
+        """The part of the estimate times a number."""
         return Part(weight * self.influence, self.index, self.counted, abs(weight) * self.full)
 
 
@@ -93,17 +94,17 @@ Parts = Mapping[str, Part]
 
 
 def scaled(parts: Parts, weight: float) -> dict[str, Part]:
-    """Of the estimate times a number."""
+    """The parts of the estimate times a number."""
     return {name: part.times(weight) for name, part in parts.items()}
 
 
 def total(terms: Sequence[Parts]) -> dict[str, Part]:
-    """Of a sum of estimates; those on the same documents move together."""
+    """The parts of a sum of estimates; influences on the same documents are added."""
     return _together(terms, sum)
 
 
 def contrast(first: Parts, second: Parts) -> dict[str, Part]:
-    """Of a paired difference: a document that turns under one of the two moves it by the larger of both scales."""
+    """The parts of a paired difference, first minus second; ``full`` is the larger one of the two."""
     return _together([first, scaled(second, -1.0)], max)
 
 

@@ -1,4 +1,4 @@
-"""Ranks with their uncertainty."""
+"""Ranks of competitors with intervals from resamples."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Rank:
     Attributes
     ----------
     rank : float
-        On the sample.
+        Rank on the sample.
     low, high : float
-        Bounds of the middle 95 % of resamples.
+        Bounds of the middle 95 % of the ranks on resamples.
     best : float
-        Share of resamples in which it is first (shared firsts count in part).
+        Share of resamples in which the competitor is first (a first place shared by k counts 1 / k).
     """
 
     rank: float
@@ -31,14 +31,14 @@ class Rank:
 
 
 def ranks(values: Floats, resampled: Floats) -> list[Rank]:
-    """Rank of each competitor.
+    """Rank of each competitor; rank 1 has the highest value.
 
     Parameters
     ----------
     values : array, shape (competitors,)
         Higher is better.
     resampled : array, shape (competitors, resamples)
-        Drawn together; a resample in which one of them has no value (NaN) does not count.
+        Values on resamples that all competitors share; a resample with a NaN among the values is left out.
     """
     resampled = resampled[:, np.isfinite(resampled).all(axis=0)]
     if resampled.shape[1] == 0:

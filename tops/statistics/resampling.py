@@ -16,7 +16,7 @@ _BLOCK = 4_000_000  # numbers that are drawn at a time: 32 MB
 
 @dataclass(frozen=True)
 class Clusters:
-    """Documents that share an image are one draw: their answers are not independent.
+    """Clusters of documents that are resampled together, such as the questions about one image.
 
     Attributes
     ----------
@@ -35,8 +35,8 @@ class Clusters:
         names : sequence, length documents
             Image, video or other unit of sampling.
         *nested : sequences, length documents
-            Groups that a metric scores as a whole (the two questions of an image in MME, the rotations of a question
-            in MMBench): clusters that share such a group are merged, for a group must be drawn whole.
+            Groups that a metric scores as a whole (the two questions of an image in MME, the rotations of a question in
+            MMBench): clusters that share such a group are merged, because a group must be drawn whole.
         """
         parent: dict[Hashable, Hashable] = {}
 
@@ -64,7 +64,7 @@ class Clusters:
         return out
 
     def blocks(self, resamples: int = 1000, seed: int = 0) -> Iterator[Floats]:
-        """How often each resample draws each cluster, some resamples at a time: shape (some, count), rows sum to count.
+        """How often each resample draws each cluster, as blocks of rows: shape (some, count), rows sum to count.
 
         The same seed and clusters give the same draws, so that two methods on the same documents are paired, whatever
         the size of a block.
@@ -79,7 +79,7 @@ class Clusters:
             yield rng.multinomial(self.count, np.full(self.count, 1 / self.count), size=size).astype(np.float64)
 
     def draws(self, resamples: int = 1000, seed: int = 0) -> Floats:
-        """All blocks at once, shape (resamples, count)."""
+        """All blocks of :meth:`blocks` as one array, shape (resamples, count)."""
         return np.concatenate([np.zeros((0, self.count)), *self.blocks(resamples, seed)])
 
 

@@ -1,11 +1,11 @@
-"""A test of two methods that may be read after every batch of documents: its error holds wherever one stops.
+"""A sequential test of two methods: it may be read after every batch of documents, and its error bound still holds.
 
 The wealth of a gambler who bets on one method, at fair odds if the methods are equal, is a nonnegative supermartingale
-under the null hypothesis, and by Ville's inequality it ever reaches 1 / alpha with a probability of at most alpha.
+under the null hypothesis, and by Ville's inequality the probability that it ever reaches 1 / alpha is at most alpha.
 Betting on bounded means: Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", JRSS B 86
 (2024). The bet here is a mixture of fixed stakes (Robbins, "Statistical methods related to the law of the iterated
 logarithm", 1970), so that the order of the documents inside a batch does not matter. Documents that are drawn without
-replacement, or from strata in turn, only lower the wealth that is expected (Maclaurin's inequality).
+replacement, or from strata in turn, only lower the expected wealth (Maclaurin's inequality).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ STAKES = 0.9 * 0.5 ** np.arange(8)  # shares of the wealth; 0.9 is the most, for
 
 
 class Verdict(StrEnum):
-    """What is known of the mean difference of two methods, first minus second."""
+    """Outcome of the test of a mean difference between two methods, first minus second."""
 
     HIGHER = "higher"
     LOWER = "lower"
@@ -35,8 +35,8 @@ def units_of(
 ) -> Floats:
     """Mean difference of each cluster, over its documents in the batch that first drew it, shape (clusters,).
 
-    Documents that a later batch adds to a cluster are left out: given what was seen of their cluster they are no fresh
-    draw, and a test that took them would not keep its error. Each cluster counts once, whatever its size.
+    Documents that a later batch adds to a cluster are left out: given the answers already seen of their cluster they
+    are no fresh draw, and a test that used them would exceed its error. Each cluster counts once, whatever its size.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def units_of(
     clusters : mapping of int to hashable
         Cluster of each document.
     batches : sequence of frozenset of int
-        Documents that had been drawn at each look, each of them with all of the one before.
+        Documents that had been drawn at each look; each set contains the one before.
     """
     found: dict[Hashable, list[float]] = {}
     seen: frozenset[int] = frozenset()
@@ -76,17 +76,17 @@ def log_wealth(units: Floats, mean: float, side: int) -> float:
 
 
 def verdict(units: Floats, margin: float, alpha: float = ALPHA) -> Verdict:
-    """What the units tell at an error of ``alpha``.
+    """The verdict on a mean difference, with an error of at most ``alpha`` over all looks.
 
-    The chance that it ever, at any look, says higher or lower of equal methods, or the wrong one of the two, or within
-    the margin of methods that differ by the margin or more, is at most ``alpha``.
+    An error is to call equal methods higher or lower, to name the wrong one as better, or to say that methods are
+    within the margin although they differ by the margin or more.
 
     Parameters
     ----------
     units : array, shape (units,)
         Differences of independent units, first minus second, from -1 to 1.
     margin : float
-        Differences of the means below it do not matter; 0 to 1, and 0 for none.
+        Smallest difference of the means that matters, 0 to 1; with 0 the verdict is never ``WITHIN``.
     alpha : float
         Error of this one comparison: 0.05 over their number, where several are made.
     """

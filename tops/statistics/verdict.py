@@ -1,4 +1,4 @@
-"""One rule for every statement about a measured quantity: that it lies in a region."""
+"""The one rule by which a measured quantity counts as inside a region, outside it, or undecided."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def lies_in(interval: Interval, low: float = -math.inf, high: float = math.inf) 
     Parameters
     ----------
     interval : Interval
-        The quantity; bounds that are NaN (too few documents) decide nothing.
+        The quantity with its interval; bounds that are NaN (too few documents) decide nothing.
     low, high : float
-        Bounds of the region, which belong to it.
+        Bounds of the region, included in it.
     """
     if math.isnan(interval.low) or math.isnan(interval.high):
         return "cannot tell"

@@ -129,9 +129,10 @@ def read_answers(path: Path) -> Iterator[Answer]:
 
 
 def salvage(path: Path) -> tuple[dict[int, Answer], int]:
-    """Whole and error-free answers of an unfinished file, and how many lines were dropped. A line that is cut off,
-    damaged, repeated, or that records an error is dropped: its document is asked again. The file is rewritten
-    (atomically) only when a line was dropped.
+    """Whole and error-free answers of an unfinished file, and how many lines were dropped.
+
+    A line that is cut off, damaged, repeated, or that records an error is dropped: its document is asked again. The
+    file is rewritten (atomically) only when a line was dropped.
     """
     kept: dict[int, Answer] = {}
     dropped = 0

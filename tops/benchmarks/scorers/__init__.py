@@ -1,7 +1,7 @@
 """Scoring of stored answers by named rules. Needs no model, no data set, no torch.
 
 A rule turns one answer into a row and rows into metrics; a metric can be evaluated on resamples of the documents
-(:mod:`tops.statistics.metrics`). Which rules a benchmark has, and under which public names, says its YAML.
+(:mod:`tops.statistics.metrics`). The benchmark's YAML file lists its rules with their public names.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _rule_named(bench: Benchmark, rule: str) -> Rule:
 
 
 def rule_code(benchmark: Benchmark | str, scorer: str | None = None) -> str:
-    """Fingerprint of the code of a scorer's rule: another one may read the same answer otherwise.
+    """Fingerprint of the code of a scorer's rule; a changed rule may read the same answer differently.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def score_answers(benchmark: Benchmark | str, scorer: str | None, answers: Itera
 
 
 def metrics(benchmark: Benchmark | str, scorer: str | None, rows: Sequence[Row]) -> dict[str, Metric]:
-    """Metrics over rows, for resampling; the row order is that of the clusters given to the resampler."""
+    """Metrics over rows, for resampling; the rows must be in the order of the clusters given to the resampler."""
     return rule_of(benchmark, scorer).metrics(rows)
 
 
@@ -133,7 +133,7 @@ def aggregate(benchmark: Benchmark | str, scorer: str | None, rows: Sequence[Row
 def summarise(
     benchmark: Benchmark | str, scorer: str | None, answers: Sequence[Answer], rows: Mapping[int, Row]
 ) -> dict[str, Any]:
-    """What the store keeps of one scorer.
+    """The entry that the store keeps of one scorer.
 
     Returns
     -------

@@ -40,7 +40,7 @@ def _scienceqa(answer: str, target: Target) -> Row:
 
 
 def _scienceqa_llava(answer: str, target: Target) -> Row:
-    """A lone letter, a letter before ". ", or the only "The answer is B." (any letter, then any character)."""
+    """Reads a lone letter, a letter before ". ", or the only "The answer is B." (any letter, then any character)."""
     said = re.findall(r"The answer is ([A-Z]).", answer)
     if answer in _LLAVA_LETTERS:
         letter_said = answer
@@ -75,7 +75,7 @@ def _mmbench(read: Reader) -> Callable[[str, Target], Row]:
 
 
 def _circular(rows: Sequence[Row]) -> dict[str, Metric]:
-    """``accuracy``: questions right in every rotation of their options; ``vanilla``: rotations by themselves."""
+    """``accuracy``: questions right in every rotation of their options; ``vanilla``: each rotation by itself."""
     scores = column(rows, "score")
     return {"accuracy": all_right(scores, column(rows, "question")), "vanilla": accuracy(rows)["accuracy"]}
 

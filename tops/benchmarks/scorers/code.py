@@ -20,7 +20,7 @@ def code_of_rule(file: str, stock: str = "") -> str:
     file : str
         Module of the package that defines the rule.
     stock : str
-        File below lmms-eval's ``tasks`` that it takes its function from; empty without one.
+        File below lmms-eval's ``tasks`` with the function that the rule uses; empty for a rule without one.
     """
     roots = [Path(file)]
     if stock:

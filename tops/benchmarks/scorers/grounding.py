@@ -33,7 +33,7 @@ def _area(box: Box) -> float:
 
 
 def _refcoco(answer: str, target: Target) -> Row:
-    """Right from an IoU of one half on. Stock takes numbers from 0 to 1; pixels or thousandths are no valid box."""
+    """Right if the IoU is at least one half. As in lmms-eval, numbers are 0 to 1; pixels or thousandths are invalid."""
     left, top, width, height = target["bbox"]
     across, down = target["image_width"], target["image_height"]
     truth = (left / across, top / down, (left + width) / across, (top + height) / down)
@@ -52,7 +52,7 @@ def _refcoco(answer: str, target: Target) -> Row:
 
 
 def _metrics(rows: Sequence[Row]) -> dict[str, Metric]:
-    """``accuracy`` at an IoU of one half, in percent; beside it other thresholds, the mean IoU, and the centre's."""
+    """In percent: accuracy at an IoU of one half and at other thresholds, mean IoU, centres in the true box."""
     ious = column(rows, "iou")
     at = {f"accuracy_{least}": mean([float(iou >= least) for iou in ious]) for least in THRESHOLDS}
     return {

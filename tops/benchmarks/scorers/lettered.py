@@ -22,14 +22,14 @@ def _row(prediction: str | None, truth: str, **more: object) -> Row:
 
 
 def _seedbench(answer: str, target: Target) -> Row:
-    """The first character, whatever follows it."""
+    """Reads the first character of the answer, whatever follows it."""
     first = answer.strip()[:1].upper()
     kind = f"question_type_{target['question_type_id']}"
     return _row(first if first and first in "ABCD" else None, str(target["answer"]).strip().upper(), kind=kind)
 
 
 def _realworldqa(answer: str, target: Target) -> Row:
-    """A letter where the truth is one; else the same words but for case and a full stop."""
+    """Reads a letter where the truth is a letter; else compares words without case and full stop."""
     truth = str(target["answer"]).strip()
     if truth.upper() in ("A", "B", "C", "D"):
         return _row(letter(answer, "ABCD"), truth.upper(), kind="options")
@@ -37,7 +37,7 @@ def _realworldqa(answer: str, target: Target) -> Row:
 
 
 def _mvbench(answer: str, target: Target) -> Row:
-    """The letter that stock's own comparison takes for the answer. An empty answer counts; stock leaves it out."""
+    """Reads the letter that lmms-eval's comparison finds. An empty answer counts as wrong; lmms-eval leaves it out."""
     same = stock("tasks/mvbench/utils.py").mcq_acc
     truth = ascii_uppercase[list(target["candidates"]).index(target["answer"])]
     said = next((c for c in LETTERS if same(c, answer)), None)

@@ -43,7 +43,7 @@ Value = str | float
 
 
 def chosen(answer: str, options: Sequence[str]) -> str | None:
-    """Letter of the option that an answer names last; None where stock draws one at random."""
+    """Letter of the option that an answer names last; None where lmms-eval would draw one at random."""
     for mark in ",.!?;:'":
         answer = answer.strip(mark)
     text = f" {answer} "
@@ -60,7 +60,7 @@ def chosen(answer: str, options: Sequence[str]) -> str | None:
 
 
 def values(answer: str) -> set[Value]:
-    """What an open answer may have meant: the ends of its sentences after words like "is", and the numbers there."""
+    """Candidate values of an open answer: the ends of its sentences after words like "is", and the numbers in these."""
     text = answer.strip().strip(".").lower()
     sentences = re.split(r"\.\s(?=[A-Z])|\n", text)
     keys = []
@@ -76,7 +76,7 @@ def values(answer: str) -> set[Value]:
 
 
 def _shortest(ends: Sequence[str]) -> str:
-    """The first of the shortest; an empty one counts only until another comes."""
+    """The first of the shortest ends; an empty end counts only until another one comes."""
     best = ""
     for end in ends:
         if not best or len(end) < len(best):
@@ -85,7 +85,7 @@ def _shortest(ends: Sequence[str]) -> str:
 
 
 def _normal(text: str) -> list[Value]:
-    """A number rounded to two places, or lower case; one letter only beside a space, which keeps it from any word."""
+    """A number rounded to two places, else lower-case text; a single letter gets a space, to match no longer word."""
     text = text.strip()
     try:
         return [round(float(text.replace(",", "")), 2)]
@@ -95,7 +95,7 @@ def _normal(text: str) -> list[Value]:
 
 
 def _open(answer: str, truth: str | Sequence[str]) -> bool:
-    """Whether a number is meant, or a wanted text occurs in what is meant."""
+    """Whether a candidate value equals the true number, or contains a true text."""
     wanted = [v for text in ([truth] if isinstance(truth, str) else truth) for v in _normal(text)]
     for value in values(answer):
         if isinstance(value, str):

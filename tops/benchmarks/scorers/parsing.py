@@ -29,7 +29,7 @@ def words_of(text: str) -> list[str]:
 
 
 def yes_or_no(text: str) -> str | None:
-    """VLMEvalKit: the one of "yes" and "no" that is a word of the answer; None for neither or both."""
+    """VLMEvalKit's rule: "yes" or "no", whichever is a word of the answer; None for neither or both."""
     words = words_of(text)
     if ("yes" in words) == ("no" in words):
         return None
@@ -37,14 +37,14 @@ def yes_or_no(text: str) -> str | None:
 
 
 def llava_yes_or_no(text: str) -> tuple[str, bool]:
-    """LLaVA's POPE script: "no" when the first sentence has the word No, no or not, else "yes", whatever it says.
+    """LLaVA's POPE script: "no" when the first sentence has the word No, no or not; "yes" for any other text.
 
     Returns
     -------
     str
         "yes" or "no".
     bool
-        Whether the answer said so, or was counted as yes for want of a no.
+        Whether the answer says so itself; False where it counts as yes only because it has no "no".
     """
     words = text.split(".")[0].replace(",", "").split(" ")
     if "No" in words or "not" in words or "no" in words:
@@ -68,10 +68,10 @@ def letter(text: str, letters: str) -> str | None:
 
 
 def inferred(text: str, options: Mapping[str, str]) -> str | None:
-    """VLMEvalKit's exact matching: the option that an answer names; None where it counts as wrong for want of one.
+    """VLMEvalKit's exact matching: the option that an answer names; None for no option, which counts as wrong.
 
-    A lone option letter among the last four words; else the letter of "answer is B"; else the one option whose text
-    occurs in an answer that is not much longer than all options together.
+    It takes a lone option letter among the last four words; else the letter of "answer is B"; else the one option whose
+    text occurs in an answer that is not much longer than all options together.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a scoring rule is: from a stored answer to a row, from rows to metrics that can be resampled."""
+"""Scoring rules: a rule turns a stored answer into a row, and rows into metrics that can be resampled."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ class Rule:
     Attributes
     ----------
     source : str
-        Whose rule it is.
+        Origin of the rule, such as a toolkit or a benchmark's script.
     row : callable or None
         ``(answer, target) -> row``. A row has ``score`` (float, of this document alone), ``valid`` (whether the answer
-        could be read), ``prediction`` (what was read, or None), and what ``metrics`` needs. None: a judge gives them.
+        could be read), ``prediction`` (what was read, or None), and what ``metrics`` needs. None where a judge gives
+        the rows.
     metrics : callable
         Rows to named metrics, on the scale that papers print (percent, points).
     """
@@ -51,7 +52,7 @@ def accuracy(rows: Sequence[Row]) -> dict[str, Metric]:
 
 
 def where(metric: Metric, mask: Sequence[bool]) -> Metric:
-    """The same metric on some of the documents; the others weigh nothing."""
+    """The same metric on some of the documents; the others have weight 0."""
     keep = np.asarray(mask, dtype=np.float64)[:, None]
     return replace(metric, statistics=metric.statistics * keep)
 

@@ -1,4 +1,4 @@
-"""Any stock task's own scoring of one answer as a rule, so that a benchmark without a rule of ours is one YAML."""
+"""A stock task's own scoring function as a rule, so that a benchmark without a rule here needs only a YAML file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def stock_rule(text: str, where: str) -> Rule:
     text : str
         File below lmms-eval's ``tasks``, function, metric.
     where : str
-        Who names it, for messages.
+        Name of the benchmark or file that names the rule, for messages.
 
     Raises
     ------

@@ -12,12 +12,12 @@ TURN = "turn"
 
 
 def in_turns(rule: Rule) -> Rule:
-    """The rule with the share of right answers in percent: ``accuracy``, ``turn_1``, ..., and ``later`` from turn 2 on.
+    """The rule with metrics by turn, in percent: ``accuracy``, ``turn_1``, ..., and ``later`` from turn 2 on.
 
     Parameters
     ----------
     rule : Rule
-        Without a judge.
+        The benchmark's rule; not a judged one.
     """
     whole = rule.row
     assert whole is not None

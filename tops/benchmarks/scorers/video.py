@@ -44,7 +44,7 @@ def _mlvu_metrics(rows: Sequence[Row]) -> dict[str, Metric]:
 
 
 def _longvideobench(answer: str, target: Target) -> Row:
-    """The first of A to E after the usual phrases. Where stock guesses at random, the answer is unread and wrong."""
+    """Reads the first of A to E after the usual phrases; where lmms-eval guesses at random, the answer is wrong."""
     text = answer.strip()
     for prefix in _PREFIXES:
         text = text.replace(prefix, "")

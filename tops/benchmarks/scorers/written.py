@@ -11,7 +11,7 @@ from tops.benchmarks.scorers.rule import Row, Rule, Target, accuracy, by, column
 from tops.statistics.metrics import Metric, mean
 
 OCRBENCH_QUESTIONS = 1000
-ANLS_FROM = 0.5  # below it an answer is another one, not a misspelt one
+ANLS_FROM = 0.5  # an answer below it counts as a different one, not as misspelt
 _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
 
 
@@ -20,7 +20,7 @@ def _row(score: float, answer: str, **more: object) -> Row:
 
 
 def _by(field: str, name: str) -> Any:
-    """Metrics: accuracy, and that of each value of a row's field."""
+    """A function from rows to metrics: accuracy, and the accuracy for each value of a field."""
 
     def metrics(rows: Sequence[Row]) -> dict[str, Metric]:
         return {**accuracy(rows), **by(rows, field, name)}
@@ -32,7 +32,7 @@ def _by(field: str, name: str) -> Any:
 
 
 def _ocrbench(answer: str, target: Target) -> Row:
-    """Right where one of the texts occurs in the answer; formulas are compared without spaces, with case."""
+    """Right if one of the true texts occurs in the answer; formulas are compared without spaces and with case."""
     texts = target["answer"]
     read = _formula if target["dataset"] == "HME100k" else _plain
     given = read(answer)
@@ -58,7 +58,7 @@ def _ocrbench_metrics(rows: Sequence[Row]) -> dict[str, Metric]:
 
 
 def _chartqa(answer: str, target: Target) -> Row:
-    """Numbers may be 5 % off; anything else must be the same text but for case."""
+    """Right if a number is within 5 %; any other answer must equal the text, without regard to case."""
     right = stock("tasks/chartqa/utils.py").relaxed_correctness(answer, str(target["answer"]))
     return _row(right, answer, split=str(target["type"]).removesuffix("_test"))
 

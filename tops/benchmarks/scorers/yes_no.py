@@ -124,7 +124,7 @@ def _mme_metrics(rows: Sequence[Row]) -> dict[str, Metric]:
 
 
 def _only(mask: Sequence[bool], rows: Sequence[Row]) -> Metric:
-    """MME points of some rows, as a metric over all of them."""
+    """MME points of the rows under a mask, as a metric over all rows."""
     picked = [i for i, keep in enumerate(mask) if keep]
     part = mme(
         [rows[i]["score"] for i in picked],

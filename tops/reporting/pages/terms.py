@@ -11,9 +11,9 @@ TERMS: dict[str, str] = {
     "protocol": "What a budget counts: the mean over layers (layer_average), the paper's own schedule (as_printed), or "
     "the tokens left after the cut (kept).",
     "control": "A row that no method should lose to: random or evenly spaced tokens, a smaller picture, no picture.",
-    "95 % interval": "Range that would hold the true value in 95 of 100 repetitions with other documents: paired "
-    "bootstrap over groups of documents that share a picture.",
-    "beyond chance": "The 95 % interval of the difference excludes zero after correction for many comparisons.",
+    "95 % interval": "Range that would hold the true value in 95 of 100 repetitions with other documents. "
+    "Documents that share a picture form one cluster.",
+    "beyond chance": "The p-value of the paired difference, corrected for all comparisons of the table, is below 0.05.",
     "unread": "Answers in which the scorer found no yes, no, letter or number. They count as wrong.",
     "gained, lost": "Documents that pruning turned from wrong to right, and from right to wrong.",
     "cell": "One backbone with one method, budget and benchmark: the unit that is run and stored.",

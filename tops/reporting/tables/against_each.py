@@ -73,8 +73,8 @@ HEADERS = (
     Header("verdict"),
 )
 NOTES = (
-    "difference: Rel of ours minus theirs by paired bootstrap, documents of one image drawn together; p by its "
-    "standard error. Both p columns are Holm-adjusted over this whole list, each by itself.",
+    "difference: Rel of ours minus theirs on the same documents, with Student's t interval; documents of one image "
+    "form one cluster. p is from the same t. Both p columns are Holm-adjusted over this whole list, each by itself.",
     "McNemar: exact test on the documents that only one of the two has right (at least half of the score), all "
     "benchmarks pooled, first seed. It takes documents as independent and weighs every document alike, where Rel "
     "weighs every benchmark alike: the verdict follows Rel.",
