@@ -78,14 +78,14 @@ def train(
     name : str
         One of `tops.miniature.checkpoints.FAMILIES`.
     work : Path
-        Folder for stages and logs; what it holds of a training that was cut off is used.
+        Folder for stages and logs; finished stages of an interrupted training there are used.
     minutes : float, optional
         Wall-clock time of all stages instead of the recipes' own.
     start : Path, optional
-        Folder of the LLaVA-1.5 checkpoint to go on from, or of one of the family's own, where there is a recipe for
-        that. By default LLaVA-1.5 starts from random weights, every other family from the LLaVA-1.5 that ships.
+        Folder of the checkpoint to start from: LLaVA-1.5, or the family's own where a recipe for that exists. By
+        default LLaVA-1.5 starts from random weights, every other family from the LLaVA-1.5 that ships.
     into : Path
-        Folder of checkpoints; by default the one that ships, whose checkpoint of the family is replaced.
+        Folder of checkpoints, whose checkpoint of the family is replaced; by default the folder inside the package.
 
     Returns
     -------
@@ -115,7 +115,7 @@ def train(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Run the command; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m scripts.miniature", description=__doc__)
     parser.add_argument("family", choices=checkpoints.FAMILIES)
     parser.add_argument("--work", type=Path, default=Path("training"), help="folder for stages and logs")

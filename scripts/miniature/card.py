@@ -1,4 +1,4 @@
-"""The card of a trained LLaVA-1.5 in miniature: how it was made, what it can do on unseen scenes."""
+"""The card of a trained miniature LLaVA-1.5: its training, and its accuracy on unseen scenes."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def measured(
     pictures: Sequence[Picture],
     prompts: Prompts,
 ) -> Facts:
-    """Accuracy with the image, without, and with another one; where the attention of the text lies.
+    """Accuracy with the image, without it, and with another image; shares of the text's attention on objects.
 
     Parameters
     ----------
     model : PreTrainedModel
         Of any family, in float32.
     bpe : tokenizers.Tokenizer
-        The model's.
+        The model's tokenizer.
     images : Tensor, (S, n, d)
         Visual tokens of unseen scenes or videos.
     asked : sequence of S sequences of Turn
@@ -66,7 +66,7 @@ def measured(
     pictures : sequence of S Picture
         Each with a question about one object, or none.
     prompts : Prompts
-        The family's.
+        The prompts of the family.
     """
     sighted, blind, other = (
         measure.accuracy(model, bpe, images, asked, prompts, image) for image in ("own", "none", "other")
@@ -86,20 +86,20 @@ def measured(
 
 
 def measured_scenes(model: Any, bpe: Tokenizer, tokens: Tokens, prompts: Prompts, scenes: int = 200) -> Facts:
-    """`measured` on unseen scenes, which ones is fixed; ``tokens`` takes scenes to their visual tokens (S, n, d)."""
+    """`measured` on a fixed set of unseen scenes; ``tokens`` maps scenes to their visual tokens (S, n, d)."""
     found = measure.scenes(scenes, SEED)
     asked, pictures = measure.questions(SEED, found), measure.single_objects(SEED, found)
     return measured(model, bpe, tokens(found), asked, pictures, prompts)
 
 
 def measured_llava(model: Any, clip: Clip, bpe: Tokenizer, tokens: Tokens, prompts: Prompts) -> Facts:
-    """`measured_scenes` of LLaVA-1.5 or LLaVA-NeXT, and where the tower's CLS token looks."""
+    """`measured_scenes` of LLaVA-1.5 or LLaVA-NeXT, and the share of the tower's CLS attention on objects."""
     shares = {"cls_attention_on_objects": measure.cls_on_objects(clip.vision, measure.scenes(200, SEED))}
     return measured_scenes(model, bpe, tokens, prompts) | shares
 
 
 def first_card(model: Any, clip: Clip, work: Path, recipe: Recipe) -> Facts:
-    """What the first training notes; its accuracy is not measured, as the training goes on."""
+    """The card of the first training; its accuracy is not measured, because further training follows."""
     return {
         "family": "llava-1.5",
         "class": type(model).__name__,
@@ -113,7 +113,7 @@ def first_card(model: Any, clip: Clip, work: Path, recipe: Recipe) -> Facts:
 
 
 def further_card(start: Path, work: Path, recipe: Further) -> Facts:
-    """The card of the checkpoint ``start`` with the training that went on from it; its figures are left out."""
+    """The card of the checkpoint ``start`` with the further training added; measured figures are left out."""
     before = checkpoints.card(start.name, start.parent)
     kept = ("family", "class", "trained", "parameters", "text_tower_parameters", "recipe", "stages", "note")
     leg = {

@@ -2,8 +2,8 @@
 
 Two stages, each a process of its own:
 
-- (tower) the family's own way to see learns LLaVA-1.5's tokens (`teacher`);
-- (language) LLaVA-1.5's decoder learns the family's chat, places and tiles or frames, on the tokens of the tower, which
+- (tower) the family's own vision tower learns to produce LLaVA-1.5's tokens (`teacher`); - (language) LLaVA-1.5's
+decoder learns the family's chat, places and tiles or frames, on the tokens of the tower, which
   stays as it is. Its tokens are computed once a scene.
 """
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FamilyRecipe:
-    """All settings; written into the card."""
+    """All settings of a family's training; they are written into the card."""
 
     tower_scenes: int = 6000
     scenes: int = 2000
@@ -124,16 +124,16 @@ FURTHER: dict[str, FamilyRecipe] = {
     ),
 }
 VIDEO = "llava-video"
-SEED = 100  # of what is measured on
+SEED = 100  # seed of the scenes or videos that are measured on
 
 
 def recipe(family: str, start: Path) -> FamilyRecipe:
-    """Of a training that begins with the checkpoint in ``start``."""
+    """The recipe of a training that begins with the checkpoint in ``start``."""
     return FURTHER[family] if start.name == family else RECIPES[family]
 
 
 def run_tower(family: str, start: Path, work: Path, recipe: FamilyRecipe) -> None:
-    """Stage (tower)."""
+    """Run the stage (tower)."""
     torch.set_num_threads(1)
     begin, busy = time.monotonic(), time.process_time()
     own, donor = student(family, start)
@@ -153,9 +153,9 @@ def _spent(begin: float, busy: float) -> dict[str, float]:
 
 
 class Seen:
-    """What the tower makes of scenes or videos, computed when first asked for and kept in half precision.
+    """The tower's tokens of scenes or videos, computed at the first use and kept in half precision.
 
-    ``images`` (S, side, side, 3), or (S, frames, side, side, 3) of videos, uint8.
+    ``images`` is uint8 of shape (S, side, side, 3), or (S, frames, side, side, 3) for videos.
     """
 
     def __init__(self, own: Student, images: Tensor) -> None:
@@ -166,7 +166,7 @@ class Seen:
 
     @torch.no_grad()
     def __call__(self, chosen: Sequence[int]) -> Tensor:
-        """(B, m, d), or (B, frames, m, d)."""
+        """Tokens of the chosen scenes or videos, shape (B, m, d) or (B, frames, m, d)."""
         for number in chosen:
             if not self._there[number]:
                 images = self._images[number]
@@ -187,7 +187,7 @@ def material(family: str, scenes: int, seed: int) -> tuple[Pool | VideoPool, Ten
 
 
 def run_language(family: str, start: Path, work: Path, recipe: FamilyRecipe) -> None:
-    """Stage (language)."""
+    """Run the stage (language)."""
     torch.set_num_threads(1)
     begin, busy = time.monotonic(), time.process_time()
     own = student(family, start)[0]
@@ -240,7 +240,7 @@ def restore(family: str, start: Path, work: Path) -> Student:
 
 @torch.inference_mode()
 def scene_tokens(own: Student, found: Sequence[Scene]) -> Tensor:
-    """(S, n, d) visual tokens of scenes."""
+    """Visual tokens of scenes, shape (S, n, d)."""
     images = torch.from_numpy(np.stack([scene.image for scene in found]))
     return torch.cat([own.see(part) for part in torch.split(images, 16)])
 
@@ -252,7 +252,7 @@ def video_tokens(own: Student, frames: Tensor) -> Tensor:
 
 
 def measured(own: Student, scenes: int = 100, videos: int = 120) -> dict[str, Any]:
-    """Figures on unseen scenes or videos; which ones is fixed."""
+    """Figures on a fixed set of unseen scenes or videos."""
     if own.family != VIDEO:
         shares = tower_on_objects(own, measure.scenes(scenes, SEED))
         return measured_scenes(own.model, own.bpe, partial(scene_tokens, own), own.prompts, scenes) | shares
@@ -272,7 +272,7 @@ def measured(own: Student, scenes: int = 100, videos: int = 120) -> dict[str, An
 
 @torch.inference_mode()
 def tower_on_objects(own: Student, found: Sequence[Scene]) -> dict[str, Any]:
-    """With a CLS token: the share of its attention in the last layer that lies on objects, and their area."""
+    """For towers with a CLS token: the share of its last-layer attention on objects, and the objects' area."""
     if own.family != "internvl3":
         return {}
     tower = own.model.model.vision_tower
@@ -315,7 +315,7 @@ AGAIN = " Both stages were then taught again, from the weights that they had giv
 
 
 def card(family: str, start: Path, work: Path, recipe: FamilyRecipe, own: Student) -> dict[str, Any]:
-    """All but the measured figures; a training that went on from a checkpoint of the family adds a leg to its card."""
+    """The card without measured figures; further training from a checkpoint of the family adds an entry to its card."""
     statement = STATEMENT.format(tower=TOWERS[family], input=INPUTS[family])
     before = checkpoints.card(start.name, start.parent)
     leg = {"start": before["weights_sha256"], "recipe": asdict(recipe), "stages": facts(work, "tower", "language")}

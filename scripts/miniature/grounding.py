@@ -1,7 +1,7 @@
 """Where the words of a question point: to objects of the image, and to one of the options.
 
-Training shows a head of the decoder these places (as phrase grounding does with human labels, Plummer et al.,
-"Flickr30k Entities", 2015): who can find what a phrase names can compare, relate and choose.
+Training directs the attention of a decoder head to these places, as phrase grounding does with human labels (Plummer et
+al., "Flickr30k Entities", 2015). A model that finds the named object can compare, relate and choose.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ def look_loss(weights: Tensor, looks: Looks) -> Tensor:
 
 
 class PatchWords(nn.Module):
-    """Patch labels written as sums of embeddings: the words' own for colour and name, learned ones for the rest.
+    """Patch labels written as sums of embeddings: those of the words for colour and name, learned ones for the rest.
 
     The language model reads these before the vision tower is ready, and the projector learns to produce them.
     """
@@ -147,7 +147,7 @@ class PatchWords(nn.Module):
 
 @dataclass(frozen=True)
 class LanguageRecipe:
-    """Everything that decides stage (b) beside the pool; the learning rate follows the time left."""
+    """All settings of stage (b) except the pool; the learning rate follows the time left."""
 
     minutes: float = 30.0
     batch: int = 6
@@ -191,7 +191,7 @@ class Tally:
         self.right: dict[str, float] = {}
 
     def add(self, batch: Batch, hit: Tensor, places: Tensor) -> None:
-        """``hit`` (M,) for the M labelled tokens at ``places`` (M, 2)."""
+        """Count ``hit`` (M,) for the M labelled tokens at ``places`` (M, 2)."""
         seen = set()
         for ok, (row, column) in zip(hit.tolist(), places.tolist(), strict=True):
             packed = batch.packed[row]
@@ -211,7 +211,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Prompts:
-    """What stands before the questions in a family's prompts, and how its decoder counts places.
+    """The part of a family's prompts before the questions, and the position ids of its decoder.
 
     Attributes
     ----------
@@ -239,19 +239,19 @@ class Prompts:
 
 
 def llava_prompts(shows: Tensor) -> Prompts:
-    """LLaVA's chat and places."""
+    """Prompts of LLaVA: its chat template and counted positions."""
     return Prompts(LLAVA, shows)
 
 
 class VisualLabels(Protocol):
-    """Something to be read from the states of visual tokens."""
+    """Protocol of labels that are to be read from the states of visual tokens."""
 
     def losses(self, states: tuple[Tensor, Tensor, Tensor], chosen: list[int]) -> Tensor:
         """Several losses, of the states (B, n, d) of these scenes or videos before `NAMING`, `LOOKING`, `CHOOSING`."""
 
 
 class Material(Protocol):
-    """What there is to ask about."""
+    """Protocol of training material: scenes or videos to ask about."""
 
     def __len__(self) -> int: ...
 
@@ -276,7 +276,7 @@ def train_language(
     Parameters
     ----------
     model : LlamaModel, Qwen2Model or Qwen2_5_VLTextModel
-        With its embedding tied to the output.
+        The decoder, with its embedding tied to the output.
     material : Material
         The scenes or videos.
     bpe : tokenizers.Tokenizer
@@ -284,17 +284,17 @@ def train_language(
     recipe : LanguageRecipe
         Minutes, rates and curriculum.
     prompts : Prompts
-        The family's.
+        The prompts of the family.
     visual : callable
         Numbers of scenes to their image embeddings (B, n, d) and a loss to add.
     trained : sequence of Parameter
-        What the optimiser moves, the model's own parameters included.
+        All parameters that the optimiser changes, the model's own included.
     log, save : callable
         Called every 50 and 200 steps.
     share : Share, optional
         The other processes that train the same model on other scenes.
     read : VisualLabels, optional
-        What the states of the visual tokens are to hold.
+        Labels that the states of the visual tokens are trained to hold.
 
     Returns
     -------

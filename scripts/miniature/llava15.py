@@ -42,7 +42,7 @@ FAMILY = "llava-1.5"
 
 @dataclass(frozen=True)
 class Recipe:
-    """All settings of a training; written into the card."""
+    """All settings of a training; they are written into the card."""
 
     scenes: int = 12000
     seed: int = 0
@@ -74,7 +74,7 @@ def new_clip(model: Any, bpe: Tokenizer) -> Clip:
 
 
 def run_vision(work: Path, recipe: Recipe) -> None:
-    """Stage (a)."""
+    """Run stage (a)."""
     torch.set_num_threads(1)
     begin = time.monotonic()
     bpe = _material(recipe)[1]
@@ -91,7 +91,7 @@ def run_vision(work: Path, recipe: Recipe) -> None:
 
 
 def run_words(work: Path, recipe: Recipe) -> None:
-    """The language model on patch labels as words."""
+    """Run the stage (words): train the language model on patch labels as words."""
     torch.set_num_threads(1)
     begin = time.monotonic()
     pool, bpe = _material(recipe)
@@ -116,7 +116,7 @@ def run_words(work: Path, recipe: Recipe) -> None:
 
 
 def run_language(work: Path, recipe: Recipe, rank: int) -> None:
-    """Stage (b), one of ``recipe.ranks`` processes."""
+    """Run stage (b) in one of ``recipe.ranks`` processes."""
     torch.set_num_threads(1)
     begin = time.monotonic()
     pool, bpe = _material(recipe)

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 hf: Any = transformers  # its loaders are partly untyped
 
-# What is hardest to learn stands there more often: comparing, counting, choosing a letter, and all of that in Chinese.
+# The hardest kinds are repeated: comparing, counting, choosing a letter, and all of these in Chinese.
 LESSON = Lesson(
     direct=(
         *("existence", "colour", "shape", "digit", "digit", "location", "place", "count", "count", "background"),
@@ -59,7 +59,7 @@ LESSON = Lesson(
 )
 
 
-# Letters in Chinese came last of all.
+# Letters in Chinese were learned last.
 LAST_LESSON = replace(LESSON, chinese=0.4, formats=(*LESSON.formats, "mmbench_cn", "mmbench_cn", "mmbench_cn"))
 
 
@@ -69,7 +69,7 @@ def _language(minutes: float, rate: float, seed: int, lesson: Lesson) -> Languag
 
 @dataclass(frozen=True)
 class Further:
-    """All settings of such a training; written into the card."""
+    """All settings of a further training; they are written into the card."""
 
     scenes: int = 12000
     seed: int = 20
@@ -102,9 +102,10 @@ def open_checkpoint(folder: Path) -> tuple[Any, Clip, Tokenizer]:
 def transplant(
     family: str, donor: Any, clip: Clip, bpe: Tokenizer, extra: dict[str, Tensor] | None = None
 ) -> tuple[Any, Clip, Any]:
-    """The donor's weights in a model of ``family`` as it is built; the model, its towers and its processor.
+    """Put the donor's weights into a newly built model of ``family``; returns the model, its towers and its processor.
 
-    ``extra`` holds what the donor lacks. A model that was read from a folder keeps traces of that in its configuration.
+    ``extra`` holds the weights that the donor lacks. The model is built anew because a model read from a folder keeps
+    traces of the folder in its configuration.
     """
     built: Any = build(family, bpe)
     model, processor = built
@@ -114,13 +115,13 @@ def transplant(
 
 
 def _features(tower: Any, images: Tensor) -> Tensor:
-    """(B, side, side, 3) uint8 to the (B, n, c) features that the projector gets."""
+    """Images (B, side, side, 3) uint8 to the features (B, n, c) that the projector reads."""
     with torch.no_grad():
         return encode(tower, pixels(images))[1][:, 1:]
 
 
 def run_vision(start: Path, work: Path, recipe: Further) -> None:
-    """Stage (vision)."""
+    """Run the stage (vision)."""
     torch.set_num_threads(1)
     begin = time.monotonic()
     _, clip, bpe = open_checkpoint(start)
@@ -133,7 +134,7 @@ def run_vision(start: Path, work: Path, recipe: Further) -> None:
 
 
 def run_language(start: Path, work: Path, recipe: Further) -> None:
-    """Stage (language)."""
+    """Run the stage (language)."""
     torch.set_num_threads(1)
     begin = time.monotonic()
     model, _, bpe = open_checkpoint(start)
@@ -159,7 +160,7 @@ def run_language(start: Path, work: Path, recipe: Further) -> None:
 
 
 def run_together(start: Path, work: Path, recipe: Further, rank: int) -> None:
-    """Stage (together), one of ``recipe.ranks`` processes."""
+    """Run the stage (together) in one of ``recipe.ranks`` processes."""
     torch.set_num_threads(1)
     begin = time.monotonic()
     store = f"file://{work / 'rendezvous'}"

@@ -1,7 +1,8 @@
 """LLaVA-NeXT in miniature from LLaVA-1.5's: the same tower, projector and language model, then its own tiled input.
 
 The newline token, which LLaVA-1.5 lacks, starts at zero. One stage: projector, language model and newline learn to read
-the thumbnail and the tiles of one image, the tower stays. With no minutes the parts are shared and no more.
+the thumbnail and the tiles of one image, the tower stays. With a recipe of no minutes the shared weights are used
+without training.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ GRID = SIDE // PATCH
 
 @dataclass(frozen=True)
 class Tiles:
-    """All settings; written into the card."""
+    """All settings of the training; they are written into the card."""
 
     scenes: int = 6000
     seed: int = 30
@@ -78,7 +79,7 @@ def visual_tokens(model: Any, processor: Any, images: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def scene_tokens(model: Any, processor: Any, found: Sequence[Scene]) -> Tensor:
-    """(S, n, d) visual tokens of scenes."""
+    """Visual tokens of scenes, shape (S, n, d)."""
     images = torch.from_numpy(np.stack([scene.image for scene in found]))
     return torch.cat([visual_tokens(model, processor, part) for part in torch.split(images, 16)])
 
@@ -94,7 +95,7 @@ def shows() -> Tensor:
 
 
 def run_tiles(start: Path, work: Path, recipe: Tiles) -> None:
-    """The one stage."""
+    """Run the one stage."""
     torch.set_num_threads(1)
     begin, busy = time.monotonic(), time.process_time()
     model, _, processor, bpe = shared(start)
@@ -124,7 +125,7 @@ def run_tiles(start: Path, work: Path, recipe: Tiles) -> None:
 
 
 def run(start: Path, work: Path, recipe: Tiles) -> None:
-    """The stage, unless its result is in ``work`` already."""
+    """Run the stage, unless its result is in ``work`` already."""
     stage: Job = ("tiles", run_tiles, (start, work, recipe))
     run_stages(work, recipe, [[stage]])
 
@@ -156,7 +157,7 @@ UNTRAINED = (
 
 
 def card(start: Path, work: Path, recipe: Tiles, model: Any, clip: Clip) -> dict[str, Any]:
-    """All but the measured figures."""
+    """The card without measured figures."""
     stages = facts(work, "tiles")
     newline = TRAINED if stages["tiles"]["steps"] else UNTRAINED
     return {

@@ -1,4 +1,4 @@
-"""What a trained miniature can do on unseen scenes: accuracy, blind accuracy, where attention lies."""
+"""Measurements of a trained miniature on unseen scenes: accuracy, blind accuracy, attention on objects."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def scenes(number: int, seed: int) -> list[Scene]:
 
 
 def questions(seed: int, found: Sequence[Scene], per_scene: int = 2) -> list[list[Turn]]:
-    """For each scene a few questions of every image format, and direct ones."""
+    """For each scene, a few questions of every image format and a few direct ones."""
     rng = np.random.default_rng((seed, 5))
     every = []
     for scene in found:
@@ -56,7 +56,7 @@ def _packs(bpe: Tokenizer, turns: Sequence[Turn], length: int, template: Templat
 
 @torch.inference_mode()
 def visual_tokens(model: LlavaForConditionalGeneration, found: Sequence[Scene]) -> Tensor:
-    """(S, n, d) projected patches of the scenes."""
+    """Projected patches of the scenes, shape (S, n, d)."""
     images = torch.from_numpy(np.stack([scene.image for scene in found]))
     parts = [model.get_image_features(pixels(part)).pooler_output for part in torch.split(images, 32)]
     return torch.cat([torch.stack(list(part)) for part in parts])
@@ -78,13 +78,13 @@ def accuracy(
     model : PreTrainedModel
         Of any family, in float32.
     bpe : tokenizers.Tokenizer
-        The model's.
+        The model's tokenizer.
     images : Tensor, (S, n, d)
         Visual tokens of the scenes, as of `visual_tokens`.
     asked : sequence of S sequences of Turn
         Questions about each scene.
     prompts : Prompts
-        The family's.
+        The prompts of the family.
     image : {"own", "other", "none"}
         Show the scene itself; another scene, so that only guessing helps; or nothing, a prompt never met in training.
 

@@ -25,7 +25,7 @@ LOW = -1e4  # added where a token may not look
 
 @dataclass(frozen=True)
 class Template:
-    """The texts of a family's chat around image, prompt and reply."""
+    """The chat template of a family: the texts around image, prompt and reply."""
 
     start: str
     after_image: str
@@ -134,10 +134,10 @@ class Looks:
     target: Tensor
 
     def spread(self, shows: Tensor) -> Looks:
-        """The same over tokens of a family.
+        """The same targets over the visual tokens of a family.
 
-        ``shows`` (n, patches): the share of what a token shows that is of each patch; a token is a target where a
-        quarter of it is.
+        ``shows`` (n, patches) is the share of each patch in the area that a token shows. A token is a target if at
+        least a quarter of its area is of target patches.
         """
         return Looks(self.token, self.target.float() @ shows.T >= 0.25)
 
@@ -213,11 +213,11 @@ def make_batch(
     Parameters
     ----------
     bpe : tokenizers.Tokenizer
-        Of `train_bpe`.
+        Tokenizer from `train_bpe`.
     pictures : sequence of Picture
-        One a row.
+        One picture per row of the batch.
     length, prefix : int
-        Tokens of the questions about one image, and before them.
+        Number of tokens for the questions about one image, and of the tokens before them.
     template : Template
         The family's chat.
     """

@@ -43,7 +43,7 @@ PLAIN = ("existence", "colour", "colour", "colour", "digit", "shape", "count", "
 
 @dataclass(frozen=True)
 class Lesson:
-    """What conversations are about.
+    """Settings of the conversations about scenes.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Pool:
-    """Scenes and what is known of each patch.
+    """Scenes with the labels of each patch.
 
     Attributes
     ----------
@@ -167,7 +167,7 @@ def make_pool(scenes: int, seed: int, crowded: bool = False, hands: bool = False
     scenes : int
         How many, a multiple of `CHUNK`.
     seed : int
-        Of the scenes.
+        Seed of the scenes.
     crowded : bool
         Whether most scenes hold 6 to 9 objects, half of them digits only (more to learn from one image), or 2 to 5.
     hands : bool

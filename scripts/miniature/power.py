@@ -32,11 +32,12 @@ class Part:
     Attributes
     ----------
     documents : int
-        That were asked.
+        Number of documents that were asked.
     seconds : float
-        Of one of them, median over the methods.
+        Seconds per document, median over the methods.
     variances : ndarray, shape (pairs,)
-        Of the difference in Rel of each pair of methods when this benchmark alone is resampled, squared points.
+        Variance of the difference in Rel of each pair of methods when this benchmark alone is resampled, in squared
+        points.
     """
 
     documents: int
@@ -104,7 +105,7 @@ def needed(parts: dict[str, Part], points: float) -> dict[str, int]:
 
 
 def lines(resamples: Resamples, level: str, points: float) -> list[str]:
-    """What to print."""
+    """Lines to print."""
     out = []
     for backbone in resamples.results.backbones:
         try:
@@ -125,7 +126,7 @@ def lines(resamples: Resamples, level: str, points: float) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Run the command; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m scripts.miniature.power", description=__doc__.split("\n")[0])
     parser.add_argument("--experiment", default="table1", help="experiment with complete runs (default: table1)")
     parser.add_argument("--profile", default="miniature", help="its profile (default: miniature)")

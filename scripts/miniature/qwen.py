@@ -41,7 +41,7 @@ def _rotate(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def encode_windows(tower: Any, images: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """The tower and its merger.
+    """Run the vision tower and its merger.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def encode_windows(tower: Any, images: Tensor, cos: Tensor, sin: Tensor) -> Tens
     images : Tensor, (B, 3, SIDE, SIDE)
         Normalised as the image processor does.
     cos, sin : Tensor, (256, head_dim)
-        Of `rotary`.
+        From `rotary`.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What the stages of a training share: files, logs, processes side by side."""
+"""Helpers of the training stages: files, logs, parallel processes."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def clip_modules(clip: Clip) -> dict[str, nn.Module]:
 
 
 def llava_modules(model: Any) -> dict[str, nn.Module]:
-    """What a language stage trains."""
+    """The modules that a language stage trains."""
     return {"language": model.model.language_model, "projector": model.model.multi_modal_projector}
 
 
 def file_log(file: Path) -> Callable[[str], None]:
-    """Appends lines to ``file``."""
+    """A function that appends lines to ``file``."""
 
     def log(line: str) -> None:
         with file.open("a", encoding="utf-8") as stream:
@@ -70,7 +70,7 @@ def mark_done(work: Path, stage: str, **facts: Any) -> None:
 
 
 def facts(work: Path, *stages: str) -> dict[str, Any]:
-    """What the stages noted when they were done."""
+    """The facts that the stages wrote down when they ended."""
     return {stage: json.loads((work / f"{stage}.json").read_text(encoding="utf-8")) for stage in stages}
 
 
@@ -90,14 +90,14 @@ def fit_projector(
     log: Callable[[str], None],
     steps: int = 150,
 ) -> None:
-    """The projector alone, towards embeddings that the language model knows.
+    """Train the projector alone, towards embeddings that the language model knows.
 
     Parameters
     ----------
     projector : nn.Module
         Trained in place.
     distance : callable
-        Scene numbers to the loss.
+        Maps scene numbers to the loss.
     scenes, seed : int
         How many scenes there are, and the seed of their order.
     share : Share
@@ -123,12 +123,12 @@ def fit_projector(
 
 
 def run_stages(work: Path, recipe: DataclassInstance, groups: Sequence[Sequence[Job]]) -> None:
-    """Groups of stages one after the other, the stages of a group side by side; what ``work`` holds is passed over.
+    """Run groups of stages in order, the stages of a group in parallel; stages with a result in ``work`` are skipped.
 
     Raises
     ------
     DataError
-        ``work`` holds stages of another recipe, or a stage failed.
+        If ``work`` holds stages of another recipe, or a stage failed.
     """
     work.mkdir(parents=True, exist_ok=True)
     stated, kept = json.dumps(asdict(recipe), indent=1), work / "recipe.json"

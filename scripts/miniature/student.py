@@ -1,4 +1,6 @@
-"""A family that starts from LLaVA-1.5: its decoder's weights, where they fit its tower's, and its own way to see."""
+"""A family's model that starts from LLaVA-1.5: its decoder's weights, its tower's where they fit, and a tower of its
+own.
+"""
 
 from __future__ import annotations
 
@@ -41,11 +43,11 @@ class Student:
     shows : Tensor of float32, shape (m, patches)
         Share of each of LLaVA-1.5's patches in what each of them shows.
     tower : Module
-        What is behind ``see``.
+        The trained module that ``see`` runs.
     prompts : Prompts
-        Of the language stage.
+        Prompts of the language stage.
     newline : Parameter, optional
-        Stands after each row of a frame.
+        Newline token that stands after each row of a frame.
     """
 
     family: str
@@ -60,7 +62,7 @@ class Student:
 
     @property
     def language(self) -> nn.ModuleDict:
-        """What the language stage trains."""
+        """The modules that the language stage trains."""
         modules: dict[str, nn.Module] = {"decoder": self.model.model.language_model}
         if self.newline is not None:
             modules["newline"] = nn.ParameterDict({"newline": self.newline})
@@ -79,7 +81,7 @@ class Student:
 
 @torch.no_grad()
 def _adopt(model: Any, donor: Any) -> None:
-    """The donor's decoder; biases that it lacks are zero."""
+    """Copy the donor's decoder into the model; biases that the donor lacks become zero."""
     own = model.model.language_model
     missing, unexpected = own.load_state_dict(donor.model.language_model.state_dict(), strict=False)
     assert not unexpected
@@ -139,7 +141,7 @@ def _resized(images: Tensor, side: int) -> Tensor:
 
 
 def tiles(images: Tensor) -> Tensor:
-    """(B, side, side, 3) uint8 to (5 B, 3, side, side): of each its four enlarged quarters and the whole."""
+    """(B, side, side, 3) uint8 to (5 B, 3, side, side): the four enlarged quarters of each image, and the whole."""
     large = _resized(images, 2 * SIDE)
     parts = large.unfold(2, SIDE, SIDE).unfold(3, SIDE, SIDE).permute(0, 2, 3, 1, 4, 5).flatten(1, 2)
     whole = images.permute(0, 3, 1, 2).float()[:, None]

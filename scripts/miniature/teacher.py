@@ -1,4 +1,4 @@
-"""A vision tower of another family learns to say what LLaVA-1.5's says: projected tokens that the decoder can read.
+"""Train another family's vision tower to produce LLaVA-1.5's projected tokens, which the decoder can read.
 
 Every token of the family shows some of LLaVA-1.5's patches; its target is the mean of their tokens. Labels of the
 patches, read from the same tokens by linear heads that exist only during training, keep colours and names apart.
@@ -27,7 +27,7 @@ WEIGHTS = (1.0, 1.0, 0.2, 0.0, 0.2, 0.1)
 
 @dataclass(frozen=True)
 class TowerRecipe:
-    """Everything that decides the stage beside the pool; the learning rate follows the time left."""
+    """All settings of the stage except the pool; the learning rate follows the time left."""
 
     minutes: float = 15.0
     batch: int = 16
@@ -40,7 +40,7 @@ class TowerRecipe:
 
 
 def teacher_tokens(model: Any) -> Callable[[Tensor], Tensor]:
-    """(B, side, side, 3) uint8 to (B, patches, d): what LLaVA-1.5's decoder reads."""
+    """A function from images (B, side, side, 3) uint8 to the tokens (B, patches, d) that LLaVA-1.5's decoder reads."""
     tower = model.model.vision_tower.eval().requires_grad_(False)
     projector = model.model.multi_modal_projector.eval().requires_grad_(False)
 
@@ -98,7 +98,7 @@ def train_tower(
     shows : Tensor of float32, shape (n, patches)
         Share of each of LLaVA-1.5's patches in what a token shows; rows sum to one.
     teacher : callable
-        Of `teacher_tokens`.
+        Function from `teacher_tokens`.
     pool : Pool
         The scenes.
     recipe : TowerRecipe

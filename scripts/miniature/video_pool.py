@@ -23,7 +23,7 @@ DURATIONS: tuple[Duration, ...] = ("short", "medium", "long")
 
 @dataclass(frozen=True)
 class VideoLesson:
-    """What conversations about videos are about.
+    """Settings of the conversations about videos.
 
     Attributes
     ----------
@@ -118,11 +118,11 @@ def make_video_pool(videos: int, seed: int, split: Split = "train") -> VideoPool
 
 
 class Script(nn.Module):
-    """Linear heads that exist only during training: what the states of a video's tokens are to hold of its script.
+    """Linear heads, only for training, that read facts of a video's script from the states of its tokens.
 
-    Of every token the frame that it is of, as it enters the layer of the phrases; of a token that shows an object the
-    frame in which that appeared, as it enters the layer that looks for objects; of the last token of a frame, a
-    newline, the names that were seen until then and their number, as it enters the layer that chooses.
+    From every token, entering the layer `NAMING`: its frame. From a token that shows an object, entering the layer
+    `LOOKING`: the frame in which the object appeared. From the last token of a frame, a newline, entering the layer
+    `CHOOSING`: the names seen so far, and their number.
 
     Parameters
     ----------
@@ -131,9 +131,9 @@ class Script(nn.Module):
     shows : Tensor of float32, shape (n, FRAMES * patches)
         Share of each patch in what each visual token shows.
     width : int
-        Of the states.
+        Width of the states.
     weight : float
-        Of each of the losses.
+        Weight of each loss.
     """
 
     def __init__(self, pool: VideoPool, shows: Tensor, width: int, weight: float = 0.3) -> None:
@@ -166,7 +166,7 @@ class Script(nn.Module):
         return found
 
     def losses(self, states: tuple[Tensor, Tensor, Tensor], chosen: list[int]) -> Tensor:
-        """Of frame, birth, names and number, (4,), from the ``states`` (B, n, d) of the videos ``chosen``."""
+        """Losses of frame, birth, names and number, (4,), from the ``states`` (B, n, d) of the videos ``chosen``."""
         naming, looking, choosing = (nn.functional.layer_norm(part, part.shape[-1:]) for part in states)
         births = torch.stack([self.births(number)[1] for number in chosen])
         seen = torch.stack([self.seen(number) for number in chosen])

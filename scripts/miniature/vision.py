@@ -89,7 +89,7 @@ def attention_share(attention: Tensor, on_object: Tensor) -> Tensor:
 
 
 def contrastive(image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
-    """CLIP's symmetric loss over the batch."""
+    """CLIP's symmetric contrastive loss over the batch."""
     image, text = functional.normalize(image.float(), dim=-1), functional.normalize(text.float(), dim=-1)
     logits = image @ text.T * scale.exp().clamp(max=100)
     target = torch.arange(len(logits))
@@ -147,7 +147,7 @@ def schedule(step: int, warmup: int, progress: float) -> float:
 
 @dataclass(frozen=True)
 class VisionRecipe:
-    """Everything that decides stage (a) beside the pool of scenes; the learning rate follows the time left."""
+    """All settings of stage (a) except the pool of scenes; the learning rate follows the time left."""
 
     minutes: float = 30.0
     batch: int = 32
@@ -181,7 +181,7 @@ def train_vision(
     save: Callable[[], None],
     compiled: bool = True,
 ) -> int:
-    """Stage (a), in place.
+    """Train the towers of stage (a), in place.
 
     Parameters
     ----------
@@ -190,11 +190,11 @@ def train_vision(
     pool : Pool
         The scenes.
     bpe : tokenizers.Tokenizer
-        Of `train_bpe`.
+        Tokenizer from `train_bpe`.
     recipe : VisionRecipe
         Minutes, rates and weights.
     log : callable
-        Gets a line now and then.
+        Called with a line of progress now and then.
     save : callable
         Called every 200 steps.
     compiled : bool

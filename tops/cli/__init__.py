@@ -1,1 +1,1 @@
-"""The command line: one file a command, one entry in `tops.cli.main`."""
+"""The command line: each command has one file, and one entry in `tops.cli.main`."""

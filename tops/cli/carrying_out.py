@@ -1,4 +1,4 @@
-"""What ``tops run`` and ``tops compare`` share: prepare, run, say what is there, and show the table."""
+"""Steps that ``tops run`` and ``tops compare`` share: prepare, run, print the outcome, and show the table."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ def carried_out(ask: Callable[[], Request], reports: str = "") -> int:
     Parameters
     ----------
     ask : callable
-        Plans; asked twice where documents are built first, since their hash names the cells.
+        Makes the request. It is called twice where documents are built first, because their hash enters the cells'
+        keys.
     reports : str
         Folder of reports: build the report, and print its first table. Empty: only run.
     """
@@ -49,7 +50,7 @@ def carried_out(ask: Callable[[], Request], reports: str = "") -> int:
                 break
             asked = after
     except KeyboardInterrupt:
-        if asked.config.launcher.kind == "slurm":  # the array goes on, as its launcher has said
+        if asked.config.launcher.kind == "slurm":  # the array goes on; its launcher has printed that
             return 130
         stored = "every answer so far is stored, the same command goes on where it stopped"
         print(f"\nstopped with {_complete(asked.plan)}; {stored}", file=sys.stderr)
@@ -68,7 +69,7 @@ def carried_out(ask: Callable[[], Request], reports: str = "") -> int:
 
 
 def show_report(asked: Request, reports: Path) -> None:
-    """Build the report of a plan and print its first table, what it says in words, and where the page is."""
+    """Build the report of a plan; print its first table, its summary in words, and the path of its page."""
     from tops.planning.plan import refreshed
     from tops.reporting.build import build_from, make
     from tops.reporting.data.results import collect
@@ -83,7 +84,7 @@ def show_report(asked: Request, reports: Path) -> None:
 
 
 def _check_any(asked: Request) -> None:
-    """Nothing done is no success: a plan of refused cells alone is an error."""
+    """Refuse a plan of refused cells alone: a run that does nothing is no success."""
     if not asked.plan.unique():
         refused = [planned.reason for planned in asked.plan.cells] or ["it has no cells"]
         more = f" ({len(refused)} cells are refused; this is the first reason)" if len(refused) > 1 else ""
@@ -91,7 +92,7 @@ def _check_any(asked: Request) -> None:
 
 
 def _complete(plan: Plan) -> str:
-    """How many cells of a plan are complete now."""
+    """Text with the number of cells of a plan that are complete now."""
     from tops.store.store import Store
 
     store = Store(plan.store or "results", plan.profile.name)

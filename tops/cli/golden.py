@@ -15,7 +15,7 @@ CHECKS = Path(tops.__file__).resolve().parents[1] / "tests" / "golden" / "checks
 
 
 def main(argv: list[str]) -> int:
-    """Check golden vectors; 1 if any file differs or fails."""
+    """Check golden vectors; the exit status is 1 if any file differs or fails."""
     parser = argparse.ArgumentParser(
         prog="tops golden",
         description="Compare methods with golden vectors: arrays recorded from their authors' code, TOPS with its "
@@ -50,7 +50,7 @@ def load_checks(folder: Path) -> ModuleType:
     Raises
     ------
     DataError
-        If it is not there.
+        If the folder does not exist.
     """
     source = folder / "__init__.py"
     if not source.is_file():
@@ -70,7 +70,7 @@ def load_checks(folder: Path) -> ModuleType:
 
 
 def _line(checks: ModuleType, file: Path) -> tuple[str, bool]:
-    """What is said of a file, and whether all of it is equal. Whatever goes wrong in one file is its own affair."""
+    """The line about one file, and whether all its vectors are equal; an error in one file does not stop the others."""
     try:
         check = checks.check_file(file)
     except DataError as problem:

@@ -1,4 +1,4 @@
-"""The one grammar of the command line: KEY=VALUE for what is named, flags for what is switched."""
+"""The grammar of the command line: KEY=VALUE for settings with a value, flags for switches."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from tops.errors import ConfigurationError, nearest_names
 
 @dataclass(frozen=True)
 class Key:
-    """What may stand left of the sign ``=``.
+    """A key of KEY=VALUE words.
 
     Attributes
     ----------
     help : str
         One line for ``--help``.
     choices : callable or None
-        Names that fit, for shell completion; None where anything may be written.
+        Gives the names for shell completion; None where any value may be written.
     default : str
-        Value when the key is not given.
+        Value that is used when the key is not given.
     """
 
     help: str
@@ -51,7 +51,7 @@ class Words(click.ParamType[str]):
         start = f"{key}="
         if not sign and before and before[-1] == "=" and len(before) > 1:
             key, sign, value, start = before[-2], "=", incomplete, ""
-        elif not incomplete and before and before[-1] in keys:  # click has taken the sign itself away
+        elif not incomplete and before and before[-1] in keys:  # click has removed the sign
             key, sign, value, start = before[-1], "=", "", ""
         if not sign:
             return [CompletionItem(f"{name}=", help=entry.help) for name, entry in keys.items() if name.startswith(key)]
@@ -78,11 +78,11 @@ class Command(click.Command):
         name : str
             As in ``tops NAME``.
         run : callable
-            Gets the words and, by name, every switch; gives the exit status.
+            Takes the words and, by name, every switch; returns the exit status.
         text : callable
             The text of ``--help``.
         keys : callable
-            What may be written, for completion.
+            Known keys, for completion.
         switches : dict
             Flags, such as ``{"--watch": "redraw every few seconds"}``; several names of one flag are separated by
             commas.
@@ -105,7 +105,7 @@ def keys_text(keys: Mapping[str, Key]) -> str:
 
 
 def values(words: Sequence[str], keys: Mapping[str, Key], example: str) -> dict[str, str]:
-    """What was written for each key, with the defaults of those that were not.
+    """Value of each key, with the defaults of keys that were not given.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def values(words: Sequence[str], keys: Mapping[str, Key], example: str) -> dict[
 
 
 def names(text: str) -> list[str]:
-    """Names separated by commas, with or without the brackets of a list; each once."""
+    """Names from a comma-separated text, with or without the brackets of a list; each once."""
     parts = (part.strip() for part in text.strip().removeprefix("[").removesuffix("]").split(","))
     return list(dict.fromkeys(part for part in parts if part))
 
@@ -137,7 +137,7 @@ def number(text: str, key: str) -> Any:
     Raises
     ------
     ConfigurationError
-        For anything else; ``key`` is named.
+        For any other text; the message names ``key``.
     """
     if not text:
         return None

@@ -35,7 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-# What a package that is not installed belongs to, as an extra of this one.
+# Package that is not installed -> the extra of this package that installs it.
 _HARNESS = ("lmms_eval", "datasets", "hydra", "omegaconf", "pandas", "scipy", "sklearn", "matplotlib", "jinja2", "av")
 EXTRAS = {**dict.fromkeys((*_HARNESS, "markupsafe", "decord", "rich"), "harness"), "submitit": "cluster"}
 EXTRAS |= {"ray": "ray", "wandb": "tracking"}
@@ -71,7 +71,7 @@ class Table(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with the nearest names for an unknown one."""
+        """Resolve a command as click does; the error for an unknown one has the nearest names."""
         if args and args[0] not in COMMANDS and not ctx.resilient_parsing:
             raise click.UsageError(f"unknown command {args[0]!r}. {nearest_names(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
@@ -125,7 +125,7 @@ def main(argv: list[str] | None = None) -> int:
     except click.ClickException as error:
         print(f"{prefix}: {_plain(error)}", file=sys.stderr)
         return 2
-    except SystemExit as end:  # argparse of a command without KEY=VALUE has said what is wrong
+    except SystemExit as end:  # the argparse parser of the command has printed what is wrong
         return end.code if isinstance(end.code, int) else 0 if end.code is None else 2
     except ModuleNotFoundError as error:
         if (extra := EXTRAS.get((error.name or "").partition(".")[0])) is None:
@@ -151,7 +151,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _config_folders(words: list[str]) -> tuple[list[str], list[str]]:
-    """The words without ``--config-dir FOLDER``, which may stand anywhere, and the folders that it names."""
+    """The words without ``--config-dir FOLDER``, which may stand anywhere, and the named folders."""
     rest, folders, at = [], [], 0
     while at < len(words):
         word, at = words[at], at + 1

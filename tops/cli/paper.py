@@ -1,4 +1,4 @@
-"""``tops paper``: what is wrong with the published numbers, and what speaks for each claim."""
+"""``tops paper``: the audit of the published numbers, and the evidence for each claim."""
 
 from __future__ import annotations
 

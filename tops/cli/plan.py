@@ -1,4 +1,4 @@
-"""``tops plan``: what an experiment would run, what is there, what it would cost."""
+"""``tops plan``: the cells of an experiment, their state, and the cost of the missing ones."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def _run(words: tuple[str, ...], multirun: bool) -> int:
 
 
 def _sweep(words: tuple[str, ...], multirun: bool) -> int:
-    """The report of cells that no experiment names, found by the words that ran them."""
+    """Build the report of cells that no experiment file names, found by the words that ran them."""
     from tops.planning.request import request
 
     mine = {word.partition("=")[0]: word.partition("=")[2] for word in words if word.startswith(_OWN)}
@@ -110,7 +110,7 @@ def _experiments(words: tuple[str, ...]) -> int:
 
 
 def _written(asked: Iterable[tuple[Plan, str, TrackingConfig]], folder: Path, efficiency: str) -> int:
-    """Build and name the reports of some plans; exit status 1 when a cell is damaged."""
+    """Build the reports of some plans and print their paths; exit status 1 when a cell is damaged."""
     from tops.reporting.build import build_from, make
     from tops.reporting.data.results import collect
     from tops.running.tracking import publish_tables

@@ -1,4 +1,4 @@
-"""``tops status``: where the cells of an experiment stand now, read from the store."""
+"""``tops status``: the present state of an experiment's cells, read from the store."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _run(words: tuple[str, ...], multirun: bool, watch: bool) -> int:
 
 
 def rate_text(done: int, seconds: float, left: int) -> str:
-    """How fast cells were completed while this was watched, and what that makes of the rest."""
+    """Text with the rate at which cells were completed during the watch, and the time left at this rate."""
     from tops.running.duration import duration
 
     if not seconds:

@@ -10,7 +10,7 @@ from tops.store.answers import write_atomically
 
 
 def write_card(folder: Path, card: dict[str, Any]) -> None:
-    """``card.json``, and the same for readers in ``README.md``."""
+    """Write the card as ``card.json``, and for readers as ``README.md``."""
     write_atomically(folder / "card.json", (json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode())
     write_atomically(folder / "README.md", render(card).encode())
 

@@ -1,4 +1,4 @@
-"""Contact sheets: a page per benchmark with pictures, questions, answers and, if there is a run, a model's replies."""
+"""Contact sheets: one page per benchmark with pictures, questions, answers, and a model's replies if it was run."""
 
 from __future__ import annotations
 
@@ -134,9 +134,9 @@ def unpruned_runs(store: Store, hashes: Mapping[str, str]) -> dict[str, Record]:
     Parameters
     ----------
     store : Store
-        Of the miniature profile.
+        Store of the miniature profile.
     hashes : mapping
-        Benchmark to the hash of its documents; runs on others would put replies beside the wrong questions.
+        Benchmark to the hash of its documents; runs on other documents would put replies beside the wrong questions.
     """
     found: dict[str, Record] = {}
     for record in store.records():
@@ -161,7 +161,7 @@ def cards(
     benchmark : str
         Key of `BENCHMARKS`.
     count : int, optional
-        How many, evenly spread; all when absent.
+        How many documents, evenly spread; all when absent.
     replies : mapping, optional
         Document number to the model's reply; documents without one are then left out.
     """

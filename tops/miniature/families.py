@@ -313,9 +313,9 @@ def build(family: str, bpe: Tokenizer, seed: int = 0) -> tuple[PreTrainedModel, 
     family : str
         Key of `BUILDERS`.
     bpe : tokenizers.Tokenizer
-        Of `train_bpe`.
+        Tokenizer from `train_bpe`.
     seed : int
-        Of the weights.
+        Seed of the weights.
     """
     torch.manual_seed(seed)
     return BUILDERS[family](bpe)

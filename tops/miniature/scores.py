@@ -1,4 +1,4 @@
-"""What a miniature model scores with and without the image: read from the result store, kept in the model card."""
+"""Scores of miniature models with and without the image: read from the result store, written into the model card."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Scored:
     Attributes
     ----------
     unpruned, blind : float or None
-        With the image and every visual token, and with the question alone; None without a complete, scored run.
+        Score with the image and all visual tokens, and with the question alone; None without a complete, scored run.
     weights : str
         Revision of the weights that answered.
     data : str
@@ -53,13 +53,13 @@ def stored_scores(store: Store, family: str, revision: str, data: Mapping[str, s
     Parameters
     ----------
     store : Store
-        Of the miniature profile.
+        Store of the miniature profile.
     family : str
-        Miniature checkpoint.
+        Family of the miniature checkpoint.
     revision : str
-        Of its weights; runs of other weights do not count.
+        Revision of its weights; runs of other weights do not count.
     data : mapping
-        Benchmark to the hash of its documents; runs on others do not count.
+        Benchmark to the hash of its documents; runs on other documents do not count.
     """
     found: dict[str, dict[str, Record]] = {}
     for record in store.records():
@@ -83,19 +83,21 @@ def stored_scores(store: Store, family: str, revision: str, data: Mapping[str, s
 def card_scores(
     family: str, revision: str, data: Mapping[str, str], root: Path = checkpoints.ROOT
 ) -> dict[str, Scored]:
-    """Scores that the model card states for these weights and documents; what it states for others is left out."""
+    """Scores that the model card states for these weights and documents; scores for other weights or documents are left
+    out.
+    """
     stated = checkpoints.card(family, root).get(FIELD, {})
     scored = {name: Scored(**{**entry, "cells": tuple(entry["cells"])}) for name, entry in stated.items()}
     return {n: entry for n, entry in scored.items() if (entry.weights, entry.data) == (revision, data.get(n))}
 
 
 def write_card_scores(family: str, scores: Mapping[str, Scored], root: Path = checkpoints.ROOT) -> Path:
-    """Put scores into the model card, in place of those it had.
+    """Write scores into the model card, in place of its former ones.
 
     Raises
     ------
     DataError
-        When there are none.
+        When ``scores`` is empty.
     """
     if not scores:
         raise DataError(
@@ -117,7 +119,7 @@ def table(described: Mapping[str, Mapping[str, Any]], scores: Mapping[str, Score
     scores : mapping
         Per benchmark; a missing one shows as a dash.
     label : str or None
-        What must stand beside every figure of this model.
+        Note that must stand beside every figure of this model (:func:`tops.miniature.checkpoints.label`).
     """
 
     def number(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Where the miniature checkpoints are, and whether they are what their cards say."""
+"""The embedded miniature checkpoints: their folders, cards, and the check of weights against cards."""
 
 from __future__ import annotations
 
@@ -100,5 +100,5 @@ def path(family: str, root: Path = ROOT) -> Path:
 
 
 def label(family: str, root: Path = ROOT) -> str | None:
-    """What every table must say beside this family's figures; None for a trained one."""
+    """Note that every table must put beside this family's figures; None for a trained checkpoint."""
     return None if card(family, root)["trained"] else RANDOM_LABEL

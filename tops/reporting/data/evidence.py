@@ -55,7 +55,7 @@ class Finding:
 
     @property
     def outcome(self) -> Outcome:
-        """Outcome by :func:`tops.statistics.verdict.lies_in`; an adjusted p-value of 0.05 or more means "cannot tell"."""
+        """Outcome by :func:`tops.statistics.verdict.lies_in`; an adjusted p of 0.05 or more gives "cannot tell"."""
         return "cannot tell" if self.p >= 0.05 else lies_in(self.quantity, self.low, self.high)
 
 
