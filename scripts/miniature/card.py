@@ -56,7 +56,7 @@ def measured(
     Parameters
     ----------
     model : PreTrainedModel
-        Of any family, in float32.
+        A model of any family, in float32.
     bpe : tokenizers.Tokenizer
         The model's tokenizer.
     images : Tensor, (S, n, d)

@@ -280,7 +280,7 @@ def train_language(
     material : Material
         The scenes or videos.
     bpe : tokenizers.Tokenizer
-        Of `train_bpe`.
+        Tokenizer from `train_bpe`.
     recipe : LanguageRecipe
         Minutes, rates and curriculum.
     prompts : Prompts

@@ -76,7 +76,7 @@ def accuracy(
     Parameters
     ----------
     model : PreTrainedModel
-        Of any family, in float32.
+        A model of any family, in float32.
     bpe : tokenizers.Tokenizer
         The model's tokenizer.
     images : Tensor, (S, n, d)
@@ -167,13 +167,14 @@ def single_objects(seed: int, found: Sequence[Scene]) -> list[Picture]:
 def text_on_object(
     model: Any, bpe: Tokenizer, pictures: Sequence[Picture], images: Tensor, prompts: Prompts
 ) -> dict[str, object]:
-    """Of the attention that text pays to the image, the share on the object asked for, by decoder layer.
+    """Share of the text's attention to the image that lies on the object asked for, by decoder layer.
 
-    ``last``: the token that predicts the reply; ``question``: mean over the prompt's tokens after the image; ``rater``:
-    the one token of these that looks most at the object. Heads are averaged, attention is normalised over the image.
+    The result has the share for three kinds of text tokens. ``last``: the token that predicts the reply; ``question``:
+    mean over the prompt's tokens after the image; ``rater``: the one of these tokens with the largest share. Heads are
+    averaged, attention is normalised over the image.
 
     ``images`` (S, n, d) are the visual tokens of the S ``pictures``, each with a question about one object or none; a
-    quarter of what a token shows makes it one of the object.
+    visual token belongs to the object if a quarter of its area or more shows it.
     """
     language, embedding = model.model.language_model, model.get_input_embeddings()
     before = language.config._attn_implementation

@@ -52,7 +52,7 @@ class Picture:
     ----------
     turns : list of Turn
     objects : sequence of SceneObject
-        What the questions' phrases may name.
+        Objects that the questions' phrases may name.
     owner : ndarray of int64, shape (patches,)
         Index of the object that a patch shows, -1 for none.
     """

@@ -81,14 +81,14 @@ def encode_windows(tower: Any, images: Tensor, cos: Tensor, sin: Tensor) -> Tens
 
 
 def _slow_places(heads: Tensor) -> Tensor:
-    """Order of a head's dimensions from those that its rotary places turn least to those that they turn most."""
+    """Order of a head's dimensions, from those that the rotary embedding turns least to those that it turns most."""
     quarter = heads.shape[-1] // 4
     steps = torch.arange(quarter - 1, -1, -1)
     return torch.stack([steps + part * quarter for part in range(4)], 1).flatten()
 
 
 def _unturned(query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
-    """One head's query and key maps (size, c) with the same products, the strongest where places turn them least."""
+    """One head's query and key maps (size, c) with the same products, the strongest where the rotation is least."""
     size = len(query)
     left, values, right = torch.linalg.svd(query.T @ key)
     root = values[:size].sqrt()[:, None]
@@ -109,12 +109,12 @@ def _centred(layer: nn.Linear) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def adopt(tower: Any, clip: Any, conv: Tensor, projector: Any, deviation: float) -> None:
-    """CLIP's first layers and LLaVA's projector in the tower and its merger.
+    """Copy CLIP's first layers and LLaVA's projector into the tower and its merger.
 
-    All that writes to the residual stream is centred, so that the root mean square is the deviation which CLIP's
-    normalisation divides by; SwiGLU with a constant second factor is CLIP's quick GELU; a token is the mean of what the
-    projector makes of its four patches. What has no place here are CLIP's position embeddings and, of each head, the
-    weakest products, which the rotary places turn.
+    All writes to the residual stream are centred, so that its root mean square equals the deviation by which CLIP's
+    normalisation divides; SwiGLU with a constant second factor is CLIP's quick GELU; a token is the mean of what the
+    projector makes of its four patches. Left out are CLIP's position embeddings and, in each head, the weakest
+    query-key products, which the rotary embedding would turn.
 
     Parameters
     ----------

@@ -64,7 +64,7 @@ def save_checkpoint(
     model : PreTrainedModel
         Left in float32.
     processor : ProcessorMixin
-        Of the family.
+        The family's processor.
     bpe : tokenizers.Tokenizer
         For the text tower.
     card : dict

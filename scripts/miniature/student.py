@@ -31,7 +31,7 @@ BASE = "llava-1.5"
 
 @dataclass(frozen=True)
 class Student:
-    """A model that is about to learn.
+    """A family's model before its training, with the functions that the stages need.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Student:
     see : callable
         (B, side, side, 3) uint8 to the projected tokens of one image or frame, (B, m, d).
     shows : Tensor of float32, shape (m, patches)
-        Share of each of LLaVA-1.5's patches in what each of them shows.
+        Share of each of LLaVA-1.5's patches in the area that each of the m tokens shows.
     tower : Module
         The trained module that ``see`` runs.
     prompts : Prompts
@@ -102,7 +102,7 @@ class _Embeddings:
 
 @torch.no_grad()
 def _embeddings(tower: Any, images: Tensor) -> _Embeddings:
-    """The normalisation divides each patch by its own deviation; here by the mean one of ``images``, as of `pixels`."""
+    """CLIP divides each patch by its own deviation; here by the mean deviation over ``images`` (from `pixels`)."""
     own, norm = tower.embeddings, tower.pre_layrnorm
     states = own(images)
     scale = (norm.weight / states[:, 1:].std(-1, unbiased=False).mean())[:, None]
@@ -149,7 +149,7 @@ def tiles(images: Tensor) -> Tensor:
 
 
 def tile_view() -> Tensor:
-    """What each of the 180 tokens of five tiles shows, (180, patches)."""
+    """Share of each patch in the area that each of the 180 tokens of five tiles shows, (180, patches)."""
     half = GRID // 2
     patches = torch.eye(GRID * GRID).view(GRID, GRID, -1)
     quarters = patches.view(2, half, 2, half, -1).transpose(1, 2).reshape(-1, GRID * GRID)
@@ -209,7 +209,7 @@ POOLED = 6  # tokens along a frame's side
 
 
 def pooled_view(tokens: int, pixels: float) -> Tensor:
-    """What each of a square of tokens shows that cover ``pixels`` of the scene a side, (tokens * tokens, patches)."""
+    """Share of each patch in the area of each token, (tokens * tokens, patches); the tokens cover ``pixels`` a side."""
     low = torch.arange(tokens)[:, None] * pixels / PATCH
     patch = torch.arange(GRID)[None]
     cover = (torch.minimum(low + pixels / PATCH, patch + 1) - torch.maximum(low, patch)).clamp_min(0)
@@ -218,12 +218,12 @@ def pooled_view(tokens: int, pixels: float) -> Tensor:
 
 
 def frame_view() -> Tensor:
-    """What each of a frame's 36 pooled tokens shows, (36, patches): they cover 12 of its 13 patches a side."""
+    """Share of each patch in each of a frame's 36 pooled tokens, (36, patches); these cover 12 of 13 patches a side."""
     return pooled_view(POOLED, 2 * PATCH * SIDE / FRAME_SIDE)
 
 
 def video_view() -> Tensor:
-    """What each of a video's tokens shows, newlines none: (FRAMES * 42, FRAMES * patches)."""
+    """Share of each patch in each of a video's tokens, (FRAMES * 42, FRAMES * patches); newline tokens show none."""
     frame = frame_view().view(POOLED, POOLED, -1)
     rows = torch.cat([frame, torch.zeros(POOLED, 1, GRID**2)], 1).flatten(0, 1)
     return torch.kron(torch.eye(FRAMES), rows)
@@ -296,10 +296,11 @@ STUDENTS: dict[str, Callable[[Any, Tokenizer], Student]] = {
 
 
 def student(family: str, start: Path) -> tuple[Student, Any]:
-    """A family's model that is about to learn, and the LLaVA-1.5 that its tower learns from.
+    """A family's model before its training, and the LLaVA-1.5 that its tower learns from.
 
-    ``start`` is the folder of a LLaVA-1.5 checkpoint, which is where the family begins; or of one of the family's own,
-    to go on from; its teacher is the LLaVA-1.5 that ships.
+    ``start`` is the folder of a LLaVA-1.5 checkpoint, from which the family's model is made and which is the teacher.
+    Or it is the folder of a checkpoint of the family's own, whose training continues; its teacher is the embedded
+    LLaVA-1.5.
     """
     own = start.name == family
     donor, _, bpe = open_checkpoint(checkpoints.path(BASE) if own else start)

@@ -1,8 +1,8 @@
 """Stage (a): the CLIP vision and text towers, trained jointly.
 
-Contrastive image-text loss on the CLS embedding; patch labels read from the features that the language model will get;
-what the scene holds read from the CLS state of the layer whose attention pruning methods read; and a hinge that asks
-for a least share of that layer's CLS attention to lie on objects, without saying on which.
+The loss has four terms: the contrastive image-text loss on the CLS embedding; patch labels, read from the features that
+the language model will get; the contents of the scene, read from the CLS state of the layer whose attention pruning
+methods read; and a hinge on the share of that layer's CLS attention on objects, whichever they are.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def encode(tower: CLIPVisionModel, images: Tensor) -> tuple[Tensor, Tensor, Tens
     Parameters
     ----------
     tower : CLIPVisionModel
-        With float32 weights and quick GELU.
+        Tower with float32 weights and quick GELU.
     images : Tensor, (B, 3, side, side) float32
         Normalised as by `pixels`.
 

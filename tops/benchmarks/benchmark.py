@@ -67,7 +67,7 @@ class Benchmark:
     scorer : str
         Name of the scorer to report. A judged benchmark has no scores until the judge has scored it.
     reported : str
-        What papers print for this benchmark.
+        Description of the number that papers print for this benchmark.
     miniature : dict
         Overrides of the miniature profile: ``generation``.
     extends : str

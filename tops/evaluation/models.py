@@ -221,7 +221,7 @@ class Asker:
     Parameters
     ----------
     backbone : Backbone
-        With ``model``, ``processor`` and ``adapter``.
+        The loaded backbone, with ``model``, ``processor`` and ``adapter``.
     inputs : Inputs
         How pictures and prompts are prepared.
     layout : ImageLayout

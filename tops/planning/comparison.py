@@ -28,7 +28,7 @@ def comparison(words: Sequence[str]) -> Request:
     Raises
     ------
     ConfigurationError
-        Without a method, opponents or budgets, and for names that nobody knows.
+        If the method, its opponents or the budgets are missing, and for unknown names.
     """
     given: dict[str, list[str]] = {axis: [] for axis in AXES}
     rest: list[str] = []

@@ -57,7 +57,7 @@ def examine(profile: str = "paper", judge: str | None = None) -> list[Finding]:
 
 
 def summary(findings: Sequence[Finding], profile: str) -> str:
-    """What can run now, in one line."""
+    """One line: the backbones and suites that can run here, or why none can."""
     bad = {part: [f for f in findings if f.part.startswith(part) and f.state == "missing"] for part in PARTS}
     models = [f for f in findings if f.part.startswith("backbones")]
     ready = [f.topic for f in models if f.state == "ok"]

@@ -24,7 +24,7 @@ PACKAGES = "packages"
 
 @dataclass(frozen=True)
 class Match:
-    """What the store holds for a planned cell.
+    """The stored cell that matches a planned one, and its state.
 
     Attributes
     ----------
@@ -197,7 +197,7 @@ def _rescored_since(record: Record) -> list[str]:
 
 
 def why_stale(parts: list[str], record: Record, planned: Cell) -> str:
-    """What has changed since a cell was answered, in words; empty when nothing has."""
+    """Why a cell is stale, in words; empty when nothing has changed since it was answered."""
     code = [part for part in parts if part not in (SCORING, PACKAGES)]
     words = [f"answered by other code of its {', '.join(code)}"] if code else []
     if SCORING in parts:

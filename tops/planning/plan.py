@@ -46,7 +46,7 @@ class Plan:
     cells : tuple of PlannedCell
         One per row, column and seed. Columns that show parts of one benchmark share the same :class:`Cell`.
     note : str
-        What a title must add: document limits, miniature budgets. Empty when there is nothing to add.
+        Restrictions that a title must name: document limits, miniature budgets. Empty when there are none.
     counts : mapping
         Distinct cells per status.
     store : path or None

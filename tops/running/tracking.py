@@ -33,7 +33,7 @@ def publish(plan: Plan, choice: TrackingConfig, results: str | Path) -> int:
     Parameters
     ----------
     plan : Plan
-        Whose complete cells to publish.
+        The plan whose complete cells are published.
     choice : TrackingConfig
         ``disabled`` publishes nothing.
     results : path

@@ -128,7 +128,7 @@ def load_documents(record: Record, scorer: str, cache: Path | None = None) -> Do
     record : Record
         The cell.
     scorer : str
-        Whose rows to take.
+        The scorer whose rows are taken.
     cache : path, optional
         Folder for parsed columns; None parses anew.
     """

@@ -1,4 +1,4 @@
-"""What the store holds for a plan: one entry per place of the table, with the reason where there is no number."""
+"""Stored results of a plan: one entry per place of the table, with the reason where there is no number."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Results:
     Attributes
     ----------
     entries : dict
-        By row and column; a row that a backbone does not have is absent.
+        (Row, column) to its entry; a row that a backbone does not have is absent.
     warnings : tuple of str
         Sentences that a reader must see before any number.
     damaged : tuple of str

@@ -50,7 +50,7 @@ class Scale:
 
     @property
     def note(self) -> str:
-        """What a caption must say when benchmarks are absent; empty when all are there."""
+        """Sentence for the caption when benchmarks are absent; empty when none is."""
         if not self.absent:
             return ""
         names = ", ".join(f"{benchmark_title(name)} ({why})" for name, why in self.absent)

@@ -30,7 +30,7 @@ class Measured:
     Attributes
     ----------
     rows : dict of str to dict
-        By method, as the benchmark wrote them.
+        Method to its measurements, as the benchmark wrote them.
     left_out : dict of str to str
         Methods that could not be measured, and why.
     why : str

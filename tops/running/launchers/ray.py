@@ -27,7 +27,8 @@ def launch(assignment: Assignment, folder: Path, choice: LauncherConfig, emit: C
     Raises
     ------
     ConfigurationError
-        Without Ray, without a number of workers, or if no cluster can be joined or started with these options.
+        If Ray is not installed, no number of workers is given, or no cluster can be joined or started with these
+        options.
     """
     try:
         import ray

@@ -77,7 +77,7 @@ def launch(assignment: Assignment, folder: Path, choice: LauncherConfig, emit: C
     Raises
     ------
     ConfigurationError
-        Without Slurm on this machine, without a number of workers, or for options that submitit does not know.
+        If this machine has no Slurm, no number of workers is given, or submitit does not know an option.
     """
     keys = {cell.key for cell in assignment.cells}
     for array in running(assignment.results, assignment.profile.name, keys) if shutil.which("squeue") else []:
