@@ -1,6 +1,4 @@
-"""A family's model that starts from LLaVA-1.5: its decoder's weights, its tower's where they fit, and a tower of its
-own.
-"""
+"""A family's model that starts from LLaVA-1.5: its decoder's weights, its tower's where they fit, and an own tower."""
 
 from __future__ import annotations
 

@@ -169,9 +169,7 @@ class Asking:
         return out
 
     def _clock(self) -> float:
-        """Time in seconds plus the time saved by shared vision features: the order of methods must not affect their
-        cost.
-        """
+        """Time in seconds plus the time saved by shared vision features, so that the order of methods has no effect."""
         memory = self._backbone.memory
         return time.perf_counter() + (0.0 if memory is None else memory.saved_seconds)
 

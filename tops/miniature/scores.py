@@ -83,9 +83,7 @@ def stored_scores(store: Store, family: str, revision: str, data: Mapping[str, s
 def card_scores(
     family: str, revision: str, data: Mapping[str, str], root: Path = checkpoints.ROOT
 ) -> dict[str, Scored]:
-    """Scores that the model card states for these weights and documents; scores for other weights or documents are left
-    out.
-    """
+    """Scores that the model card states for these weights and documents; its other scores are left out."""
     stated = checkpoints.card(family, root).get(FIELD, {})
     scored = {name: Scored(**{**entry, "cells": tuple(entry["cells"])}) for name, entry in stated.items()}
     return {n: entry for n, entry in scored.items() if (entry.weights, entry.data) == (revision, data.get(n))}

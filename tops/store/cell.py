@@ -117,9 +117,7 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """Readable name, as ``llava-1.5-7b / tops@32 / pope``; a miniature cell says so, since another model answers
-        it.
-        """
+        """Readable name, as ``llava-1.5-7b / tops@32 / pope``; a miniature cell is marked: another model answers it."""
         backbone = self.backbone.name if self.profile == "paper" else f"{self.profile} {self.backbone.name}"
         backbone += "" if self.backbone.trained else " (untrained)"
         backbone += f" in {self.backbone.engine}" if self.backbone.engine else ""
