@@ -54,7 +54,7 @@ def frame_numbers(total: int, count: int, rule: Rule = "floor") -> list[int]:
 
 
 def frames_by_duration(total: int, fps: float, most: int, per_second: int) -> list[int] | None:
-    """Numbers of frames at a fixed rate, as lmms-eval's ``llava_vid`` takes them; None for more than ``most``.
+    """Frame numbers at a fixed rate from 0 on, as lmms-eval's ``llava_vid`` has them; None for more than ``most``.
 
     Where the result is None, :func:`frame_numbers` spaces the frames evenly instead.
 

@@ -71,7 +71,7 @@ class Resamples:
         return load_documents(record, record.default_scorer, self.cache)
 
     def _draw(self, benchmark: str, columns: list[Column]) -> None:
-        """Draw the resamples of one benchmark; all rows and parts share them, so that differences and sums are paired."""
+        """Draw the resamples of one benchmark; its rows and parts share them, so that differences stay paired."""
         entries = [e for (_, c), e in self.results.entries.items() if c in columns and e.values]
         if not entries:
             return
