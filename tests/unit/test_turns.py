@@ -136,7 +136,8 @@ def report(tmp_path_factory):  # type: ignore[no-untyped-def]
             lost = method == "tops" and cut == "first" and turn > 1 and i // 4 % 2
             target = {"answer": "left", "imageId": f"g{i // 4}", "turn": turn}
             said = "right" if lost or (method == "divprune" and turn == 4) else "left"
-            yield synthetic_store.replace(answer, target=target, answer=said, cluster=f"g{i // 4}")
+            words = f"{planned.cell.seed}, {i}"  # a prompt holds the questions before it, in the order of the seed
+            yield synthetic_store.replace(answer, target=target, answer=said, cluster=f"g{i // 4}", prompt_hash=words)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(synthetic_store, "answers", in_turns)

@@ -137,10 +137,16 @@ class Resamples:
     def _usual(
         self, entries: Sequence[Entry], loaded: Mapping[str, Documents], fact: Callable[[Documents], str], odd: str
     ) -> list[Entry]:
-        """Places whose cells all share the commonest fact; the others become holes."""
-        facts = {id(e): [fact(loaded[_scored(r)]) for r in e.records] for e in entries}
-        usual = Counter(f for found in facts.values() for f in found).most_common(1)
-        fine = [e for e in entries if all(f == usual[0][0] for f in facts[id(e)])]
+        """Places whose cells all share the commonest fact; the others become holes.
+
+        The seed of a conversation orders its questions, so that its facts are compared among cells of one seed.
+        """
+        facts = {id(e): [(_order(r), fact(loaded[_scored(r)])) for r in e.records] for e in entries}
+        counts: dict[int | None, Counter[str]] = {}
+        for order, found in (pair for pairs in facts.values() for pair in pairs):
+            counts.setdefault(order, Counter())[found] += 1
+        usual = {order: count.most_common(1)[0][0] for order, count in counts.items()}
+        fine = [e for e in entries if all(found == usual[order] for order, found in facts[id(e)])]
         for entry in entries:
             if entry not in fine:
                 self._hole(entry, f"answered {odd}")
@@ -208,6 +214,11 @@ class Resamples:
 def seed_of(benchmark: str) -> int:
     """The seed of a benchmark's resamples: all rows and parts of one benchmark share them."""
     return SEED + crc32(benchmark.encode()) % 1_000_000
+
+
+def _order(record: Record) -> int | None:
+    """What orders the questions of a cell beside its benchmark: the seed of a conversation."""
+    return record.spec.seed if record.spec.benchmark.turns else None
 
 
 def _scored(record: Record) -> str:
