@@ -257,7 +257,8 @@ def test_a_deleted_seal_beside_full_scores_is_named(tmp_path):
     assert "seal" in place_of(tmp_path)[0].reason
 
 
-def test_scores_that_the_texts_do_not_give_are_found_even_under_a_new_seal(tmp_path, capsys):
+def with_a_false_score(tmp_path):
+    """A cell whose accuracy was raised and whose seal was made anew."""
     filled(tmp_path)
     folder = path_of(tmp_path)
     scores = json.loads((folder / "scores.json").read_text())
@@ -266,20 +267,17 @@ def test_scores_that_the_texts_do_not_give_are_found_even_under_a_new_seal(tmp_p
     seal = json.loads((folder / "complete.json").read_text())
     seal["sha256"]["scores.json"] = HashMemory().sha256(folder / "scores.json")
     (folder / "complete.json").write_text(json.dumps(seal))
+
+
+def test_scores_that_the_texts_do_not_give_are_found_even_under_a_new_seal(tmp_path, capsys):
+    with_a_false_score(tmp_path)
     assert main(["results", "check", f"results={tmp_path}"]) == 0
     assert main(["results", "check", f"results={tmp_path}", "rescore=true"]) == 1
     assert "accuracy is stored as 99.5" in capsys.readouterr().out
 
 
 def test_a_score_that_its_answers_contradict_is_a_hole_in_the_report(tmp_path):
-    filled(tmp_path)
-    folder = path_of(tmp_path)
-    scores = json.loads((folder / "scores.json").read_text())
-    scores["scorers"][scores["default"]]["metrics"]["accuracy"] = 99.5
-    (folder / "scores.json").write_text(json.dumps(scores))
-    seal = json.loads((folder / "complete.json").read_text())
-    seal["sha256"]["scores.json"] = HashMemory().sha256(folder / "scores.json")
-    (folder / "complete.json").write_text(json.dumps(seal))
+    with_a_false_score(tmp_path)
     datum, warnings = place_of(tmp_path)
     assert datum.value is None
     assert "stored accuracy 99.5000, but its answers give" in datum.reason
